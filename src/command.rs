@@ -1,0 +1,145 @@
+//! Runs a command with a time limit. No shell, no inherited environment, no terminal.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::config::COMMAND_PATH;
+
+/// How much of the command's output is looked at for its last line, in bytes.
+const TAIL: i64 = 400;
+
+/// How often a running command is looked at.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs `words`, the program and its arguments. The error says why it did not succeed within
+/// `limit`, with the last line that it printed. No words mean nothing to do.
+pub fn run(words: &[String], limit: Duration) -> Result<(), String> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+    let program_file = find(program)
+        .ok_or_else(|| format!("{program} not found: install it or correct key \"restart\""))?;
+    let mut output = output_file().map_err(|error| format!("no file for the output: {error}"))?;
+    let status = start(&program_file, arguments, &output)
+        .and_then(|mut child| wait(&mut child, limit))
+        .map_err(|error| format!("cannot run {}: {error}", program_file.display()))?;
+    match status {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("{status}{}", last_line(&mut output))),
+        None => Err(format!("no end within {} s{}", limit.as_secs_f32(), last_line(&mut output))),
+    }
+}
+
+/// Where a program is: a bare name is looked up in [`COMMAND_PATH`].
+fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program));
+    }
+    COMMAND_PATH.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+}
+
+/// A file for the output, not a pipe: a daemon that the command starts may keep it open.
+fn output_file() -> io::Result<File> {
+    Ok(File::from(memfd_create("output", MemfdFlags::CLOEXEC)?))
+}
+
+/// Starts the program in a process group of its own, so that its children end with it at the limit.
+fn start(program: &Path, arguments: &[String], output: &File) -> io::Result<Child> {
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", COMMAND_PATH.join(":"))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output.try_clone()?)
+        .process_group(0)
+        .spawn()
+}
+
+/// Waits for the end; `None` where it did not come in time. A program of another user, as sudo is,
+/// cannot be killed: it is left to itself.
+fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            return Ok(None);
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// The last line of the output, for the operator, with what would disturb a log escaped.
+fn last_line(output: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let _ = output.seek(SeekFrom::End(-TAIL)).or_else(|_| output.seek(SeekFrom::Start(0)));
+    let _ = output.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+    line.map(|line| format!(": {}", line.escape_debug())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, limit: Duration) -> Result<(), String> {
+        run(&["sh", "-c", script].map(String::from), limit)
+    }
+
+    const ENOUGH: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn success_and_failure_are_told_apart_with_the_last_line() {
+        assert_eq!(sh("echo noise", ENOUGH), Ok(()));
+        assert_eq!(sh("echo one; echo two >&2; exit 3", ENOUGH).unwrap_err(), "exit status: 3: two");
+        assert_eq!(sh("exit 1", ENOUGH).unwrap_err(), "exit status: 1");
+        assert_eq!(run(&[], ENOUGH), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_named() {
+        let missing = run(&["no-such-program".to_owned()], ENOUGH).unwrap_err();
+        assert!(missing.contains("no-such-program not found"), "{missing}");
+        let missing = run(&["/no/such/program".to_owned()], ENOUGH).unwrap_err();
+        assert!(missing.contains("cannot run /no/such/program"), "{missing}");
+    }
+
+    #[test]
+    fn the_limit_ends_the_command_and_its_children() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("(sleep 1; echo alive > {}) & echo hanging; sleep 9", file.path().display());
+        let started = Instant::now();
+        let error = sh(&script, Duration::from_millis(300)).unwrap_err();
+        assert_eq!(error, "no end within 0.3 s: hanging");
+        assert!(started.elapsed() < Duration::from_secs(5));
+        sleep(Duration::from_millis(1500));
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "");
+    }
+
+    #[test]
+    fn a_daemon_that_keeps_the_output_open_is_not_waited_for() {
+        let started = Instant::now();
+        assert_eq!(sh("sleep 5 & exit 0", ENOUGH), Ok(()));
+        assert!(started.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn the_environment_is_cleared() {
+        let script = r#"test "$(env | grep -v -e '^PWD=' -e '^_=' -e '^SHLVL=' | sort | tr '\n' ' ')" = \
+            "LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin ""#;
+        assert_eq!(sh(script, ENOUGH), Ok(()));
+    }
+}

@@ -1,0 +1,192 @@
+//! The operator's settings: one JSON object, in the file that `DDNS_CONFIG` names.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::Fault;
+use crate::stamp::Zone;
+
+/// The environment variable that names the configuration file (Apache: `SetEnv`).
+pub const VARIABLE: &str = "DDNS_CONFIG";
+
+/// The configuration file where the variable is not set. It may be missing: all defaults.
+pub const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
+
+/// The folders in which a bare command name is looked up.
+pub const COMMAND_PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The settings, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file these settings come from, where `DDNS_CONFIG` named it.
+    pub file: Option<PathBuf>,
+    /// The JSON state.
+    pub state: PathBuf,
+    /// dnsmasq's `addn-hosts` file.
+    pub hosts: PathBuf,
+    /// Users, keys and host names.
+    pub credentials: PathBuf,
+    /// The command that makes dnsmasq read the hosts file; empty for none.
+    pub restart: Vec<String>,
+    /// The least number of seconds between the starts of two restarts.
+    pub restart_interval: u32,
+    /// The replay window: seconds that a stamp may differ from the clock, either way.
+    pub window: u64,
+    /// The zone of stamps without an offset.
+    pub time_zone: Zone,
+    /// Seconds to wait for the lock on the state.
+    pub lock_timeout: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            file: None,
+            state: "/media/data/www/ramcache/ip.txt".into(),
+            hosts: "/media/data/www/ramcache/hosts.dns".into(),
+            credentials: "/etc/ddns-cgi/credentials.json".into(),
+            restart: ["sudo", "-n", "service", "dnsmasq", "restart"].map(String::from).into(),
+            restart_interval: 3,
+            window: 15,
+            time_zone: Zone::Utc,
+            lock_timeout: 5,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file that `variable` names, the value of [`VARIABLE`], else [`DEFAULT_FILE`].
+    pub fn load(variable: Option<OsString>) -> Result<Self, Fault> {
+        let named = variable.map(PathBuf::from);
+        let path = named.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(Fault::io("read the configuration", path, &error)),
+        };
+        let config = Self::parse(&text).map_err(|reason| Fault::new(path.display(), reason))?;
+        Ok(Self { file: named, ..config })
+    }
+
+    /// Checks the text of a configuration file. The error names the key.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let keys: Map<String, Value> =
+            serde_json::from_slice(text).map_err(|error| format!("no JSON object: {error}"))?;
+        let mut config = Self::default();
+        for (key, value) in &keys {
+            config.set(key, value).map_err(|need| format!("key \"{key}\" {need}"))?;
+        }
+        if config.state == config.hosts {
+            return Err("keys \"state\" and \"hosts\" must name two files".to_owned());
+        }
+        Ok(config)
+    }
+
+    /// Sets one key. The error says what the key must be.
+    fn set(&mut self, key: &str, value: &Value) -> Result<(), &'static str> {
+        match key {
+            "state" => self.state = file(value)?,
+            "hosts" => self.hosts = file(value)?,
+            "credentials" => self.credentials = file(value)?,
+            "restart" => self.restart = command(value)?,
+            "restart_interval" => self.restart_interval = seconds(value)?,
+            "lock_timeout" => self.lock_timeout = seconds(value)?,
+            "window" => {
+                self.window = value
+                    .as_u64()
+                    .filter(|seconds| *seconds > 0)
+                    .ok_or("must be a positive whole number of seconds")?;
+            }
+            "time_zone" => {
+                self.time_zone = match value.as_str() {
+                    Some("UTC") => Zone::Utc,
+                    Some("local") => Zone::Local,
+                    _ => return Err("must be \"UTC\" or \"local\""),
+                }
+            }
+            _ => return Err("is unknown: correct its spelling or remove it"),
+        }
+        Ok(())
+    }
+}
+
+fn file(value: &Value) -> Result<PathBuf, &'static str> {
+    value
+        .as_str()
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute() && path.file_name().is_some())
+        .filter(|path| !path.as_os_str().as_encoded_bytes().contains(&0))
+        .ok_or("must be the absolute path of a file")
+}
+
+/// At most an hour: more is a slip, and would leave changes or clients waiting.
+fn seconds(value: &Value) -> Result<u32, &'static str> {
+    value
+        .as_u64()
+        .and_then(|seconds| u32::try_from(seconds).ok())
+        .filter(|seconds| *seconds <= 3600)
+        .ok_or("must be a whole number of seconds from 0 to 3600")
+}
+
+fn command(value: &Value) -> Result<Vec<String>, &'static str> {
+    const NEED: &str = "must be a list of texts: a bare name or an absolute path, then its arguments";
+    let words = value.as_array().ok_or(NEED)?;
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| word.as_str().filter(|word| !word.contains('\0')).map(str::to_owned))
+        .collect::<Option<_>>()
+        .ok_or(NEED)?;
+    match words.first() {
+        Some(program) if program.is_empty() => Err(NEED),
+        Some(program) if program.contains('/') && !program.starts_with('/') => Err(NEED),
+        _ => Ok(words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_object_means_all_defaults() {
+        assert_eq!(Config::parse(b"{}"), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
+            "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1}"#;
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.state, Path::new("/s"));
+        assert_eq!(config.hosts, Path::new("/h"));
+        assert_eq!(config.credentials, Path::new("/c"));
+        assert!(config.restart.is_empty());
+        assert_eq!(config.restart_interval, 0);
+        assert_eq!(config.window, 999_999_999_999);
+        assert_eq!(config.time_zone, Zone::Local);
+        assert_eq!(config.lock_timeout, 1);
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_the_name_of_its_key() {
+        for (key, value) in [
+            ("state", "\"ip.txt\""), ("state", "5"), ("state", "\"/\""), ("hosts", "\"../h\""),
+            ("hosts", "\"/h\\u0000\""), ("credentials", "null"), ("restart", "\"service\""),
+            ("restart", "[\"\"]"), ("restart", "[\"bin/x\"]"), ("restart", "[1]"),
+            ("restart_interval", "-1"), ("restart_interval", "1.5"), ("restart_interval", "3601"),
+            ("window", "0"), ("window", "\"15\""), ("time_zone", "\"CET\""),
+            ("lock_timeout", "99999999999"), ("Window", "15"), ("statte", "\"/s\""),
+        ] {
+            let error = Config::parse(format!("{{\"{key}\": {value}}}").as_bytes()).unwrap_err();
+            assert!(error.contains(&format!("\"{key}\"")), "{key} {value}: {error}");
+        }
+        assert!(Config::parse(br#"{"state": "/a", "hosts": "/a"}"#).is_err());
+        assert!(Config::parse(b"[]").is_err() && Config::parse(b"").is_err());
+    }
+}

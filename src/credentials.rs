@@ -1,0 +1,130 @@
+//! The operator's users: who may update what, in the seed's format.
+//!
+//! ```json
+//! { "user1": { "id": ["host1.h.lohray.com"], "key": "secretkey1" } }
+//! ```
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::Fault;
+use crate::lookup;
+
+/// A secret that a user shares with this server. It has no way to be printed.
+pub struct Key(String);
+
+impl Key {
+    /// A key to verify with where there is none, so that an unknown user takes as long as a known one.
+    #[must_use]
+    pub fn dummy() -> Self {
+        Self("no user has this key".to_owned())
+    }
+
+    /// The bytes, for the hash alone.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// One user.
+pub struct User {
+    /// The names of the hosts that this user may update, as the operator wrote them.
+    pub hosts: Vec<String>,
+    /// The user's key.
+    pub key: Key,
+}
+
+/// What the credentials say of a name.
+pub enum Lookup {
+    /// They hold a user of this name.
+    Known(User),
+    /// They do not.
+    Unknown,
+    /// They do, but the entry is unusable, for this reason. The other users are not affected.
+    Broken(&'static str),
+}
+
+/// Looks up one user in the credentials file. An error means that the file as a whole is unusable.
+pub fn find(path: &Path, name: &str) -> Result<Lookup, Fault> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Fault::io("read the credentials", path, &error))?;
+    parse(&text, name)
+        .map_err(|error| Fault::new(path.display(), format_args!("no JSON object of users: {error}")))
+}
+
+/// Looks up one user in the text of a credentials file.
+pub fn parse(text: &str, name: &str) -> serde_json::Result<Lookup> {
+    if lookup::is_empty_map(text) {
+        return Ok(Lookup::Unknown);
+    }
+    let Some(entry) = lookup::find(text, |key| key == name)? else { return Ok(Lookup::Unknown) };
+    Ok(match serde_json::from_str(entry.get()).map_err(|_| "nested too deeply").and_then(user) {
+        Ok(user) => Lookup::Known(user),
+        Err(why) => Lookup::Broken(why),
+    })
+}
+
+fn user(entry: Value) -> Result<User, &'static str> {
+    let Value::Object(mut fields) = entry else { return Err("it must be an object") };
+    let Some(Value::String(key)) = fields.remove("key") else { return Err("\"key\" must be a text") };
+    if key.is_empty() {
+        return Err("\"key\" must not be empty");
+    }
+    let Some(Value::Array(hosts)) = fields.remove("id") else {
+        return Err("\"id\" must be a list of host names");
+    };
+    let hosts = hosts
+        .into_iter()
+        .map(|host| match host {
+            Value::String(host) => Ok(host),
+            _ => Err("\"id\" must list host names only"),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(User { hosts, key: Key(key) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: &str = r#"{
+        "user1": {"id": ["host1.h.lohray.com", "host2.h.lohray.com"], "key": "secretkey1"},
+        "user2": {"id": ["host3.h.lohray.com"], "key": "secretkey2"},
+        "nokey": {"id": []}, "numkey": {"id": [], "key": 1}, "emptykey": {"id": [], "key": ""},
+        "noid": {"key": "k"}, "textid": {"id": "h", "key": "k"}, "numid": {"id": [1], "key": "k"},
+        "list": [], "text": "user1"
+    }"#;
+
+    #[test]
+    fn the_seeds_users_are_found() {
+        let Ok(Lookup::Known(user)) = parse(SEED, "user1") else { panic!("user1 not found") };
+        assert_eq!(user.hosts, ["host1.h.lohray.com", "host2.h.lohray.com"]);
+        assert_eq!(user.key.as_bytes(), b"secretkey1");
+        for name in ["user3", "USER1", "secretkey1", "id", "host1.h.lohray.com"] {
+            assert!(matches!(parse(SEED, name), Ok(Lookup::Unknown)), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_broken_user_does_not_affect_the_others() {
+        for name in ["nokey", "numkey", "emptykey", "noid", "textid", "numid", "list", "text"] {
+            assert!(matches!(parse(SEED, name), Ok(Lookup::Broken(_))), "{name}");
+        }
+        let deep = format!("{{\"deep\": {}{}, {}", "[".repeat(200), "]".repeat(200), &SEED[1..]);
+        assert!(matches!(parse(&deep, "deep"), Ok(Lookup::Broken(_))));
+        assert!(matches!(parse(&deep, "user2"), Ok(Lookup::Known(_))));
+    }
+
+    #[test]
+    fn no_users_is_not_a_fault_but_a_broken_file_is() {
+        for text in ["", "[]", "{}"] {
+            assert!(matches!(parse(text, "user1"), Ok(Lookup::Unknown)));
+        }
+        for text in ["[1]", "null", &SEED[..SEED.len() - 1]] {
+            assert!(parse(text, "user1").is_err(), "{text}");
+        }
+    }
+}

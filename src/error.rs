@@ -1,0 +1,154 @@
+//! What can go wrong: a [`Refusal`] is the client's doing, a [`Fault`] is ours.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::stamp::Stamp;
+
+/// Why a request was not carried out.
+#[derive(Debug)]
+pub enum Error {
+    /// The request was turned away.
+    Refusal(Refusal),
+    /// The request may have been right, but something here is in the way.
+    Fault(Fault),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A request that was turned away; it changed nothing.
+#[derive(Debug)]
+pub enum Refusal {
+    /// A method other than GET and POST.
+    Method,
+    /// A part of the request is missing or unusable.
+    Form(Problem, Part),
+    /// The claim does not prove who sent it.
+    Identity(Unproven),
+    /// The hash is right, but the host is not this user's.
+    Host,
+    /// The hash is right, but the stamp is further from the clock than the replay window.
+    Stale {
+        /// Seconds by which the client is ahead; negative where it is behind.
+        seconds: i64,
+    },
+    /// The stamp is not newer than the last accepted one.
+    Replay {
+        /// The last accepted stamp.
+        last: Stamp,
+        /// How many seconds that stamp is ahead of the clock, where it is ahead of the window.
+        ahead: Option<i64>,
+    },
+}
+
+/// What is wrong with a part of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It is not there.
+    Missing,
+    /// It is there more than once.
+    Repeated,
+    /// It is longer than any valid one.
+    Overlong,
+    /// It is not of its form.
+    Malformed,
+}
+
+/// A part of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The parameter `user`.
+    User,
+    /// The parameter `id`.
+    Id,
+    /// The parameter `timeST`.
+    TimeSt,
+    /// The parameter `hash`.
+    Hash,
+    /// The query string as a whole.
+    Query,
+    /// The body as a whole.
+    Body,
+}
+
+/// Why a claim is not believed. The client never learns which.
+#[derive(Debug)]
+pub enum Unproven {
+    /// No such user.
+    UnknownUser,
+    /// The user's entry in the credentials cannot be used.
+    BrokenUser(&'static str),
+    /// The hash is not that of this claim and the user's key.
+    WrongHash,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::Repeated => "repeated",
+            Self::Overlong => "overlong",
+            Self::Malformed => "malformed",
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Id => "id",
+            Self::TimeSt => "timeST",
+            Self::Hash => "hash",
+            Self::Query => "query",
+            Self::Body => "body",
+        })
+    }
+}
+
+/// Something of ours that is in the way: what, why, and what the operator can do about it.
+#[derive(Debug)]
+pub struct Fault {
+    /// The file, key or variable.
+    pub subject: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl Fault {
+    /// A fault of `subject`.
+    pub fn new(subject: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        Self { subject: subject.to_string(), reason: reason.to_string() }
+    }
+
+    /// A failed operation on a file: `action` is its verb.
+    pub fn io(action: &str, path: &Path, error: &io::Error) -> Self {
+        let advice = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                "; give the web server's user access to it and write access to its folder"
+            }
+            ErrorKind::NotFound => "; create its folder or correct its path in the configuration",
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space there",
+            ErrorKind::ReadOnlyFilesystem => "; mount its file system read-write",
+            _ => "",
+        };
+        Self::new(path.display(), format_args!("cannot {action}: {error}{advice}"))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.reason)
+    }
+}

@@ -1,0 +1,130 @@
+//! dnsmasq's `addn-hosts` file: one line `ADDRESS NAME` for each address of each host.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::Fault;
+use crate::host::HostName;
+use crate::record;
+use crate::replace::replace;
+use crate::stamp::{Stamp, Zone};
+
+/// dnsmasq reads the file as its own user: where it cannot, all names vanish.
+const LEAST_MODE: u32 = 0o644;
+
+/// The hosts file of a state, in the state's order. What is not a host name or not an address never
+/// gets into it.
+#[must_use]
+pub fn render(state: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    for (name, fields) in state {
+        let (Some(name), Some(fields)) = (HostName::parse(name), fields.as_object()) else { continue };
+        for address in record::addresses(fields) {
+            text.push_str(&format!("{address} {name}\n"));
+        }
+    }
+    text
+}
+
+/// The state that a hosts file tells of, with stamps that are older than any.
+#[must_use]
+pub fn to_state(text: &str, zone: Zone) -> Map<String, Value> {
+    let mut state = Map::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut words = line.split_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else { continue };
+        for name in words.filter_map(HostName::parse) {
+            let fields = state.entry(name.as_str()).or_insert_with(|| Map::new().into());
+            if let Some(fields) = fields.as_object_mut() {
+                record::set(fields, address.to_canonical(), Stamp::NEVER, zone);
+            }
+        }
+    }
+    state
+}
+
+/// The text of the hosts file; `None` where there is no file.
+pub fn read(path: &Path) -> Result<Option<String>, Fault> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Fault::io("read the hosts file", path, &error)),
+    }
+}
+
+/// Replaces the hosts file by that of `state`.
+pub fn store(path: &Path, state: &Map<String, Value>) -> Result<(), Fault> {
+    replace(path, render(state).as_bytes(), LEAST_MODE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn state(text: &str) -> Map<String, Value> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn lines_are_in_the_states_order_ipv6_after_ipv4() {
+        let state = state(
+            r#"{"b.example": {"ip6": "2001:DB8::1", "ip": "192.0.2.1", "update": "x"},
+                "a.example": {"ip": "192.0.2.2"}, "c.example": {"ip": "2001:db8::3"}}"#,
+        );
+        assert_eq!(
+            render(&state),
+            "192.0.2.1 b.example\n2001:db8::1 b.example\n192.0.2.2 a.example\n2001:db8::3 c.example\n"
+        );
+    }
+
+    #[test]
+    fn what_is_no_name_or_no_address_has_no_line() {
+        let state = state(
+            r##"{"a b": {"ip": "192.0.2.1"}, "a\nb": {"ip": "192.0.2.1"}, "a#": {"ip": "192.0.2.1"},
+                "": {"ip": "192.0.2.1"}, "x.example": {"ip": "192.0.2.1 y\n"}, "z.example": {"ip": 5},
+                "l.example": [], "t.example": "192.0.2.1", "n.example": null, "ok.example": {"ip": "192.0.2.9"}}"##,
+        );
+        assert_eq!(render(&state), "192.0.2.9 ok.example\n");
+    }
+
+    #[test]
+    fn a_hosts_file_tells_names_and_addresses_of_a_state() {
+        let text = "# comment\n192.0.2.1 a.example alias.example # b.example\n\nnonsense x\n\
+                    2001:db8::1 a.example\n192.0.2.2\n192.0.2.3 bad/name\n";
+        let state = to_state(text, Zone::Utc);
+        assert_eq!(
+            serde_json::to_string(&state).unwrap(),
+            r#"{"a.example":{"ip":"192.0.2.1","ip6":"2001:db8::1","update":"1970-01-01 00:00:00"},"alias.example":{"ip":"192.0.2.1","update":"1970-01-01 00:00:00"}}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_rendered_state_can_be_rebuilt_from_its_hosts_file(
+            hosts in prop::collection::btree_map("[a-z]{1,9}\\.example", (any::<u32>(), any::<Option<u128>>()), 0..9),
+        ) {
+            let mut state = Map::new();
+            for (name, (ip, ip6)) in &hosts {
+                let mut fields = Map::new();
+                record::set(&mut fields, IpAddr::V4((*ip).into()), Stamp::NEVER, Zone::Utc);
+                if let Some(ip6) = ip6 {
+                    record::set(&mut fields, IpAddr::V6((*ip6 | 1 << 127).into()), Stamp::NEVER, Zone::Utc);
+                }
+                state.insert(name.clone(), fields.into());
+            }
+            prop_assert_eq!(to_state(&render(&state), Zone::Utc), state);
+        }
+
+        #[test]
+        fn any_text_can_be_read_as_a_hosts_file(text in "\\PC{0,60}|[0-9a-f.: #\n]{0,60}") {
+            let state = to_state(&text, Zone::Utc);
+            prop_assert_eq!(to_state(&render(&state), Zone::Utc), state);
+        }
+    }
+}

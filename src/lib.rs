@@ -1,0 +1,84 @@
+//! The update endpoint of a dynamic-DNS system: Apache runs it once per request, dnsmasq serves
+//! the names that it stores.
+//!
+//! The modules, in the order in which a request flows:
+//!
+//! 1. [`config`]: the operator's settings,
+//! 2. [`request`]: the CGI environment and body, and what they claim ([`host`], [`stamp`]),
+//! 3. [`credentials`]: the user that the claim names,
+//! 4. [`auth`]: hash, host and clock; makes the claim an authentic update,
+//! 5. [`update`]: stores it: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
+//!    [`decide`], [`mark`], [`hosts`], [`replace`],
+//! 6. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
+//! 7. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
+
+pub mod auth;
+pub mod command;
+pub mod config;
+pub mod credentials;
+pub mod decide;
+pub mod error;
+pub mod host;
+pub mod hosts;
+pub mod lock;
+pub mod log;
+pub mod lookup;
+pub mod mark;
+pub mod php_json;
+pub mod record;
+pub mod replace;
+pub mod reply;
+pub mod request;
+pub mod restart;
+pub mod stamp;
+pub mod state;
+pub mod update;
+
+use std::ffi::OsString;
+use std::io::Read;
+
+use chrono::{DateTime, Utc};
+
+use crate::auth::authenticate;
+use crate::config::Config;
+use crate::error::Error;
+use crate::log::Who;
+use crate::reply::{Accepted, Reply};
+use crate::request::{Claim, Request};
+
+/// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
+pub fn run(
+    variable: impl Fn(&str) -> Option<OsString>,
+    body: impl Read,
+    now: DateTime<Utc>,
+) -> Reply {
+    let mut who = Who::default();
+    match serve(variable, body, now, &mut who) {
+        Ok(accepted) => accepted.into(),
+        Err(error) => {
+            log::error(&who, &error);
+            (&error).into()
+        }
+    }
+}
+
+/// The story of a request. `who` learns who asks as soon as it is known, for the log.
+fn serve(
+    variable: impl Fn(&str) -> Option<OsString>,
+    body: impl Read,
+    now: DateTime<Utc>,
+    who: &mut Who,
+) -> Result<Accepted, Error> {
+    let address = request::remote_address(&variable)?;
+    who.address = Some(address);
+    let config = Config::load(variable(config::VARIABLE))?;
+    let request = Request::read(&variable, body)?;
+    let claim = Claim::parse(&request, address, config.time_zone)?;
+    who.user = Some(claim.user().to_owned());
+    who.host = Some(claim.host().to_string());
+    let user = credentials::find(&config.credentials, claim.user())?;
+    let update = authenticate(claim, user, now, config.window)?;
+    let accepted = update::store(&config, &update, now)?;
+    restart::if_pending(&config);
+    Ok(accepted)
+}

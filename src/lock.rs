@@ -1,0 +1,96 @@
+//! A lock: flock(2) on a file of its own, which is never deleted or renamed.
+//!
+//! The lock is not on the data: a file that is replaced by a rename takes its lock with it. It ends
+//! with its holder, however that ends. The descriptor is not inherited by child processes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use fs2::FileExt;
+
+use crate::error::Fault;
+
+/// An exclusive lock, held until it is dropped.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Lock {
+    /// Waits for the lock, `limit` at most.
+    pub fn acquire(path: &Path, limit: Duration) -> Result<Self, Fault> {
+        let deadline = Instant::now() + limit;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(lock) = Self::try_acquire(path)? {
+                return Ok(lock);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let reason = format!(
+                    "the lock was not free within {} s: see who holds it with fuser",
+                    limit.as_secs()
+                );
+                return Err(Fault::new(path.display(), reason));
+            }
+            sleep(pause.min(left));
+            pause = (pause * 2).min(Duration::from_millis(16));
+        }
+    }
+
+    /// Takes the lock, or `None` where another process holds it.
+    pub fn try_acquire(path: &Path) -> Result<Option<Self>, Fault> {
+        let file = open(path)?;
+        match file.try_lock_exclusive() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(Fault::io("lock", path, &error)),
+        }
+    }
+
+    /// Waits for the lock as long as it takes.
+    pub fn wait(path: &Path) -> Result<Self, Fault> {
+        let file = open(path)?;
+        file.lock_exclusive().map_err(|error| Fault::io("lock", path, &error))?;
+        Ok(Self(file))
+    }
+
+    /// The locked file, for a note in it.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+/// The file is for the web server's user and group alone: whoever can open it can hold the lock.
+fn open(path: &Path) -> Result<File, Fault> {
+    let open = |create| OpenOptions::new().read(true).write(true).create(create).mode(0o660).open(path);
+    // Linux refuses O_CREAT on another user's file in a sticky folder, so it is the second try.
+    open(false)
+        .or_else(|error| if is_missing(&error) { open(true) } else { Err(error) })
+        .map_err(|error| Fault::io("open the lock", path, &error))
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".ip.txt.lock");
+        let held = Lock::acquire(&path, Duration::ZERO).unwrap();
+        assert!(Lock::try_acquire(&path).unwrap().is_none());
+        let fault = Lock::acquire(&path, Duration::from_millis(30)).unwrap_err();
+        assert!(fault.reason.contains("not free within"), "{fault}");
+        drop(held);
+        assert!(Lock::try_acquire(&path).unwrap().is_some());
+        assert!(path.exists(), "the lock file stays");
+    }
+}

@@ -1,0 +1,128 @@
+//! The log: one line on standard error, which Apache puts into its error log.
+//!
+//! The format is stable, for fail2ban and its like:
+//!
+//! ```text
+//! ddns-cgi: WORD address=ADDRESS user="USER" host="HOST" file="FILE" reason="REASON"
+//! ```
+//!
+//! WORD is the first word of the reply, or `notice`. A field that is not known is left out. Text in
+//! quotes is ASCII with Rust's escapes, so that nothing that a client sends ends a field or a line.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+
+use crate::error::{Error, Fault, Refusal, Unproven};
+use crate::reply::Reply;
+use crate::stamp::Zone;
+
+/// Who asks, as far as it is known. User and host are what the client claims.
+#[derive(Debug, Default)]
+pub struct Who {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The user.
+    pub user: Option<String>,
+    /// The host.
+    pub host: Option<String>,
+}
+
+/// Logs why a request was not carried out.
+pub fn error(who: &Who, error: &Error) {
+    write(&error_line(who, error));
+}
+
+/// Logs something that the operator should know although the request was accepted.
+pub fn notice(fault: &Fault) {
+    let mut line = "ddns-cgi: notice".to_owned();
+    field(&mut line, "file", Some(&fault.subject));
+    field(&mut line, "reason", Some(&fault.reason));
+    write(&line);
+}
+
+fn error_line(who: &Who, error: &Error) -> String {
+    let mut line = format!("ddns-cgi: {}", Reply::from(error).word());
+    if let Some(address) = who.address {
+        let _ = write!(line, " address={address}");
+    }
+    field(&mut line, "user", who.user.as_deref());
+    field(&mut line, "host", who.host.as_deref());
+    match error {
+        Error::Refusal(refusal) => field(&mut line, "reason", Some(&explain(refusal))),
+        Error::Fault(fault) => {
+            field(&mut line, "file", Some(&fault.subject));
+            field(&mut line, "reason", Some(&fault.reason));
+        }
+    }
+    line
+}
+
+fn field(line: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        let _ = write!(line, " {name}=\"{}\"", value.escape_default());
+    }
+}
+
+/// One write, so that the lines of requests at the same time do not mix. Where standard error is
+/// gone, so is the line: there is nobody left to tell.
+fn write(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+fn explain(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Method => "only GET and POST are served".to_owned(),
+        Refusal::Form(problem, part) => format!("{problem} {part}"),
+        Refusal::Identity(Unproven::UnknownUser) => "unknown user".to_owned(),
+        Refusal::Identity(Unproven::BrokenUser(why)) => {
+            format!("the user's entry in the credentials is unusable: {why}")
+        }
+        Refusal::Identity(Unproven::WrongHash) => "wrong hash".to_owned(),
+        Refusal::Host => "the credentials do not list this host for this user".to_owned(),
+        Refusal::Stale { seconds } if *seconds < 0 => {
+            format!("the client's clock is {} s behind", seconds.unsigned_abs())
+        }
+        Refusal::Stale { seconds } => format!("the client's clock is {seconds} s ahead"),
+        Refusal::Replay { last, ahead } => {
+            let last = last.format(Zone::Utc);
+            match ahead {
+                None => format!("not newer than the last accepted stamp, {last} UTC"),
+                Some(seconds) => format!(
+                    "the stored stamp, {last} UTC, is {seconds} s in the future: \
+                     correct the clock, or the host's \"update\" in the state"
+                ),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_documented_fields() {
+        let who = Who {
+            address: Some("192.0.2.7".parse().unwrap()),
+            user: Some("user1".into()),
+            host: Some("host1.example".into()),
+        };
+        assert_eq!(
+            error_line(&who, &Refusal::Identity(Unproven::WrongHash).into()),
+            "ddns-cgi: badauth address=192.0.2.7 user=\"user1\" host=\"host1.example\" reason=\"wrong hash\""
+        );
+        assert_eq!(
+            error_line(&Who::default(), &Fault::new("/f", "broken").into()),
+            "ddns-cgi: 911 file=\"/f\" reason=\"broken\""
+        );
+    }
+
+    #[test]
+    fn untrusted_text_cannot_forge_a_field_or_a_line() {
+        let who = Who { user: Some("x\" address=1\nddns-cgi: é".into()), ..Who::default() };
+        let line = error_line(&who, &Refusal::Host.into());
+        assert!(line.contains(r#"user="x\" address=1\nddns-cgi: \u{e9}""#), "{line}");
+        assert!(line.is_ascii() && line.lines().count() == 1);
+    }
+}

@@ -1,0 +1,18 @@
+//! The CGI executable: environment and body in, one reply out.
+//!
+//! It never reads its arguments: a query string without `=` arrives there (RFC 3875, 4.4).
+
+use std::env;
+use std::io::{self, Write};
+
+use chrono::Utc;
+use ddns_cgi::restart;
+
+fn main() {
+    if env::var_os(restart::ROLE).is_some() {
+        return restart::main();
+    }
+    let reply = ddns_cgi::run(|name| env::var_os(name), io::stdin().lock(), Utc::now());
+    // The update is stored by now. A client that hung up changes nothing about that.
+    let _ = io::stdout().write_all(&reply.to_bytes());
+}

@@ -1,0 +1,133 @@
+//! One host's record of the state.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+
+use crate::stamp::{Stamp, Zone};
+
+/// The field of the IPv4 address. A PHP `ip.php` put an IPv6 address there, too.
+pub const IPV4: &str = "ip";
+/// The field of the IPv6 address.
+pub const IPV6: &str = "ip6";
+/// The field of the last accepted stamp.
+pub const UPDATE: &str = "update";
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The host's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The last accepted stamp; [`Stamp::NEVER`] where there is none.
+    pub stamp: Stamp,
+}
+
+impl Record {
+    /// Whether the host has this address.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address)
+    }
+}
+
+/// The addresses in the fields of a record, IPv4 first.
+pub fn addresses(fields: &Map<String, Value>) -> impl Iterator<Item = IpAddr> {
+    [IPV4, IPV6].into_iter().filter_map(|name| address(fields.get(name)?))
+}
+
+/// The stamp in the fields of a record. The error says what is wrong with it.
+pub fn stamp(fields: &Map<String, Value>, zone: Zone) -> Result<Stamp, &'static str> {
+    match fields.get(UPDATE) {
+        None => Ok(Stamp::NEVER),
+        Some(Value::String(text)) if text.is_empty() => Ok(Stamp::NEVER),
+        Some(Value::String(text)) => Stamp::parse(text, zone).ok_or(NO_STAMP),
+        Some(_) => Err(NO_STAMP),
+    }
+}
+
+const NO_STAMP: &str =
+    "\"update\" is no time stamp: write it as YYYY-MM-DD HH:MM:SS, or remove the record";
+
+/// Puts an address and a stamp into the fields of a record. Other fields stay as they are.
+pub fn set(fields: &mut Map<String, Value>, address: IpAddr, stamp: Stamp, zone: Zone) {
+    let (own, other) = if address.is_ipv4() { (IPV4, IPV6) } else { (IPV6, IPV4) };
+    let is_same_family = |old: IpAddr| old.is_ipv4() == address.is_ipv4();
+    if self::address(fields.get(other).unwrap_or(&Value::Null)).is_some_and(is_same_family) {
+        fields.shift_remove(other);
+    }
+    match fields.get_mut(own) {
+        Some(field) => *field = address.to_string().into(),
+        None => {
+            let beside = usize::from(own == IPV6 && fields.keys().next().is_some_and(|k| k == IPV4));
+            fields.shift_insert(beside, own.to_owned(), address.to_string().into());
+        }
+    }
+    fields.insert(UPDATE.to_owned(), stamp.format(zone).into());
+}
+
+fn address(field: &Value) -> Option<IpAddr> {
+    Some(field.as_str()?.parse::<IpAddr>().ok()?.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(text: &str) -> Map<String, Value> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn after(text: &str, address: &str) -> String {
+        let mut fields = fields(text);
+        let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
+        set(&mut fields, address.parse().unwrap(), stamp, Zone::Utc);
+        serde_json::to_string(&fields).unwrap()
+    }
+
+    #[test]
+    fn each_family_has_its_field_and_the_others_stay() {
+        let update = r#""update":"2012-06-14 15:58:27""#;
+        for (before, address, expected) in [
+            ("{}", "192.0.2.1", format!(r#"{{"ip":"192.0.2.1",{update}}}"#)),
+            ("{}", "2001:db8::1", format!(r#"{{"ip6":"2001:db8::1",{update}}}"#)),
+            (
+                r#"{"ip":"192.0.2.9","update":"x","note":1.0}"#,
+                "192.0.2.1",
+                format!(r#"{{"ip":"192.0.2.1",{update},"note":1.0}}"#),
+            ),
+            (
+                r#"{"ip":"192.0.2.9","update":"x"}"#,
+                "2001:db8::1",
+                format!(r#"{{"ip":"192.0.2.9","ip6":"2001:db8::1",{update}}}"#),
+            ),
+            (
+                r#"{"ip6":"2001:db8::9","update":"x"}"#,
+                "192.0.2.1",
+                format!(r#"{{"ip":"192.0.2.1","ip6":"2001:db8::9",{update}}}"#),
+            ),
+            (
+                r#"{"ip":"2001:db8::9","update":"x"}"#,
+                "2001:db8::1",
+                format!(r#"{{"ip6":"2001:db8::1",{update}}}"#),
+            ),
+        ] {
+            assert_eq!(after(before, address), expected);
+        }
+    }
+
+    #[test]
+    fn a_record_without_stamp_was_never_updated_but_a_broken_stamp_is_an_error() {
+        for text in ["{}", r#"{"update":""}"#] {
+            assert_eq!(stamp(&fields(text), Zone::Utc), Ok(Stamp::NEVER));
+        }
+        for text in [r#"{"update":"yesterday"}"#, r#"{"update":5}"#, r#"{"update":null}"#] {
+            assert!(stamp(&fields(text), Zone::Utc).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_none() {
+        let fields = fields(r#"{"ip":"10.0.0.1 evil","ip6":"2001:db8::1"}"#);
+        assert_eq!(addresses(&fields).count(), 1);
+    }
+}

@@ -1,0 +1,165 @@
+//! Replaces a file so that it is always whole: the old one or the new one.
+//!
+//! A temporary file in the same folder, mode, write, fsync, rename, fsync of the folder: see
+//! rename(2) and fsync(2).
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use crate::error::Fault;
+
+/// The mode of a file that was not there before.
+const NEW_MODE: u32 = 0o644;
+
+/// Replaces the file that `path` leads to. An existing file's mode (and at least `least_mode`) and,
+/// as far as this user may, its owner and group are kept. Where it fails, the old file is whole.
+///
+/// Whoever calls this holds the lock on the files: there is one temporary name.
+pub fn replace(path: &Path, contents: &[u8], least_mode: u32) -> Result<(), Fault> {
+    let target = follow(path);
+    let temporary = companion(&target, "tmp");
+    write_temporary(&temporary, &target, contents, least_mode)
+        .map_err(|error| Fault::io("write", &temporary, &error))
+        .and_then(|()| {
+            fs::rename(&temporary, &target).map_err(|error| Fault::io("replace", &target, &error))
+        })
+        .inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })?;
+    sync_folder(&target)
+}
+
+/// Makes the names in the folder of `path` survive a power failure.
+pub fn sync_folder(path: &Path) -> Result<(), Fault> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| Fault::io("sync", folder, &error))
+}
+
+/// The helper file `.NAME.PURPOSE` beside `path`. dnsmasq skips dot files.
+#[must_use]
+pub fn companion(path: &Path, purpose: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{}.{purpose}", name.trim_start_matches('.')))
+}
+
+/// Where a path leads through symbolic links, also where nothing is there yet.
+#[must_use]
+pub fn follow(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // The kernel's own bound on links, path_resolution(7).
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    path
+}
+
+fn write_temporary(temporary: &Path, target: &Path, contents: &[u8], least_mode: u32) -> io::Result<()> {
+    let existing = match fs::metadata(target) {
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let mut file = create(temporary)?;
+    if let Some(existing) = &existing {
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (existing.uid(), existing.gid())
+            && fchown(&file, Some(existing.uid()), Some(existing.gid())).is_err()
+        {
+            // Only root gives files away. The group can be kept by its members.
+            let _ = fchown(&file, None, Some(existing.gid()));
+        }
+    }
+    let mode = existing.map_or(NEW_MODE, |existing| existing.mode() & 0o7777) | least_mode;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(contents)?;
+    file.sync_all()
+}
+
+/// Creates a file that was not there: a leftover of a killed process may belong to someone else.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            options.open(path)
+        }
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_new_file_is_readable_and_leaves_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts.dns");
+        replace(&path, b"new", 0o644).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(mode(&path), 0o644);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_mode_is_kept_but_never_below_the_least() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (before, least, after) in [(0o664, 0o644, 0o664), (0o600, 0o644, 0o644), (0o600, 0, 0o600)] {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+            replace(&path, b"new", least).unwrap();
+            assert_eq!(mode(&path), after);
+        }
+    }
+
+    #[test]
+    fn a_link_is_followed_also_where_it_leads_to_nothing_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, target) = (folder.path().join("link"), folder.path().join("sub/target"));
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        symlink("sub/target", &link).unwrap();
+        for text in [b"one", b"two"] {
+            replace(&link, text, 0).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert_eq!(fs::read(&target).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_leftover_temporary_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ip.txt");
+        fs::write(folder.path().join(".ip.txt.tmp"), "a much longer leftover").unwrap();
+        replace(&path, b"new", 0).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_failure_keeps_the_old_file_and_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ip.txt");
+        fs::create_dir(&path).unwrap();
+        let fault = replace(&path, b"new", 0).unwrap_err();
+        assert!(fault.subject.ends_with("ip.txt"), "{fault}");
+        assert!(path.is_dir() && !folder.path().join(".ip.txt.tmp").exists());
+    }
+
+    #[test]
+    fn helper_files_are_dot_files_beside_their_subject() {
+        let name = |path, purpose| companion(Path::new(path), purpose);
+        assert_eq!(name("/d/ip.txt", "lock"), Path::new("/d/.ip.txt.lock"));
+        assert_eq!(name("/d/.hosts.dns.pending", "tmp"), Path::new("/d/.hosts.dns.pending.tmp"));
+    }
+}

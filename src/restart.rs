@@ -1,0 +1,187 @@
+//! Makes dnsmasq serve what the state says, without letting the client wait.
+//!
+//! A request that finds the mark starts a *restarter*: this same program in another role, detached.
+//! The restarter works until the mark is gone or the restart fails. Why no change is left behind:
+//!
+//! - A request adds its line to the mark under the lock of the state, and starts a restarter after.
+//! - One restarter works at a time, the holder of `.hosts.dns.restart.lock`. Others leave at once.
+//! - The holder compares the mark with what it was before the restart, removes it, and *gives up its
+//!   own lock*, all under the lock of the state. So a line is either seen by the holder, or added
+//!   when there is no holder, and then its own restarter becomes one.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use std::os::unix::process::CommandExt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::command;
+use crate::config::{self, Config};
+use crate::error::Fault;
+use crate::hosts;
+use crate::lock::Lock;
+use crate::log;
+use crate::mark::Mark;
+use crate::replace::companion;
+use crate::state::{Patience, State};
+
+/// The environment variable that gives this program the role of the restarter. A client cannot set
+/// it: a header `X` reaches a CGI as `HTTP_X` (RFC 3875, 4.1.18).
+pub const ROLE: &str = "DDNS_RESTARTER";
+
+/// How long a restart may take. systemd's own limit for a stop and a start is longer, but dnsmasq
+/// needs a second or two.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// After an accepted request: where a change is pending, sees to it. The request has succeeded
+/// whatever comes of this; the mark stays until it is done.
+pub fn if_pending(config: &Config) {
+    let result = Mark::read(&config.hosts).and_then(|mark| {
+        let Some(mark) = mark else { return Ok(()) };
+        if let Some(reason) = mark.failure() {
+            let reason = format!("the last restart failed, trying again: {reason}");
+            log::notice(&Fault::new(Mark::path(&config.hosts).display(), reason));
+        }
+        if config.restart.is_empty() { apply(config) } else { start_detached(config) }
+    });
+    if let Err(fault) = result {
+        log::notice(&fault);
+    }
+}
+
+/// Starts the restarter. It holds none of the three descriptors that Apache waits for, no lock, and
+/// nothing of the client's environment; the standard library gives it default signals.
+fn start_detached(config: &Config) -> Result<(), Fault> {
+    let variables = config.file.iter().map(|file| (config::VARIABLE, file.as_os_str()));
+    Command::new("/proc/self/exe")
+        .arg0("ddns-cgi-restarter")
+        .env_clear()
+        .env(ROLE, "1")
+        .envs(variables)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(drop)
+        .map_err(|error| {
+            let reason = format!("cannot start the restarter: {error}; the next request tries again");
+            Fault::new(Mark::path(&config.hosts).display(), reason)
+        })
+}
+
+/// The restarter's `main`. Where it cannot do its work, the mark stays and tells why.
+pub fn main() {
+    // A session of its own, and no folder that somebody may want to unmount.
+    let _ = rustix::process::setsid();
+    let _ = env::set_current_dir("/");
+    if let Ok(config) = Config::load(env::var_os(config::VARIABLE)) {
+        // There is nobody to tell: standard error is closed, and the mark has the reason.
+        let _ = apply(&config);
+    }
+}
+
+/// Brings the hosts file and dnsmasq to what the state says, as often as the mark asks for it.
+///
+/// Returns at once where another process is doing so.
+pub fn apply(config: &Config) -> Result<(), Fault> {
+    let path = companion(&config.hosts, "restart.lock");
+    let Some(mut turn) = Lock::try_acquire(&path)? else { return Ok(()) };
+    loop {
+        if !config.restart.is_empty() {
+            wait_for_interval(&turn, config.restart_interval);
+        }
+        let attempt = match prepare(config, turn)? {
+            Some((again, attempt)) => {
+                turn = again;
+                attempt
+            }
+            None => return Ok(()),
+        };
+        let outcome = attempt.hosts.and_then(|()| {
+            note_start(&turn).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            command::run(&config.restart, LIMIT)
+        });
+        match conclude(config, turn, &attempt.mark, outcome)? {
+            Some(again) => turn = again,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What is known before a restart.
+struct Attempt {
+    /// The mark, which covers all changes up to now.
+    mark: Mark,
+    /// Whether the hosts file is what the state says.
+    hosts: Result<(), String>,
+}
+
+/// Makes sure that the hosts file is what the state says: a request may have been killed between
+/// the two. `None`, with the turn given up, where nothing is pending any more.
+fn prepare(config: &Config, turn: Lock) -> Result<Option<(Lock, Attempt)>, Fault> {
+    let state = State::open(config, Patience::Endless);
+    let Some(mark) = Mark::read(&config.hosts)? else {
+        // Still under the lock of the state: see the module's description.
+        drop(turn);
+        return Ok(None);
+    };
+    let hosts = state.and_then(|state| {
+        let wanted = state.parse()?;
+        match hosts::read(&config.hosts)? {
+            Some(text) if text == hosts::render(&wanted) => Ok(()),
+            Some(_) | None => hosts::store(&config.hosts, &wanted),
+        }
+    });
+    Ok(Some((turn, Attempt { mark, hosts: hosts.map_err(|fault| fault.to_string()) })))
+}
+
+/// Settles the mark after a restart. Returns the turn where another change came meanwhile.
+fn conclude(
+    config: &Config,
+    turn: Lock,
+    before: &Mark,
+    outcome: Result<(), String>,
+) -> Result<Option<Lock>, Fault> {
+    let _state = Lock::wait(&companion(&config.state, "lock"))?;
+    let now = Mark::read(&config.hosts)?;
+    if now.as_ref().is_some_and(|now| now != before) {
+        return Ok(Some(turn));
+    }
+    match outcome {
+        Ok(()) if now.is_some() => Mark::remove(&config.hosts)?,
+        Ok(()) => {}
+        Err(reason) => Mark::fail(&config.hosts, &reason)?,
+    }
+    // Still under the lock of the state: see the module's description.
+    drop(turn);
+    Ok(None)
+}
+
+/// Waits until the interval since the last start is over. A clock that was set back makes it no
+/// longer than one interval.
+fn wait_for_interval(turn: &Lock, seconds: u32) {
+    let interval = Duration::from_secs(seconds.into());
+    if let Some(started) = last_start(turn.file()) {
+        let since = (Utc::now() - started).to_std().unwrap_or_default();
+        sleep(interval.saturating_sub(since));
+    }
+}
+
+/// When the last restart was started: the lock file keeps it. `None` where that is not known.
+fn last_start(mut file: &File) -> Option<DateTime<Utc>> {
+    let mut text = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
+    Some(DateTime::parse_from_rfc3339(text.trim_end()).ok()?.to_utc())
+}
+
+fn note_start(turn: &Lock) -> io::Result<()> {
+    let mut file = turn.file();
+    file.rewind()?;
+    // Always as long, so that it replaces the last one whole and needs no further space.
+    writeln!(file, "{}", Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true))
+}

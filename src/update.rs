@@ -1,0 +1,61 @@
+//! Stores an authentic update: lock, decide, write.
+
+use chrono::{DateTime, Utc};
+
+use crate::auth::Authentic;
+use crate::config::Config;
+use crate::decide::{Decision, decide};
+use crate::error::{Error, Fault, Refusal};
+use crate::hosts;
+use crate::log;
+use crate::mark::Mark;
+use crate::reply::Accepted;
+use crate::state::{Patience, State};
+
+/// Brings the state up to date and, where an address changed, the hosts file.
+///
+/// The mark comes first: wherever this is killed, the mark is there before the files differ from
+/// what dnsmasq serves, and the next request finds it.
+pub fn store(config: &Config, update: &Authentic, now: DateTime<Utc>) -> Result<Accepted, Error> {
+    let state = State::open(config, Patience::Client)?;
+    let record = state.record(update.host())?;
+    let address = update.address();
+    match decide(update, record.as_ref()) {
+        Decision::Repeated => Ok(Accepted::NoChange(address)),
+        Decision::Redundant => {
+            if config.hosts.exists() {
+                state.store_stamp(update)?;
+                notice_rebuild(config, &state);
+            } else {
+                store_both(config, &state, update)?;
+            }
+            Ok(Accepted::NoChange(address))
+        }
+        Decision::Changed => {
+            store_both(config, &state, update)?;
+            Ok(Accepted::Good(address))
+        }
+        Decision::Replay { last } => {
+            let seconds = last.seconds_ahead_of(now);
+            let ahead = u64::try_from(seconds).is_ok_and(|s| s > config.window).then_some(seconds);
+            Err(Refusal::Replay { last, ahead }.into())
+        }
+    }
+}
+
+fn store_both(config: &Config, state: &State, update: &Authentic) -> Result<(), Fault> {
+    Mark::add(&config.hosts, update)?;
+    let new = state.store(update)?;
+    notice_rebuild(config, state);
+    hosts::store(&config.hosts, &new)
+}
+
+fn notice_rebuild(config: &Config, state: &State) {
+    if let Ok(count @ 1..) = state.rebuilt_hosts() {
+        let reason = format!(
+            "the state was missing or empty: {count} hosts taken from {}",
+            config.hosts.display()
+        );
+        log::notice(&Fault::new(config.state.display(), reason));
+    }
+}
