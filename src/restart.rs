@@ -47,7 +47,7 @@ pub fn if_pending(config: &Config) {
             let reason = format!("the last restart failed, trying again: {reason}");
             log::notice(&Fault::new(Mark::path(&config.hosts).display(), reason));
         }
-        if config.restart.is_empty() { apply(config) } else { start_detached(config) }
+        start_detached(config)
     });
     if let Err(fault) = result {
         log::notice(&fault);

@@ -97,11 +97,11 @@ impl State {
                 .write_all_at(stamp.as_bytes(), offset)
                 .map_err(|error| Fault::io("write the stamp", &self.path, &error));
         }
-        self.store(update).map(drop)
+        self.replace(&self.with(update)?)
     }
 
-    /// Stores address and stamp of an update. Returns the new state.
-    pub fn store(&self, update: &Authentic) -> Result<Map<String, Value>, Fault> {
+    /// The whole state with address and stamp of an update; nothing is written.
+    pub fn with(&self, update: &Authentic) -> Result<Map<String, Value>, Fault> {
         let mut state = self.parse()?;
         let known = state.keys().rev().find(|name| update.host().is(name)).cloned();
         let name = known.unwrap_or_else(|| update.host().to_string());
@@ -110,9 +110,13 @@ impl State {
             self.broken(format_args!("the record of {} is no object", update.host()))
         })?;
         record::set(fields, update.address(), update.stamp(), self.zone);
-        let bytes = php_json::to_bytes(&state).map_err(|error| self.broken(error))?;
-        replace(&self.path, &bytes, 0)?;
         Ok(state)
+    }
+
+    /// Puts `new` in the place of the state file.
+    pub fn replace(&self, new: &Map<String, Value>) -> Result<(), Fault> {
+        let bytes = php_json::to_bytes(new).map_err(|error| self.broken(error))?;
+        replace(&self.path, &bytes, 0)
     }
 
     /// The whole state.

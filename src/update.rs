@@ -44,8 +44,9 @@ pub fn store(config: &Config, update: &Authentic, now: DateTime<Utc>) -> Result<
 }
 
 fn store_both(config: &Config, state: &State, update: &Authentic) -> Result<(), Fault> {
+    let new = state.with(update)?;
     Mark::add(&config.hosts, update)?;
-    let new = state.store(update)?;
+    state.replace(&new)?;
     notice_rebuild(config, state);
     hosts::store(&config.hosts, &new)
 }

@@ -1,0 +1,502 @@
+//! One table of cases over several transports: request and files before, answer and files after.
+
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::apache::{APACHE, Apache, Kind, MODULES};
+use crate::scene::{Reply, Scene, can_run, eventually, hash, host1, signed, time};
+
+/// How a request comes to the program.
+pub enum Transport {
+    /// The CGI environment, without a web server.
+    Bare,
+    Apache(Apache),
+}
+
+/// One request.
+struct Request<'a> {
+    method: &'a str,
+    address: &'a str,
+    query: &'a str,
+    body: Option<&'a str>,
+    headers: &'a [&'a str],
+}
+
+impl Transport {
+    fn send(&self, scene: &Scene, request: &Request) -> Reply {
+        match self {
+            Self::Bare => {
+                let mut cgi = scene
+                    .cgi(request.address, request.query)
+                    .env("REQUEST_METHOD", request.method);
+                for header in request.headers {
+                    let (name, value) = header.split_once(": ").unwrap();
+                    let name = name.to_uppercase().replace('-', "_");
+                    cgi = cgi.env(&format!("HTTP_{name}"), value);
+                }
+                if let Some(body) = request.body {
+                    std::fs::write(scene.path("run/body"), body).unwrap();
+                    let file = std::fs::File::open(scene.path("run/body")).unwrap();
+                    cgi.0.stdin(Stdio::from(file));
+                    cgi = cgi
+                        .env("CONTENT_LENGTH", &body.len().to_string())
+                        .env("CONTENT_TYPE", "application/x-www-form-urlencoded");
+                }
+                cgi.run()
+            }
+            Self::Apache(apache) => {
+                let mut options = match request.method {
+                    "HEAD" => vec!["--head"],
+                    method => vec!["--request", method],
+                };
+                options.extend(request.body.iter().flat_map(|body| ["--data", *body]));
+                options.extend(request.headers.iter().flat_map(|header| ["--header", *header]));
+                apache.curl(request.address, &format!("/ip.php?{}", request.query), &options)
+            }
+        }
+    }
+}
+
+const STATE: &str = r#"{
+    "host1.h.lohray.com": {
+        "ip": "127.0.0.10",
+        "update": "2012-04-20 20:45:59"
+    },
+    "host2.h.lohray.com": {
+        "ip": "127.0.0.20",
+        "update": "2012-05-09 07:30:06",
+        "note": "caf\u00e9 \/ 1",
+        "n": 1.0
+    },
+    "host3.h.lohray.com": {
+        "ip": "127.0.0.30",
+        "update": "2012-04-19 04:54:21"
+    }
+}"#;
+
+const HOSTS: &str = "127.0.0.10 host1.h.lohray.com\n127.0.0.20 host2.h.lohray.com\n\
+                     127.0.0.30 host3.h.lohray.com\n";
+
+/// The stamps that a case may speak of.
+struct Times {
+    now: String,
+    earlier: String,
+    later: String,
+}
+
+/// What the files are after a request.
+enum After {
+    /// To the byte what they were, and no restart.
+    Same,
+    /// The state with a new stamp for the host; the hosts file is the same file. No restart.
+    Stamped(&'static str),
+    /// These texts, where `NOW` is the request's stamp; one restart.
+    Stored { state: String, hosts: String },
+}
+
+/// One row.
+struct Case {
+    name: &'static str,
+    method: &'static str,
+    address: &'static str,
+    query: String,
+    body: Option<String>,
+    headers: &'static [&'static str],
+    state: String,
+    status: u16,
+    line: String,
+    after: After,
+}
+
+impl Case {
+    /// A GET from host1's stored address.
+    fn get(name: &'static str, query: impl Into<String>) -> Self {
+        Self {
+            name,
+            method: "GET",
+            address: "127.0.0.10",
+            query: query.into(),
+            body: None,
+            headers: &[],
+            state: STATE.to_owned(),
+            status: 200,
+            line: String::new(),
+            after: After::Same,
+        }
+    }
+
+    fn refused(self, status: u16, line: &str) -> Self {
+        Self { status, line: line.to_owned(), after: After::Same, ..self }
+    }
+
+    fn badrequest(name: &'static str, query: impl Into<String>, what: &str) -> Self {
+        Self::get(name, query).refused(400, &format!("badrequest {what}"))
+    }
+
+    fn from(self, address: &'static str) -> Self {
+        Self { address, ..self }
+    }
+
+    fn with(self, headers: &'static [&'static str]) -> Self {
+        Self { headers, ..self }
+    }
+
+    fn state(self, state: impl Into<String>) -> Self {
+        Self { state: state.into(), ..self }
+    }
+
+    fn method(self, method: &'static str) -> Self {
+        Self { method, ..self }
+    }
+
+    fn post(self, body: impl Into<String>) -> Self {
+        Self { method: "POST", body: Some(body.into()), ..self }
+    }
+
+    fn stamped(self, host: &'static str) -> Self {
+        let line = format!("nochg {}", self.address);
+        Self { line, after: After::Stamped(host), ..self }
+    }
+
+    fn repeated(self) -> Self {
+        let line = format!("nochg {}", self.address);
+        Self { line, ..self }
+    }
+
+    fn stored(self, state: impl Into<String>, hosts: impl Into<String>) -> Self {
+        let line = format!("good {}", self.address);
+        Self { line, after: After::Stored { state: state.into(), hosts: hosts.into() }, ..self }
+    }
+}
+
+/// The state with another stamp for one host.
+fn with_stamp(state: &str, host: &str, stamp: &str) -> String {
+    let record = state.find(host).unwrap();
+    let start = record + state[record..].find("\"update\": \"").unwrap() + "\"update\": \"".len();
+    format!("{}{stamp}{}", &state[..start], &state[start + 19..])
+}
+
+const HOST1: &str = "host1.h.lohray.com";
+
+fn moved(field: &str, address: &str) -> String {
+    with_stamp(STATE, HOST1, "NOW")
+        .replace("\"ip\": \"127.0.0.10\"", &format!("\"{field}\": \"{address}\""))
+}
+
+fn accepted(times: &Times) -> Vec<Case> {
+    let query = signed("user1", "secretkey1", HOST1, &times.now);
+    let rfc3339 = times.now.replace(' ', "T") + "+00:00";
+    let sum = hash(HOST1, &times.now, "secretkey1");
+    vec![
+        Case::get("a redundant update stores the stamp alone", &query).stamped(HOST1),
+        Case::get("a redundant update by POST", "").post(&query).stamped(HOST1),
+        Case::get("a POST may have its parameters in the query", &query).post("").stamped(HOST1),
+        Case::get("the plus sign is a space", query.replace("%20", "+")).stamped(HOST1),
+        Case::get("upper-case digits", query.replace(&sum, &sum.to_uppercase())).stamped(HOST1),
+        Case::get("unknown parameters are ignored", format!("x=%zz&{query}&myip=192.0.2.9"))
+            .stamped(HOST1),
+        Case::get("RFC 3339", signed("user1", "secretkey1", HOST1, &rfc3339)).stamped(HOST1),
+        Case::get("ahead within the window", signed("user1", "secretkey1", HOST1, &times.later))
+            .stamped(HOST1),
+        Case::get("behind within the window", signed("user1", "secretkey1", HOST1, &times.earlier))
+            .stamped(HOST1),
+        Case::get("names have no case", signed("user1", "secretkey1", "HOST1.h.lohray.com", &times.now))
+            .stamped(HOST1),
+        Case::get("headers do not tell the address", &query)
+            .with(&["X-Forwarded-For: 192.0.2.9", "Client-IP: 192.0.2.9", "Proxy: 192.0.2.9"])
+            .stamped(HOST1),
+        Case::get("a repeated delivery", &query)
+            .state(with_stamp(STATE, HOST1, &times.now))
+            .repeated(),
+        Case::get("a new address", &query)
+            .from("127.0.0.11")
+            .stored(moved("ip", "127.0.0.11"), HOSTS.replace("127.0.0.10", "127.0.0.11")),
+        Case::get("a new address by POST", "")
+            .post(&query)
+            .from("127.0.0.11")
+            .stored(moved("ip", "127.0.0.11"), HOSTS.replace("127.0.0.10", "127.0.0.11")),
+        Case::get("an IPv6 address comes beside the IPv4 address", &query).from("::1").stored(
+            with_stamp(STATE, HOST1, "NOW")
+                .replace("\"127.0.0.10\",", "\"127.0.0.10\",\n        \"ip6\": \"::1\","),
+            HOSTS.replace("127.0.0.20", "::1 host1.h.lohray.com\n127.0.0.20"),
+        ),
+        Case::get("the first host of PHP's empty map", &query).state("[]").from("127.0.0.11").stored(
+            // Not empty in the end: the hosts file knows the names.
+            "{\n    \"host1.h.lohray.com\": {\n        \"ip\": \"127.0.0.11\",\n        \"update\": \"NOW\"\n    },\n    \
+             \"host2.h.lohray.com\": {\n        \"ip\": \"127.0.0.20\",\n        \"update\": \"1970-01-01 00:00:00\"\n    },\n    \
+             \"host3.h.lohray.com\": {\n        \"ip\": \"127.0.0.30\",\n        \"update\": \"1970-01-01 00:00:00\"\n    }\n}",
+            HOSTS.replace("127.0.0.10", "127.0.0.11"),
+        ),
+        Case::get("a host that the state does not know yet", signed("user2", "secretkey2", "host3.h.lohray.com", &times.now))
+            .state("{\n    \"host1.h.lohray.com\": {\n        \"ip\": \"127.0.0.10\"\n    }\n}")
+            .from("127.0.0.31")
+            .stored(
+                "{\n    \"host1.h.lohray.com\": {\n        \"ip\": \"127.0.0.10\"\n    },\n    \
+                 \"host3.h.lohray.com\": {\n        \"ip\": \"127.0.0.31\",\n        \"update\": \"NOW\"\n    }\n}",
+                "127.0.0.10 host1.h.lohray.com\n127.0.0.31 host3.h.lohray.com\n",
+            ),
+    ]
+}
+
+fn refused(times: &Times) -> Vec<Case> {
+    let query = signed("user1", "secretkey1", HOST1, &times.now);
+    let newer = with_stamp(STATE, HOST1, &times.later);
+    let stored = with_stamp(STATE, HOST1, &times.now);
+    let sum = hash(HOST1, &times.now, "secretkey1");
+    let wrong = query.replace(&sum, "0e00000000000000000000000000000000000000");
+    let no_line_feed = hex::encode(<sha1::Sha1 as sha1::Digest>::digest(format!(
+        "{HOST1}\n{}\nsecretkey1",
+        times.now
+    )));
+    vec![
+        Case::get("a wrong hash", &wrong).refused(403, "badauth"),
+        Case::get("a hash without the last line feed", query.replace(&sum, &no_line_feed)).refused(403, "badauth"),
+        Case::get("an unknown user", query.replace("user1", "user9")).refused(403, "badauth"),
+        Case::get("another user's hash", signed("user1", "secretkey2", HOST1, &times.now)).refused(403, "badauth"),
+        Case::get("another user's host", signed("user2", "secretkey2", HOST1, &times.now)).refused(403, "nohost"),
+        Case::get("the same request from another address", &query)
+            .state(&stored).from("127.0.0.66").refused(403, "replay"),
+        Case::get("an older stamp after a newer one", &query).state(&newer).refused(403, "replay"),
+        Case::get("an older stamp from another address", &query)
+            .state(&newer).from("127.0.0.66").refused(403, "replay"),
+        Case::get("a stored stamp in the future", &query)
+            .state(with_stamp(STATE, HOST1, "2999-01-01 00:00:00")).refused(403, "replay"),
+        Case::get("a stored stamp in the future is not ignored for a new address", &query)
+            .state(with_stamp(STATE, HOST1, "2999-01-01 00:00:00")).from("127.0.0.66").refused(403, "replay"),
+        Case::badrequest("no equals sign: arguments of a CGI", "-s+--help", "missing user"),
+        Case::badrequest("no equals sign with escapes", "-h+x%20y", "missing user"),
+        Case::badrequest("no query", "", "missing user"),
+        Case::badrequest("a parameter twice", format!("{query}&id={HOST1}"), "repeated id"),
+        Case::badrequest("an array of PHP", query.replace("id=", "id[]="), "missing id"),
+        Case::badrequest("NUL", query.replace("host1", "host1%00"), "malformed id"),
+        Case::badrequest("line feed", query.replace("host1", "host1%0a"), "malformed id"),
+        Case::badrequest("broken escape", query.replace("user1", "user%zz"), "malformed user"),
+        Case::badrequest("bytes that are not UTF-8", query.replace("user1", "%ff%fe"), "malformed user"),
+        Case::badrequest("a space in a host name", query.replace("host1", "a%20b"), "malformed id"),
+        Case::badrequest("39 digits", &query[..query.len() - 1], "malformed hash"),
+        Case::badrequest("41 digits", format!("{query}0"), "overlong hash"),
+        Case::badrequest("30 February", query.replace(&times.now[5..10], "02-30"), "malformed timeST"),
+        Case::badrequest("24:00", query.replace(&times.now[11..13], "24"), "malformed timeST"),
+        Case::badrequest("the year 0", query.replace(&times.now[..4], "0000"), "malformed timeST"),
+        Case::badrequest("strtotime's words", format!("user=user1&id={HOST1}&timeST=tomorrow&hash={sum}"), "malformed timeST"),
+        Case::badrequest("a long query", format!("x={}", "x".repeat(7000)), "missing user"),
+        Case::get("a parameter in query and body", &query).post(&query).refused(400, "badrequest repeated user"),
+        Case::get("a broken body", "").post("user=%").refused(400, "badrequest malformed user"),
+        Case::get("HEAD", &query).method("HEAD").from("127.0.0.66").refused(405, "badmethod"),
+        Case::get("PUT", &query).method("PUT").from("127.0.0.66").refused(405, "badmethod"),
+        Case::get("DELETE", &query).method("DELETE").from("127.0.0.66").refused(405, "badmethod"),
+        Case::get("OPTIONS", &query).method("OPTIONS").from("127.0.0.66").refused(405, "badmethod"),
+        Case::get("a truncated state", &query).state(&STATE[..STATE.len() - 1]).from("127.0.0.66").refused(503, "911"),
+        Case::get("a truncated state, redundant", &query).state(&STATE[..STATE.len() - 1]).refused(503, "911"),
+        Case::get("a state of another kind", &query).state("[1]").refused(503, "911"),
+        Case::get("a deeply nested state", &query)
+            .state(format!("{{\"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000))).from("127.0.0.66").refused(503, "911"),
+        Case::get("a record without sense", &query).state(format!("{{\"{HOST1}\": 5}}")).refused(503, "911"),
+        Case::get("a stored stamp without sense", &query)
+            .state(STATE.replace("2012-04-20 20:45:59", "yesterday")).refused(503, "911"),
+    ]
+}
+
+/// Brings the files to where the case begins, sends its request, and compares.
+fn check(scene: &Scene, transport: &Transport, case: &Case, times: &Times) {
+    let name = case.name;
+    scene.reset(&case.state, HOSTS);
+    let hosts_file = inode(scene);
+    let reply = transport.send(
+        scene,
+        &Request {
+            method: case.method,
+            address: case.address,
+            query: &case.query,
+            body: case.body.as_deref(),
+            headers: case.headers,
+        },
+    );
+    assert_eq!(reply.status, case.status, "{name}: {reply:?}");
+    let has_body = case.method != "HEAD" || matches!(transport, Transport::Bare);
+    assert_eq!(reply.line, if has_body { case.line.as_str() } else { "" }, "{name}: {reply:?}");
+    assert!(reply.headers.contains("Cache-Control: no-store"), "{name}: {reply:?}");
+    assert!(reply.headers.contains("Content-Type: text/plain; charset=utf-8"), "{name}: {reply:?}");
+    assert_eq!(reply.headers.contains("Allow: GET, POST"), case.status == 405, "{name}: {reply:?}");
+    assert_eq!(reply.headers.contains("Retry-After: "), case.status == 503, "{name}: {reply:?}");
+    scene.settle();
+    let restarts = match &case.after {
+        After::Same => {
+            assert_eq!(scene.state(), case.state, "{name}");
+            assert_eq!(inode(scene), hosts_file, "{name}");
+            0
+        }
+        After::Stamped(host) => {
+            let stamp = case.query.contains(&times.later[11..]).then_some(&times.later);
+            let stamp = stamp.or(case.query.contains(&times.earlier[11..]).then_some(&times.earlier));
+            let expected = with_stamp(&case.state, host, stamp.unwrap_or(&times.now));
+            assert_eq!(scene.state(), expected, "{name}");
+            assert_eq!(inode(scene), hosts_file, "{name}: the hosts file is left alone");
+            0
+        }
+        After::Stored { state, hosts } => {
+            assert_eq!(scene.state(), state.replace("NOW", &times.now), "{name}");
+            assert_eq!(scene.hosts(), *hosts, "{name}");
+            1
+        }
+    };
+    assert_eq!(scene.restarts().len(), restarts, "{name}: restarts");
+    assert!(!scene.mark().exists(), "{name}: the mark");
+    log_is_right(transport, scene, &reply, case);
+}
+
+/// One line in the log for a refusal or a fault, none for a success.
+fn log_is_right(transport: &Transport, scene: &Scene, reply: &Reply, case: &Case) {
+    let name = case.name;
+    let expected = usize::from(case.status != 200);
+    let ours = |log: &str| log.lines().filter(|line| line.contains("ddns-cgi: ") && !line.contains("notice")).count();
+    if matches!(transport, Transport::Bare) {
+        assert_eq!(ours(&reply.log), expected, "{name}: {}", reply.log);
+    } else {
+        // Apache copies it to its own log when the request is over.
+        eventually("the line is in Apache's log", || ours(&scene.read("run/error.log")) >= expected);
+        assert_eq!(ours(&scene.read("run/error.log")), expected, "{name}");
+        // Apache appends, so it goes on at the new end.
+        scene.write("run/error.log", "");
+    }
+}
+
+fn inode(scene: &Scene) -> (u64, i64, i64, String) {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(scene.path("www/ramcache/hosts.dns")).unwrap();
+    (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), scene.hosts())
+}
+
+fn run_all(scene: &Scene, transport: &Transport) {
+    for pick in [accepted, refused] {
+        for index in 0..pick(&now()).len() {
+            let times = now();
+            check(scene, transport, &pick(&times)[index], &times);
+        }
+    }
+}
+
+/// Fresh for each case, so that none becomes stale on a slow machine.
+fn now() -> Times {
+    Times { now: time(0), earlier: time(-8), later: time(8) }
+}
+
+#[test]
+fn every_case_in_the_bare_environment() {
+    run_all(&Scene::new(), &Transport::Bare);
+}
+
+#[test]
+fn every_case_through_apache_prefork_with_mod_cgi() {
+    if can_run("mod_cgi", &[APACHE]) {
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, Kind::PreforkCgi);
+        run_all(&scene, &Transport::Apache(apache));
+    }
+}
+
+#[test]
+fn every_case_through_apache_event_with_mod_cgid() {
+    if can_run("mod_cgid", &[APACHE]) {
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, Kind::EventCgid);
+        run_all(&scene, &Transport::Apache(apache));
+    }
+}
+
+#[test]
+fn the_path_stays_ours_with_mod_php_loaded() {
+    let module = format!("{MODULES}/mod_mpm_prefork.so");
+    if can_run("mod_php", &[APACHE, "/usr/bin/php", &module]) {
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, Kind::PreforkCgiPhp);
+        scene.write("www/real.php", "<?php header('Content-Type: text/plain; charset=utf-8'); echo 6 * 7, \"\\n\";");
+        assert_eq!(apache.curl("127.0.0.1", "/real.php", &[]).line, "42", "PHP is at work");
+        scene.write("www/ip.php", "<?php echo 'the old one';");
+        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
+        assert_eq!(reply.line, "good 127.0.0.11");
+        scene.settle();
+    }
+}
+
+#[test]
+fn apache_never_serves_the_files() {
+    if !can_run("files not served", &[APACHE]) {
+        return;
+    }
+    let scene = Scene::new();
+    let apache = Apache::start(&scene, Kind::EventCgid);
+    scene.write("www/index.txt", "public");
+    assert_eq!(apache.curl("127.0.0.1", "/index.txt", &[]).status, 200, "the document root is served");
+    for file in ["ip.txt", "hosts.dns", ".ip.txt.lock", ""] {
+        assert_eq!(apache.curl("127.0.0.1", &format!("/ramcache/{file}"), &[]).status, 403, "{file}");
+    }
+    // Even where an operator aliased the folder of the configuration into the site.
+    assert_eq!(apache.curl("127.0.0.1", "/settings/credentials.json", &[]).status, 403);
+}
+
+#[test]
+fn overlong_requests_are_refused_quickly() {
+    let scene = Scene::new();
+    let files = scene.files();
+    let long = format!("x={}", "x".repeat(100_000));
+    assert_eq!(scene.answer("127.0.0.10", &long), "badrequest overlong query");
+    scene.write("run/body", &"x".repeat(1 << 20));
+    let mut post = scene
+        .cgi("127.0.0.10", "")
+        .env("REQUEST_METHOD", "POST")
+        .env("CONTENT_LENGTH", "1048576")
+        .env("CONTENT_TYPE", "application/x-www-form-urlencoded");
+    post.0.stdin(std::fs::File::open(scene.path("run/body")).unwrap());
+    assert_eq!(post.run().line, "badrequest overlong body");
+    if can_run("overlong requests through Apache", &[APACHE]) {
+        let apache = Apache::start(&scene, Kind::EventCgid);
+        assert_eq!(apache.curl("127.0.0.10", &format!("/ip.php?{long}"), &[]).status, 414);
+        let body = format!("@{}", scene.path("run/body").display());
+        assert_eq!(apache.curl("127.0.0.10", "/ip.php", &["--data-binary", &body]).status, 413);
+    }
+    assert_eq!(scene.files(), files);
+}
+
+#[test]
+fn a_body_without_end_is_not_waited_for() {
+    let scene = Scene::new();
+    let mut post = scene.cgi("127.0.0.10", &host1()).env("REQUEST_METHOD", "POST").env("CONTENT_LENGTH", "0");
+    // The writing end stays open as long as the child value lives.
+    post.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = post.0.spawn().unwrap();
+    let stdin = child.stdin.take();
+    let reply = Reply::from_cgi(&child.wait_with_output().unwrap());
+    drop(stdin);
+    assert_eq!(reply.line, "good 127.0.0.10");
+    scene.settle();
+}
+
+#[test]
+fn an_unknown_user_and_a_wrong_hash_get_the_same_bytes_in_a_similar_time() {
+    let scene = Scene::new();
+    scene.configure(&json!({"restart": []}));
+    let time = time(0);
+    let wrong = "0".repeat(40);
+    let query = |user| format!("user={user}&id={HOST1}&timeST={}&hash={wrong}", time.replace(' ', "+"));
+    let queries = [query("user1"), query("user9")];
+    let mut durations = [Vec::new(), Vec::new()];
+    let mut replies = Vec::new();
+    for _ in 0..500 {
+        for (query, durations) in queries.iter().zip(&mut durations) {
+            let mut cgi = scene.cgi("127.0.0.10", query);
+            let started = std::time::Instant::now();
+            let output = cgi.0.output().unwrap();
+            durations.push(started.elapsed());
+            replies.push(output.stdout);
+        }
+    }
+    assert!(replies.windows(2).all(|pair| pair[0] == pair[1]));
+    let [known, unknown] = durations.map(|mut all| {
+        all.sort();
+        all[all.len() / 2].as_secs_f64()
+    });
+    // Medians of alternating runs; a factor leaves room for a busy machine.
+    assert!((0.5..2.0).contains(&(known / unknown)), "{known} s and {unknown} s");
+}

@@ -1,0 +1,300 @@
+//! A scratch installation: the article's files, a configuration, and the program.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+use sha1::{Digest, Sha1};
+use tempfile::TempDir;
+
+/// The state of the article.
+pub const STATE: &str = r#"{
+    "host1.h.lohray.com": {
+        "ip": "129.118.243.10",
+        "update": "2012-04-20 20:45:59"
+    },
+    "host2.h.lohray.com": {
+        "ip": "75.110.204.100",
+        "update": "2012-05-09 07:30:06"
+    },
+    "host3.h.lohray.com": {
+        "ip": "50.19.108.105",
+        "update": "2012-04-19 04:54:21"
+    }
+}"#;
+
+/// The hosts file of the article.
+pub const HOSTS: &str = "129.118.243.10 host1.h.lohray.com\n75.110.204.100 host2.h.lohray.com\n\
+                         50.19.108.105 host3.h.lohray.com\n";
+
+/// The credentials of the article.
+pub const CREDENTIALS: &str = r#"{
+    "user1": {
+        "id": [
+            "host1.h.lohray.com",
+            "host2.h.lohray.com"
+        ],
+        "key": "secretkey1"
+    },
+    "user2": {
+        "id": [
+            "host3.h.lohray.com"
+        ],
+        "key": "secretkey2"
+    }
+}"#;
+
+/// How long anything may take that should happen soon.
+const SOON: Duration = Duration::from_secs(40);
+
+/// Folders and files of one installation; gone when dropped.
+pub struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    /// The article's files. The restart command notes each call in the file `restarts`.
+    pub fn new() -> Self {
+        let scene = Self { folder: tempfile::tempdir().unwrap() };
+        for folder in ["bin", "etc", "www", "www/ramcache", "run"] {
+            fs::create_dir(scene.path(folder)).unwrap();
+        }
+        fs::copy(program(), scene.path("bin/ddns-cgi")).unwrap();
+        scene.write("www/ramcache/ip.txt", STATE);
+        scene.write("www/ramcache/hosts.dns", HOSTS);
+        scene.write("etc/credentials.json", CREDENTIALS);
+        scene.write("run/restarts", "");
+        scene.configure(&json!({}));
+        for name in ["", "www/ramcache", "www/ramcache/ip.txt", "www/ramcache/hosts.dns", "run", "run/restarts"] {
+            scene.hand_over(name);
+        }
+        scene
+    }
+
+    /// Opens a file or folder to the web server's user.
+    fn hand_over(&self, name: &str) {
+        let path = self.path(name);
+        let mode = if path.is_dir() { 0o755 } else { 0o664 };
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        if is_root() && !name.is_empty() {
+            let user = web_user();
+            chown(&path, Some(user), Some(user)).unwrap();
+        }
+    }
+
+    /// Writes the configuration: the scene's paths and the note of each restart, unless given.
+    pub fn configure(&self, keys: &Value) {
+        let mut config = json!({
+            "state": self.path("www/ramcache/ip.txt"),
+            "hosts": self.path("www/ramcache/hosts.dns"),
+            "credentials": self.path("etc/credentials.json"),
+            "restart": ["sh", "-c", self.noting("")],
+            "restart_interval": 0,
+        });
+        for (key, value) in keys.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        self.write("etc/config.json", &config.to_string());
+    }
+
+    /// A shell script that notes its start, in milliseconds, then goes on with `script`.
+    pub fn noting(&self, script: &str) -> String {
+        format!("date +%s%3N >> {}; {script}", self.path("run/restarts").display())
+    }
+
+    /// A path of this scene.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8(fs::read(self.path(name)).unwrap()).unwrap()
+    }
+
+    pub fn state(&self) -> String {
+        self.read("www/ramcache/ip.txt")
+    }
+
+    pub fn hosts(&self) -> String {
+        self.read("www/ramcache/hosts.dns")
+    }
+
+    /// Both files, as far as they are there.
+    pub fn files(&self) -> [Option<Vec<u8>>; 2] {
+        ["ip.txt", "hosts.dns"].map(|name| fs::read(self.path("www/ramcache").join(name)).ok())
+    }
+
+    /// Puts the two files back to a known text.
+    pub fn reset(&self, state: &str, hosts: &str) {
+        self.write("www/ramcache/ip.txt", state);
+        self.write("www/ramcache/hosts.dns", hosts);
+        self.write("run/restarts", "");
+    }
+
+    pub fn mark(&self) -> PathBuf {
+        self.path("www/ramcache/.hosts.dns.pending")
+    }
+
+    /// The starts of the restart command so far, in milliseconds.
+    pub fn restarts(&self) -> Vec<u64> {
+        self.read("run/restarts").lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    /// Waits until no restarter is at work.
+    pub fn settle(&self) {
+        // Not by trying its lock: a restarter that finds the lock taken leaves.
+        eventually("the restarter leaves", || !self.has_restarter());
+    }
+
+    fn has_restarter(&self) -> bool {
+        let program = self.path("bin/ddns-cgi");
+        fs::read_dir("/proc").unwrap().flatten().any(|process| {
+            fs::read_link(process.path().join("exe")).is_ok_and(|file| file == program)
+                && fs::read(process.path().join("cmdline")).is_ok_and(|line| line.starts_with(b"ddns-cgi-restarter"))
+        })
+    }
+
+    /// Runs the program as a CGI without a web server, from `address`.
+    pub fn cgi(&self, address: &str, query: &str) -> Cgi {
+        let mut command = Command::new(self.path("bin/ddns-cgi"));
+        command
+            .env_clear()
+            .env("DDNS_CONFIG", self.path("etc/config.json"))
+            .env("GATEWAY_INTERFACE", "CGI/1.1")
+            .env("REQUEST_METHOD", "GET")
+            .env("REMOTE_ADDR", address)
+            .env("QUERY_STRING", query)
+            .stdin(std::process::Stdio::null());
+        Cgi(command)
+    }
+
+    /// The one line of the answer to a GET.
+    pub fn answer(&self, address: &str, query: &str) -> String {
+        self.cgi(address, query).run().line
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.settle();
+        }
+    }
+}
+
+/// A run of the program without a web server.
+pub struct Cgi(pub Command);
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: String,
+    pub line: String,
+    pub log: String,
+}
+
+impl Cgi {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    pub fn run(mut self) -> Reply {
+        Reply::from_cgi(&self.0.output().unwrap())
+    }
+}
+
+impl Reply {
+    pub fn from_cgi(output: &Output) -> Self {
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        let (headers, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no headers: {output:?}"));
+        let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
+        let log = String::from_utf8(output.stderr.clone()).unwrap();
+        Self { status, headers: headers.to_owned(), line: one_line(body), log }
+    }
+}
+
+/// The body without its line feed; it must have exactly one.
+pub fn one_line(body: &str) -> String {
+    let line = body.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {body:?}"));
+    assert!(!line.contains('\n'), "{body:?}");
+    line.to_owned()
+}
+
+/// `timeST` of this moment and `seconds` more.
+pub fn time(seconds: i64) -> String {
+    (Utc::now() + TimeDelta::seconds(seconds)).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The hash of protocol 1.
+pub fn hash(id: &str, time: &str, key: &str) -> String {
+    hex::encode(Sha1::digest(format!("{id}\n{time}\n{key}\n")))
+}
+
+/// A signed query.
+pub fn signed(user: &str, key: &str, id: &str, time: &str) -> String {
+    let encoded = time.replace(' ', "%20").replace('+', "%2B");
+    format!("user={user}&id={id}&timeST={encoded}&hash={}", hash(id, time, key))
+}
+
+/// A query of the article's first user, signed now.
+pub fn host1() -> String {
+    signed("user1", "secretkey1", "host1.h.lohray.com", &time(0))
+}
+
+/// Waits for something that should happen soon.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it did not come about that {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The program under test: the one that `DDNS_CGI` names, else that of this build.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        std::env::var_os("DDNS_CGI").map_or(env!("CARGO_BIN_EXE_ddns-cgi").into(), PathBuf::from)
+    })
+}
+
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+/// The number of Debian's web server user.
+pub fn web_user() -> u32 {
+    33
+}
+
+/// Whether a test can run here. One that cannot says so aloud, past the test runner's capture; where
+/// `DDNS_TEST_ALL` is set, as in CI, it fails instead.
+pub fn can_run(test: &str, needs: &[&str]) -> bool {
+    let missing: Vec<&str> = needs
+        .iter()
+        .copied()
+        .filter(|need| match *need {
+            "root" => !is_root(),
+            path => !Path::new(path).exists(),
+        })
+        .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let message = format!("SKIPPED {test}: it needs {}\n", missing.join(", "));
+    assert!(std::env::var_os("DDNS_TEST_ALL").is_none(), "{message}");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+    false
+}
