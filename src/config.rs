@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::error::Fault;
+use crate::error::{Fault, json_position};
 use crate::stamp::Zone;
 
 /// The environment variable that names the configuration file (Apache: `SetEnv`).
@@ -77,7 +77,7 @@ impl Config {
     /// Checks the text of a configuration file. The error names the key.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let keys: Map<String, Value> =
-            serde_json::from_slice(text).map_err(|error| format!("no JSON object: {error}"))?;
+            serde_json::from_slice(text).map_err(|error| json_position(&error))?;
         let mut config = Self::default();
         for (key, value) in &keys {
             config.set(key, value).map_err(|need| format!("key \"{key}\" {need}"))?;

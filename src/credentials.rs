@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::error::Fault;
+use crate::error::{Fault, json_position};
 use crate::lookup;
 
 /// A secret that a user shares with this server. It has no way to be printed.
@@ -51,8 +51,10 @@ pub enum Lookup {
 pub fn find(path: &Path, name: &str) -> Result<Lookup, Fault> {
     let text = fs::read_to_string(path)
         .map_err(|error| Fault::io("read the credentials", path, &error))?;
-    parse(&text, name)
-        .map_err(|error| Fault::new(path.display(), format_args!("no JSON object of users: {error}")))
+    parse(&text, name).map_err(|error| {
+        let reason = format!("{}; it must be an object of users", json_position(&error));
+        Fault::new(path.display(), reason)
+    })
 }
 
 /// Looks up one user in the text of a credentials file.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use serde_json::error::Category;
+
 use crate::stamp::Stamp;
 
 /// Why a request was not carried out.
@@ -145,6 +147,18 @@ impl Fault {
         };
         Self::new(path.display(), format_args!("cannot {action}: {error}{advice}"))
     }
+}
+
+/// Where a JSON text is wrong. Not `serde_json`'s own message, which may quote the text: a key of the
+/// credentials would get into the log.
+#[must_use]
+pub fn json_position(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Eof => "ends too early",
+        Category::Data => "has a value of the wrong kind",
+        Category::Syntax | Category::Io => "is no JSON",
+    };
+    format!("{what} at line {} column {}", error.line(), error.column())
 }
 
 impl fmt::Display for Fault {

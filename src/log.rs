@@ -59,9 +59,16 @@ fn error_line(who: &Who, error: &Error) -> String {
 }
 
 fn field(line: &mut String, name: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        let _ = write!(line, " {name}=\"{}\"", value.escape_default());
+    let Some(value) = value else { return };
+    let _ = write!(line, " {name}=\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => line.extend(['\\', c]),
+            ' '..='~' => line.push(c),
+            _ => line.extend(c.escape_default()),
+        }
     }
+    line.push('"');
 }
 
 /// One write, so that the lines of requests at the same time do not mix. Where standard error is

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Datelike, Local, MappedLocalTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, TimeZone, Utc};
 
 /// A moment, in whole seconds. Stamps compare as moments, in whatever zone they were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,11 +38,7 @@ impl Stamp {
             let time = parse_civil(text)?;
             match zone {
                 Zone::Utc => time.and_utc(),
-                Zone::Local => match Local.from_local_datetime(&time) {
-                    MappedLocalTime::Single(only) => only.to_utc(),
-                    MappedLocalTime::Ambiguous(one, other) => one.to_utc().min(other.to_utc()),
-                    MappedLocalTime::None => return None,
-                },
+                Zone::Local => parse_local(time)?,
             }
         } else {
             // chrono takes the leap second :60, which no clock here can show.
@@ -80,6 +76,18 @@ impl Stamp {
     pub fn seconds_ahead_of(self, now: DateTime<Utc>) -> i64 {
         self.0.timestamp() - now.timestamp()
     }
+}
+
+/// The first moment at which clocks here show `time`; `None` in the hour that spring leaves out.
+fn parse_local(time: NaiveDateTime) -> Option<DateTime<Utc>> {
+    let found = Local.from_local_datetime(&time);
+    [found.earliest(), found.latest()]
+        .into_iter()
+        .flatten()
+        .map(|moment| moment.to_utc())
+        // chrono takes the second in which the repeated hour is over for a part of it.
+        .filter(|moment| moment.with_timezone(&Local).naive_local() == time)
+        .min()
 }
 
 /// Reads `YYYY-MM-DD HH:MM:SS` to the digit: no sign, no missing zero, no 30 February, no 24:00.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::Authentic;
 use crate::config::Config;
-use crate::error::Fault;
+use crate::error::{Fault, json_position};
 use crate::host::HostName;
 use crate::hosts;
 use crate::lock::Lock;
@@ -79,7 +79,7 @@ impl State {
     pub fn record(&self, host: &HostName) -> Result<Option<Record>, Fault> {
         let Some(entry) = self.entry(host)? else { return Ok(None) };
         let fields: Map<String, Value> = serde_json::from_str(entry.get()).map_err(|error| {
-            self.broken(format_args!("the record of {host} is no object of fields: {error}"))
+            self.broken(format_args!("the record of {host} {}", json_position(&error)))
         })?;
         let stamp = record::stamp(&fields, self.zone)
             .map_err(|why| self.broken(format_args!("the record of {host}: {why}")))?;
@@ -115,7 +115,7 @@ impl State {
 
     /// Puts `new` in the place of the state file.
     pub fn replace(&self, new: &Map<String, Value>) -> Result<(), Fault> {
-        let bytes = php_json::to_bytes(new).map_err(|error| self.broken(error))?;
+        let bytes = php_json::to_bytes(new).map_err(|error| self.broken(json_position(&error)))?;
         replace(&self.path, &bytes, 0)
     }
 
@@ -124,7 +124,7 @@ impl State {
         if lookup::is_empty_map(&self.text) {
             return Ok(Map::new());
         }
-        serde_json::from_str(&self.text).map_err(|error| self.broken(error))
+        serde_json::from_str(&self.text).map_err(|error| self.broken(json_position(&error)))
     }
 
     /// How many hosts were taken from the hosts file because there was no state.
@@ -140,14 +140,14 @@ impl State {
         if lookup::is_empty_map(&self.text) {
             return Ok(None);
         }
-        lookup::find(&self.text, |name| host.is(name)).map_err(|error| self.broken(error))
+        lookup::find(&self.text, |name| host.is(name)).map_err(|error| self.broken(json_position(&error)))
     }
 
     /// Where in the file the stored stamp begins, if `stamp` fits there exactly.
     fn stamp_offset(&self, update: &Authentic, stamp: &str) -> Result<Option<u64>, Fault> {
         let Some(entry) = self.entry(update.host())? else { return Ok(None) };
         let old = lookup::find(entry.get(), |name| name == record::UPDATE)
-            .map_err(|error| self.broken(error))?;
+            .map_err(|error| self.broken(json_position(&error)))?;
         Ok(old.map(RawValue::get).and_then(|old| {
             // Without an escape, since a stamp with one would be longer.
             let is_stamp = old.len() == stamp.len() + 2 && Stamp::parse(old.trim_matches('"'), self.zone).is_some();
@@ -159,7 +159,7 @@ impl State {
     fn broken(&self, why: impl std::fmt::Display) -> Fault {
         Fault::new(
             self.path.display(),
-            format_args!("the state is broken and stays as it is: {why}; correct it or restore a copy"),
+            format_args!("the state is left as it is, since it is broken: {why}; correct it or restore a copy"),
         )
     }
 }

@@ -43,8 +43,9 @@ impl Apache {
     pub fn start(scene: &Scene, kind: Kind) -> Self {
         let port = free_port();
         fs::write(scene.path("etc/apache.conf"), configuration(scene, kind, port)).unwrap();
-        let process = Command::new(APACHE)
-            .arg("-f")
+        let process = Command::new("setpriv")
+            // Also where the tests are killed, Apache ends with them.
+            .args(["--pdeathsig", "TERM", "--", APACHE, "-f"])
             .arg(scene.path("etc/apache.conf"))
             .arg("-DFOREGROUND")
             .stdin(Stdio::null())

@@ -4,7 +4,6 @@ mod apache;
 mod article;
 mod cases;
 mod chain;
-mod faults;
 mod files;
 mod php;
 mod restarts;

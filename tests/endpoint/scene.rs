@@ -152,14 +152,17 @@ impl Scene {
     /// Waits until no restarter is at work.
     pub fn settle(&self) {
         // Not by trying its lock: a restarter that finds the lock taken leaves.
-        eventually("the restarter leaves", || !self.has_restarter());
+        eventually("the restarter leaves", || self.restarter().is_none());
     }
 
-    fn has_restarter(&self) -> bool {
+    /// The process of a restarter of this scene.
+    pub fn restarter(&self) -> Option<i32> {
         let program = self.path("bin/ddns-cgi");
-        fs::read_dir("/proc").unwrap().flatten().any(|process| {
-            fs::read_link(process.path().join("exe")).is_ok_and(|file| file == program)
-                && fs::read(process.path().join("cmdline")).is_ok_and(|line| line.starts_with(b"ddns-cgi-restarter"))
+        fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find_map(|process| {
+            let is_ours = fs::read_link(process.join("exe")).is_ok_and(|file| file == program);
+            let line = fs::read(process.join("cmdline")).unwrap_or_default();
+            let process = process.file_name()?.to_str()?.parse().ok()?;
+            (is_ours && line.starts_with(b"ddns-cgi-restarter")).then_some(process)
         })
     }
 

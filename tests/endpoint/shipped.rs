@@ -1,1 +1,65 @@
+//! The files that are installed as they are, and the program as it is shipped.
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::scene::can_run;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn run(program: &str, arguments: &[&str], file: &Path) -> Output {
+    Command::new(program).args(arguments).arg(file).output().unwrap()
+}
+
+#[test]
+fn the_sudoers_file_is_valid_and_names_both_users_and_both_paths() {
+    if !can_run("sudoers.d", &["/usr/sbin/visudo"]) {
+        return;
+    }
+    let shipped = file("sudoers.d/ddns-cgi");
+    let text = std::fs::read_to_string(&shipped).unwrap();
+    let output = run("/usr/sbin/visudo", &["-cf"], &shipped);
+    assert!(output.status.success(), "{output:?}");
+    for part in ["www-data ALL", "apache   ALL", "/usr/sbin/service dnsmasq restart,", " /sbin/service dnsmasq restart"] {
+        assert!(text.contains(part), "{part}");
+    }
+    // sudo skips files with a dot or a final tilde in their names.
+    assert!(!shipped.file_name().unwrap().to_str().unwrap().contains(['.', '~']));
+
+    // The line for distributions that demand a terminal is right once its # is removed.
+    let folder = tempfile::tempdir().unwrap();
+    let enabled = folder.path().join("sudoers");
+    assert!(text.contains("\n#Defaults:apache !requiretty"));
+    std::fs::write(&enabled, text.replace("\n#Defaults", "\nDefaults")).unwrap();
+    assert!(run("/usr/sbin/visudo", &["-cf"], &enabled).status.success());
+    std::fs::write(&enabled, text.replace("NOPASSWD:", "NOPASSWD")).unwrap();
+    assert!(!run("/usr/sbin/visudo", &["-cf"], &enabled).status.success(), "visudo can tell");
+}
+
+#[test]
+fn the_dnsmasq_file_is_valid_and_sets_the_time_to_live_and_the_hosts_file() {
+    if !can_run("dnsmasq.d", &["/usr/sbin/dnsmasq"]) {
+        return;
+    }
+    let shipped = file("dnsmasq.d/ddns-cgi.conf");
+    let output = run("/usr/sbin/dnsmasq", &["--test", "-C"], &shipped);
+    assert!(output.status.success(), "{output:?}");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    assert!(text.contains("\nlocal-ttl=7\n"));
+    assert!(text.contains("\naddn-hosts=/media/data/www/ramcache/hosts.dns\n"));
+}
+
+#[test]
+fn the_shipped_program_needs_no_dynamic_loader() {
+    let program = file("dist/ddns-cgi");
+    if !can_run("static linking (scripts/build)", &[program.to_str().unwrap(), "/usr/bin/file"]) {
+        return;
+    }
+    let kind = String::from_utf8(run("file", &["--brief"], &program).stdout).unwrap();
+    assert!(kind.contains("static"), "{kind}");
+    let libraries = run("ldd", &[], &program);
+    let text = String::from_utf8([libraries.stdout, libraries.stderr].concat()).unwrap();
+    assert!(text.contains("statically linked") || text.contains("not a dynamic executable"), "{text}");
+}

@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# The whole chain, in the namespaces that tests/endpoint/chain.rs made: chain.sh REPOSITORY MODULE MPM
+set -euo pipefail
+
+if [ -z "${IN_OVERLAY:-}" ]; then
+    # A copy of the root file system that forgets what is written to it.
+    scratch=/mnt
+    mount -t tmpfs tmpfs "$scratch"
+    mkdir "$scratch"/{upper,work,root}
+    mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" "$scratch/root"
+    mkdir -p "$scratch/root/repository"
+    mount --bind "$1" "$scratch/root/repository"
+    install -m 755 "$DDNS_CGI" "$scratch/root/usr/bin/ddns-cgi-under-test"
+    mount -t proc proc "$scratch/root/proc"
+    mount --rbind /dev "$scratch/root/dev"
+    mount -t tmpfs tmpfs "$scratch/root/run"
+    mount -t tmpfs tmpfs "$scratch/root/tmp"
+    IN_OVERLAY=1 exec chroot "$scratch/root" bash /repository/tests/endpoint/chain.sh "$@"
+fi
+module=$2 mpm=$3
+
+fail() {
+    echo "FAILED: $*"
+    tail -n 20 /var/log/apache2/error.log 2>/dev/null || true
+    exit 1
+}
+is() { # WHAT ACTUAL EXPECTED
+    [ "$2" = "$3" ] || fail "$1: '$2' instead of '$3'"
+    echo "ok: $1"
+}
+until_is() { # WHAT EXPECTED COMMAND...: within 20 seconds
+    local what=$1 expected=$2 actual='' n
+    shift 2
+    for n in $(seq 200); do
+        actual=$("$@" 2>&1) || true
+        [ "$actual" = "$expected" ] && echo "ok: $what (after $n looks)" && return
+        sleep 0.1
+    done
+    fail "$what: '$actual' instead of '$expected'"
+}
+absent() { [ -e "$1" ] && echo there || echo absent; }
+
+ip link set lo up
+client=198.51.100.7
+ip address add "$client/32" dev lo
+ip address add 129.118.243.10/32 dev lo
+ip -6 address add 2001:db8::7/128 dev lo nodad
+
+# What the README tells the operator to do.
+cd /repository
+ramcache=/media/data/www/ramcache
+install -d -o www-data -g www-data "$ramcache"
+install -d /usr/lib/ddns-cgi /etc/ddns-cgi
+install -m 755 /usr/bin/ddns-cgi-under-test /usr/lib/ddns-cgi/ddns-cgi
+install -m 644 apache/ddns-cgi.conf /etc/apache2/conf-available/ddns-cgi.conf
+install -m 440 sudoers.d/ddns-cgi /etc/sudoers.d/ddns-cgi
+install -m 644 dnsmasq.d/ddns-cgi.conf /etc/dnsmasq.d/ddns-cgi.conf
+cat >"$ramcache/ip.txt" <<'END'
+{
+    "host1.h.lohray.com": {
+        "ip": "129.118.243.10",
+        "update": "2012-04-20 20:45:59"
+    }
+}
+END
+truncate -s -1 "$ramcache/ip.txt"
+echo '129.118.243.10 host1.h.lohray.com' >"$ramcache/hosts.dns"
+chown www-data:www-data "$ramcache"/*
+printf '%s' '{"user1": {"id": ["host1.h.lohray.com"], "key": "secretkey1"}}' >/etc/ddns-cgi/credentials.json
+chown root:www-data /etc/ddns-cgi/credentials.json
+chmod 640 /etc/ddns-cgi/credentials.json
+
+visudo -c >/dev/null || fail "sudoers"
+a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
+a2enmod -q "mpm_$mpm" "$module" >/dev/null
+a2enconf -q ddns-cgi >/dev/null
+echo 'ServerName localhost' >/etc/apache2/conf-enabled/name.conf
+apachectl configtest 2>&1 | grep -q 'Syntax OK' || fail "apachectl configtest"
+
+# No resolvconf, no other resolver: the name server serves its own names.
+printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >/etc/dnsmasq.d/test.conf
+service dnsmasq start >/dev/null
+service apache2 start >/dev/null
+mkdir -p /var/log/apache2
+
+is "Apache serves as www-data" "$(ps -o user= -C apache2 | sort -u | grep -c www-data)" 1
+look() { dig +short +time=1 +tries=1 @127.0.0.1 host1.h.lohray.com "${1:-A}"; }
+until_is "dnsmasq serves the article's address" 129.118.243.10 look
+
+request() { # ADDRESS: a signed update from there, with the tools that any client has
+    local now hash host=127.0.0.1
+    now=$(date -u '+%Y-%m-%d %H:%M:%S')
+    hash=$(printf '%s\n' host1.h.lohray.com "$now" secretkey1 | sha1sum | cut -d ' ' -f 1)
+    case $1 in *:*) host='[::1]' ;; esac
+    last="http://$host/ip.php?user=user1&id=host1.h.lohray.com&timeST=${now/ /%20}&hash=$hash"
+    curl -g -s --interface "$1" "$last"
+    sleep 1.1 # The next request needs a newer stamp.
+}
+
+pid=$(cat /run/dnsmasq/dnsmasq.pid)
+is "a redundant update" "$(request 129.118.243.10)" "nochg 129.118.243.10"
+is "dnsmasq was left alone" "$(cat /run/dnsmasq/dnsmasq.pid)" "$pid"
+
+is "a change" "$(request $client)" "good $client"
+request_of_client=$last
+until_is "the name has moved" "$client" look
+until_is "the mark is gone" absent absent "$ramcache/.hosts.dns.pending"
+[ "$(cat /run/dnsmasq/dnsmasq.pid)" != "$pid" ] || fail "dnsmasq was not restarted"
+is "the time to live" "$(dig +noall +answer @127.0.0.1 host1.h.lohray.com | awk '{print $2}')" 7
+is "the hosts file" "$(cat $ramcache/hosts.dns)" "$client host1.h.lohray.com"
+
+is "an IPv6 address" "$(request 2001:db8::7)" "good 2001:db8::7"
+until_is "the name has both" "2001:db8::7" look AAAA
+is "the IPv4 address stays" "$(look)" "$client"
+
+request $client >/dev/null
+is "a replay from elsewhere" "$(curl -s --interface 129.118.243.10 "$last")" "replay"
+is "an older replay" "$(curl -s --interface $client "$request_of_client")" "replay"
+is "still the right address" "$(look)" "$client"
+
+# The rule allows this command and nothing else.
+for command in 'service dnsmasq stop' 'service apache2 restart' 'service dnsmasq restart now' 'id'; do
+    # shellcheck disable=SC2086 # a command and its arguments
+    setpriv --reuid=www-data --regid=www-data --init-groups sudo -n $command >/dev/null 2>&1 && fail "sudo allows $command"
+done
+echo "ok: sudo allows nothing else"
+
+# sudo denies: the change is stored and waits, with the reason.
+mv /etc/sudoers.d/ddns-cgi /root/
+until_is "the mark is gone" absent absent "$ramcache/.hosts.dns.pending"
+is "a change without the sudo rule" "$(request 129.118.243.10)" "good 129.118.243.10"
+until_is "the mark tells why" "failed exit status: 1: sudo: a password is required" cat "$ramcache/.hosts.dns.pending"
+is "dnsmasq has the old address" "$(look)" "$client"
+mv /root/ddns-cgi /etc/sudoers.d/
+is "the next request, a redundant one" "$(request 129.118.243.10)" "nochg 129.118.243.10"
+until_is "the name has moved" 129.118.243.10 look
+until_is "the mark is gone" absent absent "$ramcache/.hosts.dns.pending"
+grep -q 'ddns-cgi: notice .*a password is required' /var/log/apache2/error.log || fail "the reason is not in Apache's log"
+
+# dnsmasq is down: the restart starts it, and it is fresh.
+service dnsmasq stop >/dev/null
+is "a change while dnsmasq is down" "$(request $client)" "good $client"
+until_is "dnsmasq is up and fresh" "$client" look
+
+is "the files are not served" "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/ip.txt)" 404
+is "badauth is in the log" "$(curl -s --interface $client "${last/hash=/hash=0000}" >/dev/null; curl -s "${last/user1/user9}")" badauth
+until_is "the address for fail2ban" 1 grep -c 'ddns-cgi: badauth address=127.0.0.1 user="user9"' /var/log/apache2/error.log
+grep -q secretkey /var/log/apache2/*.log && fail "the key is in a log"
+
+service apache2 stop >/dev/null
+service dnsmasq stop >/dev/null
+echo "the whole chain works"
