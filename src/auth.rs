@@ -51,6 +51,7 @@ impl Authentic {
 }
 
 /// Verifies a claim against what the credentials say of its user. `window` is in seconds.
+#[expect(clippy::needless_pass_by_value, reason = "a claim is used up: what it says counts once")]
 pub fn authenticate(
     claim: Claim,
     user: Lookup,

@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn success_and_failure_are_told_apart_with_the_last_line() {
         assert_eq!(sh("echo noise", ENOUGH), Ok(()));
-        assert_eq!(sh("echo one; echo two >&2; exit 3", ENOUGH).unwrap_err(), "exit status: 3: two");
+        assert_eq!(
+            sh("echo one; echo two >&2; exit 3", ENOUGH).unwrap_err(),
+            "exit status: 3: two"
+        );
         assert_eq!(sh("exit 1", ENOUGH).unwrap_err(), "exit status: 1");
         assert_eq!(run(&[], ENOUGH), Ok(()));
     }
@@ -120,7 +123,8 @@ mod tests {
     #[test]
     fn the_limit_ends_the_command_and_its_children() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let script = format!("(sleep 1; echo alive > {}) & echo hanging; sleep 9", file.path().display());
+        let script =
+            format!("(sleep 1; echo alive > {}) & echo hanging; sleep 9", file.path().display());
         let started = Instant::now();
         let error = sh(&script, Duration::from_millis(300)).unwrap_err();
         assert_eq!(error, "no end within 0.3 s: hanging");

@@ -135,7 +135,8 @@ fn seconds(value: &Value) -> Result<u32, &'static str> {
 }
 
 fn command(value: &Value) -> Result<Vec<String>, &'static str> {
-    const NEED: &str = "must be a list of texts: a bare name or an absolute path, then its arguments";
+    const NEED: &str =
+        "must be a list of texts: a bare name or an absolute path, then its arguments";
     let words = value.as_array().ok_or(NEED)?;
     let words: Vec<String> = words
         .iter()
@@ -176,12 +177,25 @@ mod tests {
     #[test]
     fn a_wrong_value_is_refused_with_the_name_of_its_key() {
         for (key, value) in [
-            ("state", "\"ip.txt\""), ("state", "5"), ("state", "\"/\""), ("hosts", "\"../h\""),
-            ("hosts", "\"/h\\u0000\""), ("credentials", "null"), ("restart", "\"service\""),
-            ("restart", "[\"\"]"), ("restart", "[\"bin/x\"]"), ("restart", "[1]"),
-            ("restart_interval", "-1"), ("restart_interval", "1.5"), ("restart_interval", "3601"),
-            ("window", "0"), ("window", "\"15\""), ("time_zone", "\"CET\""),
-            ("lock_timeout", "99999999999"), ("Window", "15"), ("statte", "\"/s\""),
+            ("state", "\"ip.txt\""),
+            ("state", "5"),
+            ("state", "\"/\""),
+            ("hosts", "\"../h\""),
+            ("hosts", "\"/h\\u0000\""),
+            ("credentials", "null"),
+            ("restart", "\"service\""),
+            ("restart", "[\"\"]"),
+            ("restart", "[\"bin/x\"]"),
+            ("restart", "[1]"),
+            ("restart_interval", "-1"),
+            ("restart_interval", "1.5"),
+            ("restart_interval", "3601"),
+            ("window", "0"),
+            ("window", "\"15\""),
+            ("time_zone", "\"CET\""),
+            ("lock_timeout", "99999999999"),
+            ("Window", "15"),
+            ("statte", "\"/s\""),
         ] {
             let error = Config::parse(format!("{{\"{key}\": {value}}}").as_bytes()).unwrap_err();
             assert!(error.contains(&format!("\"{key}\"")), "{key} {value}: {error}");

@@ -71,7 +71,9 @@ pub fn parse(text: &str, name: &str) -> serde_json::Result<Lookup> {
 
 fn user(entry: Value) -> Result<User, &'static str> {
     let Value::Object(mut fields) = entry else { return Err("it must be an object") };
-    let Some(Value::String(key)) = fields.remove("key") else { return Err("\"key\" must be a text") };
+    let Some(Value::String(key)) = fields.remove("key") else {
+        return Err("\"key\" must be a text");
+    };
     if key.is_empty() {
         return Err("\"key\" must not be empty");
     }

@@ -43,9 +43,8 @@ mod tests {
 
     #[test]
     fn the_stored_stamp_and_addresses_decide() {
-        let stamp = |second: u8| {
-            Stamp::parse(&format!("2012-06-14 15:58:{second:02}"), Zone::Utc).unwrap()
-        };
+        let stamp =
+            |second: u8| Stamp::parse(&format!("2012-06-14 15:58:{second:02}"), Zone::Utc).unwrap();
         let record = Record {
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             stamp: stamp(30),

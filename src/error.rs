@@ -130,11 +130,13 @@ pub struct Fault {
 
 impl Fault {
     /// A fault of `subject`.
+    #[must_use]
     pub fn new(subject: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self { subject: subject.to_string(), reason: reason.to_string() }
     }
 
     /// A failed operation on a file: `action` is its verb.
+    #[must_use]
     pub fn io(action: &str, path: &Path, error: &io::Error) -> Self {
         let advice = match error.kind() {
             ErrorKind::PermissionDenied => {

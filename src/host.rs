@@ -66,8 +66,22 @@ mod tests {
     #[test]
     fn anything_that_could_break_a_hosts_line_is_not_a_name() {
         for text in [
-            "", ".", "a.", ".a", "a..b", "a b", "a\nb", "a\tb", "a#b", "a\0", "-a", "a-", "a/b",
-            "é.example", "10.0.0.1", "::1",
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a b",
+            "a\nb",
+            "a\tb",
+            "a#b",
+            "a\0",
+            "-a",
+            "a-",
+            "a/b",
+            "é.example",
+            "10.0.0.1",
+            "::1",
         ] {
             assert!(HostName::parse(text).is_none(), "{text:?}");
         }

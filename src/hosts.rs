@@ -1,5 +1,6 @@
 //! dnsmasq's `addn-hosts` file: one line `ADDRESS NAME` for each address of each host.
 
+use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -22,9 +23,11 @@ const LEAST_MODE: u32 = 0o644;
 pub fn render(state: &Map<String, Value>) -> String {
     let mut text = String::new();
     for (name, fields) in state {
-        let (Some(name), Some(fields)) = (HostName::parse(name), fields.as_object()) else { continue };
+        let (Some(name), Some(fields)) = (HostName::parse(name), fields.as_object()) else {
+            continue;
+        };
         for address in record::addresses(fields) {
-            text.push_str(&format!("{address} {name}\n"));
+            let _ = writeln!(text, "{address} {name}");
         }
     }
     text
@@ -37,7 +40,9 @@ pub fn to_state(text: &str, zone: Zone) -> Map<String, Value> {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_whitespace();
-        let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else { continue };
+        let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else {
+            continue;
+        };
         for name in words.filter_map(HostName::parse) {
             let fields = state.entry(name.as_str()).or_insert_with(|| Map::new().into());
             if let Some(fields) = fields.as_object_mut() {
@@ -86,9 +91,9 @@ mod tests {
     #[test]
     fn what_is_no_name_or_no_address_has_no_line() {
         let state = state(
-            r##"{"a b": {"ip": "192.0.2.1"}, "a\nb": {"ip": "192.0.2.1"}, "a#": {"ip": "192.0.2.1"},
+            r#"{"a b": {"ip": "192.0.2.1"}, "a\nb": {"ip": "192.0.2.1"}, "a#": {"ip": "192.0.2.1"},
                 "": {"ip": "192.0.2.1"}, "x.example": {"ip": "192.0.2.1 y\n"}, "z.example": {"ip": 5},
-                "l.example": [], "t.example": "192.0.2.1", "n.example": null, "ok.example": {"ip": "192.0.2.9"}}"##,
+                "l.example": [], "t.example": "192.0.2.1", "n.example": null, "ok.example": {"ip": "192.0.2.9"}}"#,
         );
         assert_eq!(render(&state), "192.0.2.9 ok.example\n");
     }

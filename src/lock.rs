@@ -66,7 +66,8 @@ impl Lock {
 
 /// The file is for the web server's user and group alone: whoever can open it can hold the lock.
 fn open(path: &Path) -> Result<File, Fault> {
-    let open = |create| OpenOptions::new().read(true).write(true).create(create).mode(0o660).open(path);
+    let open =
+        |create| OpenOptions::new().read(true).write(true).create(create).mode(0o660).open(path);
     // Linux refuses O_CREAT on another user's file in a sticky folder, so it is the second try.
     open(false)
         .or_else(|error| if is_missing(&error) { open(true) } else { Err(error) })

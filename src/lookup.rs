@@ -9,10 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The value of the last entry of the object `text` whose key `is_wanted`, as it stands there.
-pub fn find<'t>(
-    text: &'t str,
-    is_wanted: impl Fn(&str) -> bool,
-) -> serde_json::Result<Option<&'t RawValue>> {
+pub fn find(text: &str, is_wanted: impl Fn(&str) -> bool) -> serde_json::Result<Option<&RawValue>> {
     let mut json = serde_json::Deserializer::from_str(text);
     let found = json.deserialize_map(Object { is_wanted: &is_wanted })?;
     json.end()?;
@@ -99,7 +96,17 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_an_error() {
-        for text in ["", "[]", "null", "{", "{\"a\":1", "{\"a\":1} x", "{\"a\":1,}", "{'a':1}", "\u{feff}{}"] {
+        for text in [
+            "",
+            "[]",
+            "null",
+            "{",
+            "{\"a\":1",
+            "{\"a\":1} x",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "\u{feff}{}",
+        ] {
             assert!(find(text, |_| true).is_err(), "{text:?}");
         }
     }

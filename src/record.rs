@@ -55,12 +55,12 @@ pub fn set(fields: &mut Map<String, Value>, address: IpAddr, stamp: Stamp, zone:
     if self::address(fields.get(other).unwrap_or(&Value::Null)).is_some_and(is_same_family) {
         fields.shift_remove(other);
     }
-    match fields.get_mut(own) {
-        Some(field) => *field = address.to_string().into(),
-        None => {
-            let beside = usize::from(own == IPV6 && fields.keys().next().is_some_and(|k| k == IPV4));
-            fields.shift_insert(beside, own.to_owned(), address.to_string().into());
-        }
+    let text = Value::from(address.to_string());
+    if let Some(field) = fields.get_mut(own) {
+        *field = text;
+    } else {
+        let beside = own == IPV6 && fields.keys().next().is_some_and(|first| first == IPV4);
+        fields.shift_insert(usize::from(beside), own.to_owned(), text);
     }
     fields.insert(UPDATE.to_owned(), stamp.format(zone).into());
 }

@@ -58,7 +58,12 @@ pub fn follow(path: &Path) -> PathBuf {
     path
 }
 
-fn write_temporary(temporary: &Path, target: &Path, contents: &[u8], least_mode: u32) -> io::Result<()> {
+fn write_temporary(
+    temporary: &Path,
+    target: &Path,
+    contents: &[u8],
+    least_mode: u32,
+) -> io::Result<()> {
     let existing = match fs::metadata(target) {
         Ok(metadata) => Some(metadata),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -116,7 +121,9 @@ mod tests {
     fn the_mode_is_kept_but_never_below_the_least() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        for (before, least, after) in [(0o664, 0o644, 0o664), (0o600, 0o644, 0o644), (0o600, 0, 0o600)] {
+        for (before, least, after) in
+            [(0o664, 0o644, 0o664), (0o600, 0o644, 0o644), (0o600, 0, 0o600)]
+        {
             fs::write(&path, "old").unwrap();
             fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
             replace(&path, b"new", least).unwrap();

@@ -69,7 +69,8 @@ fn start_detached(config: &Config) -> Result<(), Fault> {
         .spawn()
         .map(drop)
         .map_err(|error| {
-            let reason = format!("cannot start the restarter: {error}; the next request tries again");
+            let reason =
+                format!("cannot start the restarter: {error}; the next request tries again");
             Fault::new(Mark::path(&config.hosts).display(), reason)
         })
 }
@@ -103,7 +104,8 @@ pub fn apply(config: &Config) -> Result<(), Fault> {
             None => return Ok(()),
         };
         let outcome = attempt.hosts.and_then(|()| {
-            note_start(&turn).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            note_start(&turn)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
             command::run(&config.restart, LIMIT)
         });
         match conclude(config, turn, &attempt.mark, outcome)? {

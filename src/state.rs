@@ -92,7 +92,9 @@ impl State {
     /// one small write, without fsync, because what a power failure can cost is this stamp alone.
     pub fn store_stamp(&self, update: &Authentic) -> Result<(), Fault> {
         let stamp = update.stamp().format(self.zone);
-        if let (Source::File(file), Some(offset)) = (&self.source, self.stamp_offset(update, &stamp)?) {
+        if let (Source::File(file), Some(offset)) =
+            (&self.source, self.stamp_offset(update, &stamp)?)
+        {
             return file
                 .write_all_at(stamp.as_bytes(), offset)
                 .map_err(|error| Fault::io("write the stamp", &self.path, &error));
@@ -140,7 +142,8 @@ impl State {
         if lookup::is_empty_map(&self.text) {
             return Ok(None);
         }
-        lookup::find(&self.text, |name| host.is(name)).map_err(|error| self.broken(json_position(&error)))
+        lookup::find(&self.text, |name| host.is(name))
+            .map_err(|error| self.broken(json_position(&error)))
     }
 
     /// Where in the file the stored stamp begins, if `stamp` fits there exactly.
@@ -150,7 +153,8 @@ impl State {
             .map_err(|error| self.broken(json_position(&error)))?;
         Ok(old.map(RawValue::get).and_then(|old| {
             // Without an escape, since a stamp with one would be longer.
-            let is_stamp = old.len() == stamp.len() + 2 && Stamp::parse(old.trim_matches('"'), self.zone).is_some();
+            let is_stamp = old.len() == stamp.len() + 2
+                && Stamp::parse(old.trim_matches('"'), self.zone).is_some();
             let offset = old.as_ptr().addr() - self.text.as_ptr().addr() + 1;
             is_stamp.then_some(offset as u64)
         }))
@@ -159,7 +163,9 @@ impl State {
     fn broken(&self, why: impl std::fmt::Display) -> Fault {
         Fault::new(
             self.path.display(),
-            format_args!("the state is left as it is, since it is broken: {why}; correct it or restore a copy"),
+            format_args!(
+                "the state is left as it is, since it is broken: {why}; correct it or restore a copy"
+            ),
         )
     }
 }
@@ -173,7 +179,10 @@ fn read(path: &std::path::Path) -> Result<Option<(String, File)>, Fault> {
     };
     let size = file.metadata().map_err(|error| Fault::io("examine the state", path, &error))?.len();
     if size > MAX {
-        return Err(Fault::new(path.display(), format_args!("the state has {size} bytes, over {MAX}")));
+        return Err(Fault::new(
+            path.display(),
+            format_args!("the state has {size} bytes, over {MAX}"),
+        ));
     }
     let mut text = String::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     file.read_to_string(&mut text).map_err(|error| Fault::io("read the state", path, &error))?;
@@ -184,6 +193,7 @@ fn read(path: &std::path::Path) -> Result<Option<(String, File)>, Fault> {
 fn rebuild(config: &Config) -> Result<String, Fault> {
     let Some(hosts) = hosts::read(&config.hosts)? else { return Ok(String::new()) };
     let state = hosts::to_state(&hosts, config.time_zone);
-    let bytes = php_json::to_bytes(&state).map_err(|error| Fault::new(config.hosts.display(), error))?;
+    let bytes =
+        php_json::to_bytes(&state).map_err(|error| Fault::new(config.hosts.display(), error))?;
     String::from_utf8(bytes).map_err(|error| Fault::new(config.hosts.display(), error))
 }

@@ -82,7 +82,7 @@ impl Apache {
 
 impl Drop for Apache {
     fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.process.id().cast_signed()) {
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
         let _ = self.process.wait();
@@ -136,7 +136,10 @@ fn shipped(scene: &Scene) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("apache/ddns-cgi.conf");
     let mut text = fs::read_to_string(file).unwrap();
     for (real, scratch) in [
-        ("#SetEnv DDNS_CONFIG /etc/ddns-cgi/other.json", format!("SetEnv DDNS_CONFIG {}", scene.path("etc/config.json").display())),
+        (
+            "#SetEnv DDNS_CONFIG /etc/ddns-cgi/other.json",
+            format!("SetEnv DDNS_CONFIG {}", scene.path("etc/config.json").display()),
+        ),
         ("/usr/lib/ddns-cgi", scene.path("bin").display().to_string()),
         ("/media/data/www/ramcache", scene.path("www/ramcache").display().to_string()),
         ("/etc/ddns-cgi", scene.path("etc").display().to_string()),
@@ -152,6 +155,6 @@ pub fn php_module() -> String {
     fs::read_dir(MODULES)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .find(|name| name.starts_with("libphp") && name.ends_with(".so"))
+        .find(|name| name.starts_with("libphp"))
         .expect("PHP's module for Apache: apt-get install libapache2-mod-php")
 }

@@ -39,9 +39,8 @@ fn the_articles_request_from_a_new_address_moves_the_host() {
 fn the_articles_hash_is_with_the_last_line_feed() {
     let scene = scene_of_2012();
     let files = scene.files();
-    let without = <sha1::Sha1 as sha1::Digest>::digest(
-        "host1.h.lohray.com\n2012-06-14 15:58:27\nsecretkey1",
-    );
+    let without =
+        <sha1::Sha1 as sha1::Digest>::digest("host1.h.lohray.com\n2012-06-14 15:58:27\nsecretkey1");
     let (head, _) = REQUEST.rsplit_once('=').unwrap();
     let answer = scene.answer("129.118.243.10", &format!("{head}={}", hex::encode(without)));
     assert_eq!(answer, "badauth");

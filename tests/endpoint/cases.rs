@@ -27,9 +27,8 @@ impl Transport {
     fn send(&self, scene: &Scene, request: &Request) -> Reply {
         match self {
             Self::Bare => {
-                let mut cgi = scene
-                    .cgi(request.address, request.query)
-                    .env("REQUEST_METHOD", request.method);
+                let mut cgi =
+                    scene.cgi(request.address, request.query).env("REQUEST_METHOD", request.method);
                 for header in request.headers {
                     let (name, value) = header.split_once(": ").unwrap();
                     let name = name.to_uppercase().replace('-', "_");
@@ -251,19 +250,29 @@ fn refused(times: &Times) -> Vec<Case> {
     )));
     vec![
         Case::get("a wrong hash", &wrong).refused(403, "badauth"),
-        Case::get("a hash without the last line feed", query.replace(&sum, &no_line_feed)).refused(403, "badauth"),
+        Case::get("a hash without the last line feed", query.replace(&sum, &no_line_feed))
+            .refused(403, "badauth"),
         Case::get("an unknown user", query.replace("user1", "user9")).refused(403, "badauth"),
-        Case::get("another user's hash", signed("user1", "secretkey2", HOST1, &times.now)).refused(403, "badauth"),
-        Case::get("another user's host", signed("user2", "secretkey2", HOST1, &times.now)).refused(403, "nohost"),
+        Case::get("another user's hash", signed("user1", "secretkey2", HOST1, &times.now))
+            .refused(403, "badauth"),
+        Case::get("another user's host", signed("user2", "secretkey2", HOST1, &times.now))
+            .refused(403, "nohost"),
         Case::get("the same request from another address", &query)
-            .state(&stored).from("127.0.0.66").refused(403, "replay"),
+            .state(&stored)
+            .from("127.0.0.66")
+            .refused(403, "replay"),
         Case::get("an older stamp after a newer one", &query).state(&newer).refused(403, "replay"),
         Case::get("an older stamp from another address", &query)
-            .state(&newer).from("127.0.0.66").refused(403, "replay"),
+            .state(&newer)
+            .from("127.0.0.66")
+            .refused(403, "replay"),
         Case::get("a stored stamp in the future", &query)
-            .state(with_stamp(STATE, HOST1, "2999-01-01 00:00:00")).refused(403, "replay"),
+            .state(with_stamp(STATE, HOST1, "2999-01-01 00:00:00"))
+            .refused(403, "replay"),
         Case::get("a stored stamp in the future is not ignored for a new address", &query)
-            .state(with_stamp(STATE, HOST1, "2999-01-01 00:00:00")).from("127.0.0.66").refused(403, "replay"),
+            .state(with_stamp(STATE, HOST1, "2999-01-01 00:00:00"))
+            .from("127.0.0.66")
+            .refused(403, "replay"),
         Case::badrequest("no equals sign: arguments of a CGI", "-s+--help", "missing user"),
         Case::badrequest("no equals sign with escapes", "-h+x%20y", "missing user"),
         Case::badrequest("no query", "", "missing user"),
@@ -272,29 +281,53 @@ fn refused(times: &Times) -> Vec<Case> {
         Case::badrequest("NUL", query.replace("host1", "host1%00"), "malformed id"),
         Case::badrequest("line feed", query.replace("host1", "host1%0a"), "malformed id"),
         Case::badrequest("broken escape", query.replace("user1", "user%zz"), "malformed user"),
-        Case::badrequest("bytes that are not UTF-8", query.replace("user1", "%ff%fe"), "malformed user"),
+        Case::badrequest(
+            "bytes that are not UTF-8",
+            query.replace("user1", "%ff%fe"),
+            "malformed user",
+        ),
         Case::badrequest("a space in a host name", query.replace("host1", "a%20b"), "malformed id"),
         Case::badrequest("39 digits", &query[..query.len() - 1], "malformed hash"),
         Case::badrequest("41 digits", format!("{query}0"), "overlong hash"),
-        Case::badrequest("30 February", query.replace(&times.now[5..10], "02-30"), "malformed timeST"),
+        Case::badrequest(
+            "30 February",
+            query.replace(&times.now[5..10], "02-30"),
+            "malformed timeST",
+        ),
         Case::badrequest("24:00", query.replace(&times.now[11..13], "24"), "malformed timeST"),
         Case::badrequest("the year 0", query.replace(&times.now[..4], "0000"), "malformed timeST"),
-        Case::badrequest("strtotime's words", format!("user=user1&id={HOST1}&timeST=tomorrow&hash={sum}"), "malformed timeST"),
+        Case::badrequest(
+            "strtotime's words",
+            format!("user=user1&id={HOST1}&timeST=tomorrow&hash={sum}"),
+            "malformed timeST",
+        ),
         Case::badrequest("a long query", format!("x={}", "x".repeat(7000)), "missing user"),
-        Case::get("a parameter in query and body", &query).post(&query).refused(400, "badrequest repeated user"),
+        Case::get("a parameter in query and body", &query)
+            .post(&query)
+            .refused(400, "badrequest repeated user"),
         Case::get("a broken body", "").post("user=%").refused(400, "badrequest malformed user"),
         Case::get("HEAD", &query).method("HEAD").from("127.0.0.66").refused(405, "badmethod"),
         Case::get("PUT", &query).method("PUT").from("127.0.0.66").refused(405, "badmethod"),
         Case::get("DELETE", &query).method("DELETE").from("127.0.0.66").refused(405, "badmethod"),
         Case::get("OPTIONS", &query).method("OPTIONS").from("127.0.0.66").refused(405, "badmethod"),
-        Case::get("a truncated state", &query).state(&STATE[..STATE.len() - 1]).from("127.0.0.66").refused(503, "911"),
-        Case::get("a truncated state, redundant", &query).state(&STATE[..STATE.len() - 1]).refused(503, "911"),
+        Case::get("a truncated state", &query)
+            .state(&STATE[..STATE.len() - 1])
+            .from("127.0.0.66")
+            .refused(503, "911"),
+        Case::get("a truncated state, redundant", &query)
+            .state(&STATE[..STATE.len() - 1])
+            .refused(503, "911"),
         Case::get("a state of another kind", &query).state("[1]").refused(503, "911"),
         Case::get("a deeply nested state", &query)
-            .state(format!("{{\"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000))).from("127.0.0.66").refused(503, "911"),
-        Case::get("a record without sense", &query).state(format!("{{\"{HOST1}\": 5}}")).refused(503, "911"),
+            .state(format!("{{\"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000)))
+            .from("127.0.0.66")
+            .refused(503, "911"),
+        Case::get("a record without sense", &query)
+            .state(format!("{{\"{HOST1}\": 5}}"))
+            .refused(503, "911"),
         Case::get("a stored stamp without sense", &query)
-            .state(STATE.replace("2012-04-20 20:45:59", "yesterday")).refused(503, "911"),
+            .state(STATE.replace("2012-04-20 20:45:59", "yesterday"))
+            .refused(503, "911"),
     ]
 }
 
@@ -329,7 +362,8 @@ fn check(scene: &Scene, transport: &Transport, case: &Case, times: &Times) {
         }
         After::Stamped(host) => {
             let stamp = case.query.contains(&times.later[11..]).then_some(&times.later);
-            let stamp = stamp.or(case.query.contains(&times.earlier[11..]).then_some(&times.earlier));
+            let stamp =
+                stamp.or(case.query.contains(&times.earlier[11..]).then_some(&times.earlier));
             let expected = with_stamp(&case.state, host, stamp.unwrap_or(&times.now));
             assert_eq!(scene.state(), expected, "{name}");
             assert_eq!(inode(scene), hosts_file, "{name}: the hosts file is left alone");
@@ -350,12 +384,16 @@ fn check(scene: &Scene, transport: &Transport, case: &Case, times: &Times) {
 fn log_is_right(transport: &Transport, scene: &Scene, reply: &Reply, case: &Case) {
     let name = case.name;
     let expected = usize::from(case.status != 200);
-    let ours = |log: &str| log.lines().filter(|line| line.contains("ddns-cgi: ") && !line.contains("notice")).count();
+    let ours = |log: &str| {
+        log.lines().filter(|line| line.contains("ddns-cgi: ") && !line.contains("notice")).count()
+    };
     if matches!(transport, Transport::Bare) {
         assert_eq!(ours(&reply.log), expected, "{name}: {}", reply.log);
     } else {
         // Apache copies it to its own log when the request is over.
-        eventually("the line is in Apache's log", || ours(&scene.read("run/error.log")) >= expected);
+        eventually("the line is in Apache's log", || {
+            ours(&scene.read("run/error.log")) >= expected
+        });
         assert_eq!(ours(&scene.read("run/error.log")), expected, "{name}");
         // Apache appends, so it goes on at the new end.
         scene.write("run/error.log", "");
@@ -411,7 +449,10 @@ fn the_path_stays_ours_with_mod_php_loaded() {
     if can_run("mod_php", &[APACHE, "/usr/bin/php", &module]) {
         let scene = Scene::new();
         let apache = Apache::start(&scene, Kind::PreforkCgiPhp);
-        scene.write("www/real.php", "<?php header('Content-Type: text/plain; charset=utf-8'); echo 6 * 7, \"\\n\";");
+        scene.write(
+            "www/real.php",
+            "<?php header('Content-Type: text/plain; charset=utf-8'); echo 6 * 7, \"\\n\";",
+        );
         assert_eq!(apache.curl("127.0.0.1", "/real.php", &[]).line, "42", "PHP is at work");
         scene.write("www/ip.php", "<?php echo 'the old one';");
         let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
@@ -428,9 +469,17 @@ fn apache_never_serves_the_files() {
     let scene = Scene::new();
     let apache = Apache::start(&scene, Kind::EventCgid);
     scene.write("www/index.txt", "public");
-    assert_eq!(apache.curl("127.0.0.1", "/index.txt", &[]).status, 200, "the document root is served");
+    assert_eq!(
+        apache.curl("127.0.0.1", "/index.txt", &[]).status,
+        200,
+        "the document root is served"
+    );
     for file in ["ip.txt", "hosts.dns", ".ip.txt.lock", ""] {
-        assert_eq!(apache.curl("127.0.0.1", &format!("/ramcache/{file}"), &[]).status, 403, "{file}");
+        assert_eq!(
+            apache.curl("127.0.0.1", &format!("/ramcache/{file}"), &[]).status,
+            403,
+            "{file}"
+        );
     }
     // Even where an operator aliased the folder of the configuration into the site.
     assert_eq!(apache.curl("127.0.0.1", "/settings/credentials.json", &[]).status, 403);
@@ -462,7 +511,8 @@ fn overlong_requests_are_refused_quickly() {
 #[test]
 fn a_body_without_end_is_not_waited_for() {
     let scene = Scene::new();
-    let mut post = scene.cgi("127.0.0.10", &host1()).env("REQUEST_METHOD", "POST").env("CONTENT_LENGTH", "0");
+    let mut post =
+        scene.cgi("127.0.0.10", &host1()).env("REQUEST_METHOD", "POST").env("CONTENT_LENGTH", "0");
     // The writing end stays open as long as the child value lives.
     post.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = post.0.spawn().unwrap();
@@ -479,7 +529,8 @@ fn an_unknown_user_and_a_wrong_hash_get_the_same_bytes_in_a_similar_time() {
     scene.configure(&json!({"restart": []}));
     let time = time(0);
     let wrong = "0".repeat(40);
-    let query = |user| format!("user={user}&id={HOST1}&timeST={}&hash={wrong}", time.replace(' ', "+"));
+    let query =
+        |user| format!("user={user}&id={HOST1}&timeST={}&hash={wrong}", time.replace(' ', "+"));
     let queries = [query("user1"), query("user9")];
     let mut durations = [Vec::new(), Vec::new()];
     let mut replies = Vec::new();

@@ -10,14 +10,29 @@ use crate::scene::can_run;
 
 fn run(module: &str, mpm: &str) {
     let needs = [
-        "root", "/usr/sbin/apache2", "/usr/sbin/dnsmasq", "/usr/bin/sudo", "/usr/sbin/service",
-        "/usr/bin/dig", "/usr/bin/curl", "/usr/sbin/ip",
+        "root",
+        "/usr/sbin/apache2",
+        "/usr/sbin/dnsmasq",
+        "/usr/bin/sudo",
+        "/usr/sbin/service",
+        "/usr/bin/dig",
+        "/usr/bin/curl",
+        "/usr/sbin/ip",
     ];
     if !can_run(&format!("the whole chain with {module}"), &needs) {
         return;
     }
     let output = Command::new("unshare")
-        .args(["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"])
+        .args([
+            "--mount",
+            "--net",
+            "--pid",
+            "--ipc",
+            "--uts",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["--propagation", "private", "bash"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/endpoint/chain.sh"))
         .args([env!("CARGO_MANIFEST_DIR"), module, mpm])
@@ -25,7 +40,8 @@ fn run(module: &str, mpm: &str) {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     assert!(text.ends_with("the whole chain works\n"), "{text}");
 }

@@ -37,7 +37,11 @@ fn without_any_file_the_first_update_makes_both() {
     assert_eq!(scene.answer(ADDRESS, &host1()), "good 129.118.243.10");
     scene.settle();
     assert_eq!(scene.hosts(), "129.118.243.10 host1.h.lohray.com\n");
-    assert!(scene.state().starts_with("{\n    \"host1.h.lohray.com\": {\n        \"ip\": \"129.118.243.10\","));
+    assert!(
+        scene
+            .state()
+            .starts_with("{\n    \"host1.h.lohray.com\": {\n        \"ip\": \"129.118.243.10\",")
+    );
     for file in ["www/ramcache/ip.txt", "www/ramcache/hosts.dns"] {
         assert_eq!(fs::metadata(scene.path(file)).unwrap().mode() & 0o777, 0o644, "{file}");
     }
@@ -57,7 +61,10 @@ fn a_state_that_is_missing_or_empty_is_rebuilt_from_the_hosts_file() {
         assert!(reply.log.contains("3 hosts taken from"), "{reply:?}");
         assert_eq!(scene.hosts(), HOSTS, "{state:?}: no host is lost");
         let map: serde_json::Value = serde_json::from_str(&scene.state()).unwrap();
-        assert_eq!(map["host3.h.lohray.com"], json!({"ip": "50.19.108.105", "update": "1970-01-01 00:00:00"}));
+        assert_eq!(
+            map["host3.h.lohray.com"],
+            json!({"ip": "50.19.108.105", "update": "1970-01-01 00:00:00"})
+        );
         assert_eq!(map.as_object().unwrap().len(), 3);
     }
 }
@@ -74,7 +81,10 @@ fn a_wiped_ram_disk_with_an_old_copy_restored_lets_no_replay_through_that_the_co
     scene.reset(&copy, HOSTS);
     assert_eq!(scene.answer("127.0.0.66", &captured), "replay");
     assert_eq!(scene.files().map(Option::unwrap), [copy.into_bytes(), HOSTS.into()]);
-    assert_eq!(scene.answer("127.0.0.11", &signed("user1", "secretkey1", "host1.h.lohray.com", &time(1))), "good 127.0.0.11");
+    assert_eq!(
+        scene.answer("127.0.0.11", &signed("user1", "secretkey1", "host1.h.lohray.com", &time(1))),
+        "good 127.0.0.11"
+    );
     scene.settle();
 }
 
@@ -105,7 +115,8 @@ fn links_are_followed_and_stay() {
     let scene = Scene::new();
     fs::create_dir(scene.path("run/disk")).unwrap();
     for name in ["ip.txt", "hosts.dns"] {
-        let (link, target) = (scene.path("www/ramcache").join(name), scene.path("run/disk").join(name));
+        let (link, target) =
+            (scene.path("www/ramcache").join(name), scene.path("run/disk").join(name));
         fs::rename(&link, &target).unwrap();
         symlink(Path::new("../../run/disk").join(name), &link).unwrap();
     }
@@ -180,8 +191,12 @@ fn a_lock_held_for_long_is_a_fault_after_the_time_out_and_not_for_ever() {
     let scene = Scene::new();
     scene.configure(&json!({"lock_timeout": 1}));
     let lock = scene.path("www/ramcache/.ip.txt.lock");
-    let mut holder = Command::new("flock").arg(&lock).args(["-c", "echo held; exec sleep 99"])
-        .stdout(Stdio::piped()).spawn().unwrap();
+    let mut holder = Command::new("flock")
+        .arg(&lock)
+        .args(["-c", "echo held; exec sleep 99"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = [0; 5];
     std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut line).unwrap();
     let started = Instant::now();
@@ -197,7 +212,10 @@ fn a_lock_held_for_long_is_a_fault_after_the_time_out_and_not_for_ever() {
 #[test]
 fn one_broken_user_does_not_keep_out_the_others_and_is_logged() {
     let scene = Scene::new();
-    scene.write("etc/credentials.json", &scene.read("etc/credentials.json").replace("\"key\": \"secretkey2\"", "\"kay\": 5"));
+    scene.write(
+        "etc/credentials.json",
+        &scene.read("etc/credentials.json").replace("\"key\": \"secretkey2\"", "\"kay\": 5"),
+    );
     let broken = signed("user2", "secretkey2", "host3.h.lohray.com", &time(0));
     let reply = scene.cgi("127.0.0.11", &broken).run();
     assert_eq!(reply.line, "badauth");
@@ -226,7 +244,10 @@ fn names_that_would_break_a_hosts_line_never_reach_the_hosts_file() {
     state["host2.h.lohray.com"]["ip"] = "192.0.2.66 evil".into();
     scene.write("www/ramcache/ip.txt", &state.to_string());
     for name in bad {
-        let query = signed("user1", "secretkey1", name, &time(0)).replace('\n', "%0a").replace('#', "%23").replace('\t', "%09");
+        let query = signed("user1", "secretkey1", name, &time(0))
+            .replace('\n', "%0a")
+            .replace('#', "%23")
+            .replace('\t', "%09");
         assert_eq!(scene.answer("127.0.0.11", &query), "badrequest malformed id", "{name:?}");
     }
     assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11");
@@ -250,7 +271,12 @@ fn credentials_that_are_missing_or_broken_are_a_fault() {
 #[test]
 fn a_broken_configuration_is_a_fault_that_names_the_key() {
     let scene = Scene::new();
-    for (key, value) in [("statte", json!("/x")), ("state", json!("ip.txt")), ("window", json!(0)), ("restart", json!("service dnsmasq restart"))] {
+    for (key, value) in [
+        ("statte", json!("/x")),
+        ("state", json!("ip.txt")),
+        ("window", json!(0)),
+        ("restart", json!("service dnsmasq restart")),
+    ] {
         scene.configure(&json!({key: value}));
         faulty(&scene, "127.0.0.11", &format!("key \\\"{key}\\\""));
     }
@@ -290,7 +316,10 @@ fn a_folder_that_may_not_be_written_is_a_fault_that_names_the_file() {
     chown(&folder, Some(0), Some(0)).unwrap();
     let reply = as_web_user(&host1());
     assert_eq!(reply.line, "911");
-    assert!(reply.log.contains(".ip.txt.lock") && reply.log.contains("give the web server's user"), "{reply:?}");
+    assert!(
+        reply.log.contains(".ip.txt.lock") && reply.log.contains("give the web server's user"),
+        "{reply:?}"
+    );
     assert_eq!(scene.files(), files);
     chown(&folder, Some(33), Some(33)).unwrap();
     assert_eq!(as_web_user(&host1()).line, "good 127.0.0.11");
@@ -306,7 +335,9 @@ fn in_local_time_the_repeated_hour_of_autumn_lets_no_replay_through() {
         scene.settle();
         reply.line
     };
-    let stored = |stamp: &str| assert!(scene.state().contains(&format!("\"update\": \"{stamp}\"")), "{}", scene.state());
+    let stored = |stamp: &str| {
+        assert!(scene.state().contains(&format!("\"update\": \"{stamp}\"")), "{}", scene.state());
+    };
     assert_eq!(send("127.0.0.11", "2026-10-25 02:30:00"), "good 127.0.0.11");
     stored("2026-10-25 02:30:00");
     // An hour later the same text is on the clock again.
@@ -332,7 +363,8 @@ fn in_the_repeated_hour_a_stamp_without_offset_means_the_first_pass() {
     scene.configure(&json!({"time_zone": "local"}));
     let seconds = |time: &str| -> i64 {
         let query = signed("user1", "secretkey1", "host1.h.lohray.com", time);
-        let line = scene.cgi("127.0.0.11", &query).env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3").run().line;
+        let line =
+            scene.cgi("127.0.0.11", &query).env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3").run().line;
         line.strip_prefix("stale ").unwrap().parse().unwrap()
     };
     let difference = seconds("2012-10-28 02:30:00") - seconds("2012-10-28T02:30:00+02:00");

@@ -1,5 +1,14 @@
 //! The program as its users meet it: its files, a real Apache, real clients, the real dnsmasq.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_push_string,
+    reason = "a test that cannot go on fails"
+)]
+
 mod apache;
 mod article;
 mod cases;

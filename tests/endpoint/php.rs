@@ -40,7 +40,8 @@ fn a_state_of_php_round_trips_to_the_byte() {
     scene.settle();
     let after = scene.state();
     let stamp = after[before.find("2012-04-20").unwrap()..][..19].to_owned();
-    let expected = before.replacen("2012-04-20 20:45:59", &stamp, 1).replacen("192.0.2.1", "192.0.2.9", 1);
+    let expected =
+        before.replacen("2012-04-20 20:45:59", &stamp, 1).replacen("192.0.2.1", "192.0.2.9", 1);
     assert_eq!(after, expected, "whole file rewritten");
     assert_eq!(scene.hosts(), "192.0.2.9 host1.h.lohray.com\n192.0.2.2 host2.h.lohray.com\n");
 }
@@ -52,10 +53,15 @@ fn php_would_write_our_state_as_we_do() {
     }
     let scene = Scene::new();
     for address in ["192.0.2.1", "2001:db8::1"] {
-        let line = scene.answer(address, &crate::scene::signed(
-            "user1", "secretkey1", "host2.h.lohray.com",
-            &crate::scene::time(i64::from(address.contains(':'))),
-        ));
+        let line = scene.answer(
+            address,
+            &crate::scene::signed(
+                "user1",
+                "secretkey1",
+                "host2.h.lohray.com",
+                &crate::scene::time(i64::from(address.contains(':'))),
+            ),
+        );
         assert_eq!(line, format!("good {address}"));
         scene.settle();
     }

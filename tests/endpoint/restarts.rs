@@ -38,7 +38,9 @@ fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_mod_cgi() {
     if can_run("slow restart under mod_cgi", &[APACHE]) {
         let scene = Scene::new();
         let apache = Apache::start(&scene, Kind::PreforkCgi);
-        answers_at_once(&scene, |query| apache.curl("127.0.0.11", &format!("/ip.php?{query}"), &[]).line);
+        answers_at_once(&scene, |query| {
+            apache.curl("127.0.0.11", &format!("/ip.php?{query}"), &[]).line
+        });
     }
 }
 
@@ -47,7 +49,9 @@ fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_mod_cgid() {
     if can_run("slow restart under mod_cgid", &[APACHE]) {
         let scene = Scene::new();
         let apache = Apache::start(&scene, Kind::EventCgid);
-        answers_at_once(&scene, |query| apache.curl("127.0.0.11", &format!("/ip.php?{query}"), &[]).line);
+        answers_at_once(&scene, |query| {
+            apache.curl("127.0.0.11", &format!("/ip.php?{query}"), &[]).line
+        });
     }
 }
 
@@ -57,7 +61,10 @@ fn the_restart_outlives_apache() {
         let scene = Scene::new();
         scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 2")]}));
         let apache = Apache::start(&scene, Kind::EventCgid);
-        assert_eq!(apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]).line, "good 127.0.0.11");
+        assert_eq!(
+            apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]).line,
+            "good 127.0.0.11"
+        );
         drop(apache);
         scene.settle();
         assert_eq!(scene.restarts().len(), 1);
@@ -76,8 +83,14 @@ fn two_hundred_changes_by_eight_clients_are_all_stored_and_served_with_few_resta
     scene.write("etc/credentials.json", &json!({"user1": {"id": names, "key": "k"}}).to_string());
     scene.reset("[]", "");
     // What dnsmasq would read: the hosts file as it is when the restart begins.
-    let copy = format!("cp {} {}", scene.path("www/ramcache/hosts.dns").display(), scene.path("run/served").display());
-    scene.configure(&json!({"restart": ["sh", "-c", scene.noting(&copy)], "restart_interval": INTERVAL}));
+    let copy = format!(
+        "cp {} {}",
+        scene.path("www/ramcache/hosts.dns").display(),
+        scene.path("run/served").display()
+    );
+    scene.configure(
+        &json!({"restart": ["sh", "-c", scene.noting(&copy)], "restart_interval": INTERVAL}),
+    );
     let apache = Apache::start(&scene, Kind::EventCgid);
     let started = Instant::now();
     thread::scope(|scope| {
@@ -96,14 +109,23 @@ fn two_hundred_changes_by_eight_clients_are_all_stored_and_served_with_few_resta
     scene.settle();
     let seconds = started.elapsed().as_secs();
 
-    let state: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&scene.state()).unwrap();
+    let state: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&scene.state()).unwrap();
     for (n, name) in names.iter().enumerate() {
         assert_eq!(state[name]["ip"], format!("127.0.1.{}", n % 8 + 1), "{name}");
     }
     assert_eq!(scene.hosts().lines().count(), HOSTS);
-    assert_eq!(scene.read("run/served"), scene.hosts(), "the last restart came after the last change");
+    assert_eq!(
+        scene.read("run/served"),
+        scene.hosts(),
+        "the last restart came after the last change"
+    );
     let restarts = scene.restarts();
-    assert!(restarts.len() as u64 <= seconds / INTERVAL + 2, "{} restarts in {seconds} s", restarts.len());
+    assert!(
+        restarts.len() as u64 <= seconds / INTERVAL + 2,
+        "{} restarts in {seconds} s",
+        restarts.len()
+    );
     assert!(restarts.windows(2).all(|pair| pair[1] - pair[0] >= 990 * INTERVAL), "{restarts:?}");
     assert!(!scene.mark().exists());
 }
@@ -123,7 +145,11 @@ fn a_failed_restart_keeps_the_mark_with_its_reason_and_any_accepted_request_trie
     let redundant = host1_at(-4);
     let reply = scene.cgi("127.0.0.11", &redundant).run();
     assert_eq!(reply.line, "nochg 127.0.0.11");
-    assert!(reply.log.starts_with("ddns-cgi: notice ") && reply.log.contains("no way"), "{}", reply.log);
+    assert!(
+        reply.log.starts_with("ddns-cgi: notice ") && reply.log.contains("no way"),
+        "{}",
+        reply.log
+    );
     attempts(2);
     assert_eq!(scene.answer("127.0.0.11", &redundant), "nochg 127.0.0.11", "repeated delivery");
     attempts(3);
@@ -132,7 +158,11 @@ fn a_failed_restart_keeps_the_mark_with_its_reason_and_any_accepted_request_trie
 
     scene.configure(&json!({}));
     let other = signed("user2", "secretkey2", "host3.h.lohray.com", &time(0));
-    assert_eq!(scene.answer("50.19.108.105", &other), "nochg 50.19.108.105", "another user's redundant one");
+    assert_eq!(
+        scene.answer("50.19.108.105", &other),
+        "nochg 50.19.108.105",
+        "another user's redundant one"
+    );
     scene.settle();
     assert_eq!(scene.restarts().len(), 4);
     assert!(!scene.mark().exists());
@@ -233,14 +263,16 @@ fn the_restarter_is_detached_with_nothing_of_the_request() {
         assert_eq!(file.to_str(), Some("/dev/null"));
     }
     let environment = String::from_utf8(read("environ")).unwrap();
-    let mut names: Vec<&str> = environment.split_terminator('\0').map(|v| v.split('=').next().unwrap()).collect();
+    let mut names: Vec<&str> =
+        environment.split_terminator('\0').map(|v| v.split('=').next().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["DDNS_CONFIG", "DDNS_RESTARTER"]);
     let stat = String::from_utf8(read("stat")).unwrap();
     let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();
     assert_eq!(session, process.to_string(), "a session of its own");
     assert_eq!(fs::read_link(format!("/proc/{process}/cwd")).unwrap().to_str(), Some("/"));
-    let locks: Vec<_> = fs::read_dir(format!("/proc/{process}/fd")).unwrap()
+    let locks: Vec<_> = fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
         .filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
         .filter(|file| file.ends_with(".ip.txt.lock"))
         .collect();

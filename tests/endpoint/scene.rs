@@ -70,7 +70,14 @@ impl Scene {
         scene.write("etc/credentials.json", CREDENTIALS);
         scene.write("run/restarts", "");
         scene.configure(&json!({}));
-        for name in ["", "www/ramcache", "www/ramcache/ip.txt", "www/ramcache/hosts.dns", "run", "run/restarts"] {
+        for name in [
+            "",
+            "www/ramcache",
+            "www/ramcache/ip.txt",
+            "www/ramcache/hosts.dns",
+            "run",
+            "run/restarts",
+        ] {
             scene.hand_over(name);
         }
         scene
@@ -221,7 +228,8 @@ impl Reply {
     pub fn from_cgi(output: &Output) -> Self {
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout.clone()).unwrap();
-        let (headers, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no headers: {output:?}"));
+        let (headers, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no headers: {output:?}"));
         let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
         let log = String::from_utf8(output.stderr.clone()).unwrap();
         Self { status, headers: headers.to_owned(), line: one_line(body), log }

@@ -52,7 +52,8 @@ fn no_key_and_no_expected_hash_in_any_reply_or_log_line() {
 #[test]
 fn the_log_names_who_and_why_for_fail2ban() {
     let scene = Scene::new();
-    let (head, _) = host1().rsplit_once('=').map(|(head, hash)| (head.to_owned(), hash.to_owned())).unwrap();
+    let (head, _) =
+        host1().rsplit_once('=').map(|(head, hash)| (head.to_owned(), hash.to_owned())).unwrap();
     let reply = scene.cgi("192.0.2.7", &format!("{head}={}", "0".repeat(40))).run();
     assert_eq!(
         reply.log,

@@ -22,7 +22,12 @@ fn the_sudoers_file_is_valid_and_names_both_users_and_both_paths() {
     let text = std::fs::read_to_string(&shipped).unwrap();
     let output = run("/usr/sbin/visudo", &["-cf"], &shipped);
     assert!(output.status.success(), "{output:?}");
-    for part in ["www-data ALL", "apache   ALL", "/usr/sbin/service dnsmasq restart,", " /sbin/service dnsmasq restart"] {
+    for part in [
+        "www-data ALL",
+        "apache   ALL",
+        "/usr/sbin/service dnsmasq restart,",
+        " /sbin/service dnsmasq restart",
+    ] {
         assert!(text.contains(part), "{part}");
     }
     // sudo skips files with a dot or a final tilde in their names.
@@ -61,5 +66,8 @@ fn the_shipped_program_needs_no_dynamic_loader() {
     assert!(kind.contains("static"), "{kind}");
     let libraries = run("ldd", &[], &program);
     let text = String::from_utf8([libraries.stdout, libraries.stderr].concat()).unwrap();
-    assert!(text.contains("statically linked") || text.contains("not a dynamic executable"), "{text}");
+    assert!(
+        text.contains("statically linked") || text.contains("not a dynamic executable"),
+        "{text}"
+    );
 }
