@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 use crate::error::Fault;
 use crate::host::HostName;
 use crate::record;
-use crate::replace::replace;
+use crate::replace::{Readers, replace};
 use crate::stamp::{Stamp, Zone};
 
 /// dnsmasq reads the file as its own user: where it cannot, all names vanish.
-const LEAST_MODE: u32 = 0o644;
+const READERS: Readers = Readers::EverybodyAlways;
 
 /// The hosts file of a state, in the state's order. What is not a host name or not an address never
 /// gets into it.
@@ -64,7 +64,7 @@ pub fn read(path: &Path) -> Result<Option<String>, Fault> {
 
 /// Replaces the hosts file by that of `state`.
 pub fn store(path: &Path, state: &Map<String, Value>) -> Result<(), Fault> {
-    replace(path, render(state).as_bytes(), LEAST_MODE)
+    replace(path, render(state).as_bytes(), READERS)
 }
 
 #[cfg(test)]

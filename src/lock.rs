@@ -4,7 +4,7 @@
 //! with its holder, however that ends. The descriptor is not inherited by child processes.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread::sleep;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use fs2::FileExt;
 
 use crate::error::Fault;
+use crate::replace::give_to_folder_owner;
 
 /// An exclusive lock, held until it is dropped.
 #[derive(Debug)]
@@ -66,16 +67,19 @@ impl Lock {
 
 /// The file is for the web server's user and group alone: whoever can open it can hold the lock.
 fn open(path: &Path) -> Result<File, Fault> {
-    let open =
-        |create| OpenOptions::new().read(true).write(true).create(create).mode(0o660).open(path);
-    // Linux refuses O_CREAT on another user's file in a sticky folder, so it is the second try.
-    open(false)
-        .or_else(|error| if is_missing(&error) { open(true) } else { Err(error) })
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o660);
+    options
+        .open(path)
+        .or_else(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                let file = options.create(true).open(path)?;
+                give_to_folder_owner(&file, path)?;
+                Ok(file)
+            }
+            _ => Err(error),
+        })
         .map_err(|error| Fault::io("open the lock", path, &error))
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@
 //! failed exit status 1: sudo: a password is required
 //! ```
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::auth::Authentic;
 use crate::error::Fault;
-use crate::replace::{companion, replace, sync_folder};
+use crate::replace::{Readers, companion, give_to_folder_owner, replace, sync_folder};
 
 /// What the mark says, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,23 +44,29 @@ impl Mark {
         self.0.lines().next_back()?.strip_prefix("failed ")
     }
 
-    /// Adds an update's line. On return the mark itself survives a power failure; its text need not.
-    pub fn add(hosts: &Path, update: &Authentic) -> Result<(), Fault> {
-        let line = format!("changed {} {}\n", update.host(), update.address());
+    /// Adds a line, about `change`. On return the mark itself survives a power failure; its text
+    /// need not.
+    pub fn add(hosts: &Path, change: impl fmt::Display) -> Result<(), Fault> {
+        let line = format!("changed {change}\n");
         let path = Self::path(hosts);
         let is_new = !path.exists();
         OpenOptions::new()
             .append(true)
             .create(true)
             .open(&path)
-            .and_then(|mut file| file.write_all(line.as_bytes()))
+            .and_then(|mut file| {
+                if is_new {
+                    give_to_folder_owner(&file, &path)?;
+                }
+                file.write_all(line.as_bytes())
+            })
             .map_err(|error| Fault::io("write the mark", &path, &error))?;
         if is_new { sync_folder(&path) } else { Ok(()) }
     }
 
     /// Puts the reason of a failed restart in the place of the changes that led to it.
     pub fn fail(hosts: &Path, reason: &str) -> Result<(), Fault> {
-        replace(&Self::path(hosts), format!("failed {reason}\n").as_bytes(), 0)
+        replace(&Self::path(hosts), format!("failed {reason}\n").as_bytes(), Readers::Everybody)
     }
 
     /// Removes the mark: dnsmasq serves what the state says.
@@ -73,22 +79,20 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stamp::Stamp;
 
     #[test]
     fn a_mark_grows_with_each_change_and_tells_the_last_failure() {
         let folder = tempfile::tempdir().unwrap();
         let hosts = folder.path().join("hosts.dns");
         assert_eq!(Mark::read(&hosts).unwrap(), None);
-        let update = Authentic::for_test("host1", "192.0.2.1", Stamp::NEVER);
-        Mark::add(&hosts, &update).unwrap();
+        Mark::add(&hosts, "host1 192.0.2.1").unwrap();
         let first = Mark::read(&hosts).unwrap().unwrap();
         assert_eq!(first.failure(), None);
-        Mark::add(&hosts, &update).unwrap();
+        Mark::add(&hosts, "host1 192.0.2.1").unwrap();
         assert_ne!(Mark::read(&hosts).unwrap().unwrap(), first);
         Mark::fail(&hosts, "exit status 1").unwrap();
         assert_eq!(Mark::read(&hosts).unwrap().unwrap().failure(), Some("exit status 1"));
-        Mark::add(&hosts, &update).unwrap();
+        Mark::add(&hosts, "host1 192.0.2.1").unwrap();
         assert_eq!(Mark::read(&hosts).unwrap().unwrap().failure(), None);
         Mark::remove(&hosts).unwrap();
         assert_eq!(Mark::read(&hosts).unwrap(), None);

@@ -3,24 +3,45 @@
 //! A temporary file in the same folder, mode, write, fsync, rename, fsync of the folder: see
 //! rename(2) and fsync(2).
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
+
 use crate::error::Fault;
 
-/// The mode of a file that was not there before.
-const NEW_MODE: u32 = 0o644;
+/// Who may read a file. An existing file keeps its mode as a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Everybody, where the file is new.
+    Everybody,
+    /// Everybody, whatever mode the file had.
+    EverybodyAlways,
+    /// Owner and group, where the file is new.
+    OwnerAndGroup,
+}
 
-/// Replaces the file that `path` leads to. An existing file's mode (and at least `least_mode`) and,
-/// as far as this user may, its owner and group are kept. Where it fails, the old file is whole.
+impl Readers {
+    fn mode(self, existing: Option<u32>) -> u32 {
+        match (self, existing) {
+            (Self::Everybody, None) => 0o644,
+            (Self::OwnerAndGroup, None) => 0o640,
+            (Self::Everybody | Self::OwnerAndGroup, Some(mode)) => mode,
+            (Self::EverybodyAlways, mode) => mode.unwrap_or(0) | 0o644,
+        }
+    }
+}
+
+/// Replaces the file that `path` leads to. An existing file's owner and group are kept as
+/// far as this user may. Where it fails, the old file is whole.
 ///
 /// Whoever calls this holds the lock on the files: there is one temporary name.
-pub fn replace(path: &Path, contents: &[u8], least_mode: u32) -> Result<(), Fault> {
+pub fn replace(path: &Path, contents: &[u8], readers: Readers) -> Result<(), Fault> {
     let target = follow(path);
     let temporary = companion(&target, "tmp");
-    write_temporary(&temporary, &target, contents, least_mode)
+    write_temporary(&temporary, &target, contents, readers)
         .map_err(|error| Fault::io("write", &temporary, &error))
         .and_then(|()| {
             fs::rename(&temporary, &target).map_err(|error| Fault::io("replace", &target, &error))
@@ -62,7 +83,7 @@ fn write_temporary(
     temporary: &Path,
     target: &Path,
     contents: &[u8],
-    least_mode: u32,
+    readers: Readers,
 ) -> io::Result<()> {
     let existing = match fs::metadata(target) {
         Ok(metadata) => Some(metadata),
@@ -70,19 +91,35 @@ fn write_temporary(
         Err(error) => return Err(error),
     };
     let mut file = create(temporary)?;
-    if let Some(existing) = &existing {
-        let own = file.metadata()?;
-        if (own.uid(), own.gid()) != (existing.uid(), existing.gid())
-            && fchown(&file, Some(existing.uid()), Some(existing.gid())).is_err()
-        {
-            // Only root gives files away. The group can be kept by its members.
-            let _ = fchown(&file, None, Some(existing.gid()));
-        }
+    match &existing {
+        Some(existing) => keep_owner(&file, existing)?,
+        None => give_to_folder_owner(&file, target)?,
     }
-    let mode = existing.map_or(NEW_MODE, |existing| existing.mode() & 0o7777) | least_mode;
+    let mode = readers.mode(existing.map(|existing| existing.mode() & 0o7777));
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(contents)?;
     file.sync_all()
+}
+
+fn keep_owner(file: &File, existing: &Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (existing.uid(), existing.gid())
+        && fchown(file, Some(existing.uid()), Some(existing.gid())).is_err()
+    {
+        // Only root gives files away. The group can be kept by its members.
+        let _ = fchown(file, None, Some(existing.gid()));
+    }
+    Ok(())
+}
+
+/// Gives a file that root made to the owner of its folder: what the operator's commands leave there
+/// must be the web server's.
+pub fn give_to_folder_owner(file: &File, path: &Path) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    fchown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
 /// Creates a file that was not there: a leftover of a killed process may belong to someone else.
@@ -111,7 +148,7 @@ mod tests {
     fn a_new_file_is_readable_and_leaves_no_temporary() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts.dns");
-        replace(&path, b"new", 0o644).unwrap();
+        replace(&path, b"new", Readers::EverybodyAlways).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(mode(&path), 0o644);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -121,12 +158,15 @@ mod tests {
     fn the_mode_is_kept_but_never_below_the_least() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        for (before, least, after) in
-            [(0o664, 0o644, 0o664), (0o600, 0o644, 0o644), (0o600, 0, 0o600)]
-        {
+        for (before, readers, after) in [
+            (0o664, Readers::EverybodyAlways, 0o664),
+            (0o600, Readers::EverybodyAlways, 0o644),
+            (0o600, Readers::Everybody, 0o600),
+            (0o666, Readers::OwnerAndGroup, 0o666),
+        ] {
             fs::write(&path, "old").unwrap();
             fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
-            replace(&path, b"new", least).unwrap();
+            replace(&path, b"new", readers).unwrap();
             assert_eq!(mode(&path), after);
         }
     }
@@ -138,7 +178,7 @@ mod tests {
         fs::create_dir(folder.path().join("sub")).unwrap();
         symlink("sub/target", &link).unwrap();
         for text in [b"one", b"two"] {
-            replace(&link, text, 0).unwrap();
+            replace(&link, text, Readers::Everybody).unwrap();
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             assert_eq!(fs::read(&target).unwrap(), text);
         }
@@ -149,7 +189,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ip.txt");
         fs::write(folder.path().join(".ip.txt.tmp"), "a much longer leftover").unwrap();
-        replace(&path, b"new", 0).unwrap();
+        replace(&path, b"new", Readers::Everybody).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
@@ -158,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ip.txt");
         fs::create_dir(&path).unwrap();
-        let fault = replace(&path, b"new", 0).unwrap_err();
+        let fault = replace(&path, b"new", Readers::Everybody).unwrap_err();
         assert!(fault.subject.ends_with("ip.txt"), "{fault}");
         assert!(path.is_dir() && !folder.path().join(".ip.txt.tmp").exists());
     }

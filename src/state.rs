@@ -21,7 +21,7 @@ use crate::lock::Lock;
 use crate::lookup;
 use crate::php_json;
 use crate::record::{self, Record};
-use crate::replace::{companion, replace};
+use crate::replace::{Readers, companion, replace};
 use crate::stamp::{Stamp, Zone};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
@@ -118,7 +118,7 @@ impl State {
     /// Puts `new` in the place of the state file.
     pub fn replace(&self, new: &Map<String, Value>) -> Result<(), Fault> {
         let bytes = php_json::to_bytes(new).map_err(|error| self.broken(json_position(&error)))?;
-        replace(&self.path, &bytes, 0)
+        replace(&self.path, &bytes, Readers::Everybody)
     }
 
     /// The whole state.

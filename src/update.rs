@@ -45,7 +45,7 @@ pub fn store(config: &Config, update: &Authentic, now: DateTime<Utc>) -> Result<
 
 fn store_both(config: &Config, state: &State, update: &Authentic) -> Result<(), Fault> {
     let new = state.with(update)?;
-    Mark::add(&config.hosts, update)?;
+    Mark::add(&config.hosts, format_args!("{} {}", update.host(), update.address()))?;
     state.replace(&new)?;
     notice_rebuild(config, state);
     hosts::store(&config.hosts, &new)

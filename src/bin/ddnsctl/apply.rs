@@ -1,0 +1,44 @@
+//! `ddnsctl apply`.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ddns_cgi::config::Config;
+use ddns_cgi::error::Fault;
+use ddns_cgi::mark::Mark;
+use ddns_cgi::restart;
+use ddns_cgi::state::{Patience, State};
+
+use crate::Report;
+
+/// Longer than an interval and a restart.
+const LIMIT: Duration = Duration::from_secs(90);
+
+pub fn run(config: &Config) -> Result<Report, Fault> {
+    let state = State::open(config, Patience::Client)?;
+    state.parse()?;
+    Mark::add(&config.hosts, "applied by ddnsctl")?;
+    drop(state);
+    settle(config)
+}
+
+/// Works off the mark, or waits for the restarter that does.
+pub fn settle(config: &Config) -> Result<Report, Fault> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        restart::apply(config)?;
+        let Some(mark) = Mark::read(&config.hosts)? else { return Ok(Report::good("")) };
+        if let Some(reason) = mark.failure() {
+            let command = config.restart.join(" ");
+            let reason = format!("{command} failed: {reason}; the next request tries again");
+            return Err(Fault::new(config.hosts.display(), reason));
+        }
+        if Instant::now() > deadline {
+            return Err(Fault::new(
+                Mark::path(&config.hosts).display(),
+                "another restarter is at work and does not finish",
+            ));
+        }
+        sleep(Duration::from_millis(100));
+    }
+}

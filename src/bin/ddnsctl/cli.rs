@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Looks after an installation of ddns-cgi, the dynamic-DNS update endpoint.
+///
+/// Run it as root: it reads the credentials, and what it writes it gives to whom it belongs.
+#[derive(Parser)]
+#[command(name = "ddnsctl", version, max_term_width = 100)]
+pub struct Arguments {
+    /// The configuration file [default: /etc/ddns-cgi/config.json]
+    #[arg(long, global = true, value_name = "FILE", env = "DDNS_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Examines the installation, and says of each finding what to do about it
+    ///
+    /// Looks at configuration, credentials, state, hosts file, owners and modes, the sudo rule, what
+    /// dnsmasq answers, pending restarts and the clock. Exit status, for monitoring: 0 if all is
+    /// well, 1 with warnings, 2 with errors.
+    Check(CheckOptions),
+
+    /// Lists the hosts: addresses, last update, age and owner
+    List(ListOptions),
+
+    /// Adds, removes and lists users, and gives them new keys
+    #[command(subcommand)]
+    User(UserCommand),
+
+    /// Allows a user to update a host, or no longer
+    #[command(subcommand)]
+    Host(HostCommand),
+
+    /// Prints a signed request for a host, as a URL or as a curl line
+    ///
+    /// The request is valid for the replay window (15 seconds by default), and sets the host's
+    /// address to that of the machine that sends it. It does not show the key.
+    Sign(SignOptions),
+
+    /// Brings the hosts file to what the state says, and restarts dnsmasq, now
+    ///
+    /// For boot, for cron, and after the state was edited by hand. Exit status 1 if the restart
+    /// failed: the next accepted request, or the next apply, tries again.
+    Apply,
+
+    /// Makes a broken state whole again
+    ///
+    /// Keeps the broken one aside, takes every record that can still be read from it, and the other
+    /// names from the hosts file. Does nothing to a state that is whole.
+    Rebuild,
+
+    /// Takes over the files of an ip.php
+    ///
+    /// Checks them, says what it found, and copies them to where the configuration says, to the
+    /// byte. Never overwrites a file.
+    Import(ImportOptions),
+
+    /// Writes man pages and shell completions into a folder
+    #[command(hide = true)]
+    Generate { folder: PathBuf },
+}
+
+#[derive(Args)]
+pub struct CheckOptions {
+    /// Prints the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// The user that Apache runs as [default: www-data or apache, whichever exists]
+    #[arg(long, value_name = "USER")]
+    pub web_user: Option<String>,
+
+    /// The name server to ask
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:53")]
+    pub server: std::net::SocketAddr,
+}
+
+#[derive(Args)]
+pub struct ListOptions {
+    /// Only hosts whose last update is at least this old, such as 2h or 3days
+    #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
+    pub stale: Option<Duration>,
+
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum UserCommand {
+    /// Adds a user with a random key of 256 bits, and prints the key
+    Add {
+        name: String,
+        /// A host that the user may update; can be repeated
+        #[arg(long = "host", value_name = "HOST")]
+        hosts: Vec<String>,
+    },
+    /// Removes a user. The user's hosts keep their addresses
+    Remove { name: String },
+    /// Lists the users and their hosts. Shows no keys
+    List {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Gives a user another random key, and prints it. The old one is void at once
+    Rekey { name: String },
+}
+
+#[derive(Subcommand)]
+pub enum HostCommand {
+    /// Allows a user to update a host
+    Add { user: String, host: String },
+    /// Takes the host from the user, and its record out of the state and out of DNS
+    Remove { user: String, host: String },
+}
+
+#[derive(Args)]
+pub struct SignOptions {
+    /// The host
+    pub host: String,
+
+    /// The endpoint
+    #[arg(long, default_value = "http://localhost/ip.php")]
+    pub url: String,
+
+    /// Prints a curl line instead of the URL
+    #[arg(long)]
+    pub curl: bool,
+}
+
+#[derive(Args)]
+pub struct ImportOptions {
+    /// The ip.txt of ip.php
+    #[arg(long, value_name = "FILE")]
+    pub state: PathBuf,
+
+    /// Its hosts file
+    #[arg(long, value_name = "FILE")]
+    pub hosts: PathBuf,
+
+    /// Its credentials
+    #[arg(long, value_name = "FILE")]
+    pub credentials: PathBuf,
+
+    /// Says what it would do, and does nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}

@@ -1,0 +1,110 @@
+//! `ddnsctl list`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::Utc;
+use ddns_cgi::config::Config;
+use ddns_cgi::error::Fault;
+use ddns_cgi::record;
+use ddns_cgi::stamp::Stamp;
+use ddns_cgi::state::{Patience, State};
+use serde_json::json;
+
+use crate::cli::ListOptions;
+use crate::{Report, table, users};
+
+/// One host of the state.
+struct Entry {
+    host: String,
+    addresses: Vec<String>,
+    update: String,
+    /// Seconds since the last update; `None` where that is not known.
+    age: Option<i64>,
+    owner: Option<String>,
+}
+
+pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
+    let entries = entries(config)?;
+    let is_wanted = |entry: &&Entry| {
+        options.stale.is_none_or(|limit| entry.age.is_none_or(|age| is_at_least(age, limit)))
+    };
+    let wanted: Vec<&Entry> = entries.iter().filter(is_wanted).collect();
+    Ok(Report::good(if options.json { as_json(&wanted) } else { as_table(&wanted) }))
+}
+
+fn is_at_least(age: i64, limit: Duration) -> bool {
+    u64::try_from(age).is_ok_and(|age| age >= limit.as_secs())
+}
+
+fn entries(config: &Config) -> Result<Vec<Entry>, Fault> {
+    let now = Utc::now();
+    let state = State::open(config, Patience::Client)?.parse()?;
+    let owners: HashMap<String, String> = users::read(&config.credentials)?
+        .iter()
+        .flat_map(|(user, entry)| {
+            users::hosts(entry).map(|host| (host.to_ascii_lowercase(), user.clone()))
+        })
+        .collect();
+    let no_fields = serde_json::Map::new();
+    let entry = |(host, value): (String, serde_json::Value)| {
+        let fields = value.as_object().unwrap_or(&no_fields);
+        let stamp = record::stamp(fields, config.time_zone).ok();
+        let age = stamp.filter(|stamp| *stamp != Stamp::NEVER);
+        Entry {
+            addresses: record::addresses(fields).map(|address| address.to_string()).collect(),
+            update: fields
+                .get(record::UPDATE)
+                .and_then(|u| u.as_str())
+                .unwrap_or_default()
+                .to_owned(),
+            age: age.map(|stamp| -stamp.seconds_ahead_of(now)),
+            owner: owners.get(&host.to_ascii_lowercase()).cloned(),
+            host,
+        }
+    };
+    Ok(state.into_iter().map(entry).collect())
+}
+
+fn as_json(entries: &[&Entry]) -> String {
+    let list: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            json!({
+                "host": entry.host,
+                "addresses": entry.addresses,
+                "update": entry.update,
+                "age_seconds": entry.age,
+                "owner": entry.owner,
+            })
+        })
+        .collect();
+    format!("{:#}\n", json!(list))
+}
+
+fn as_table(entries: &[&Entry]) -> String {
+    let rows: Vec<[String; 5]> = entries
+        .iter()
+        .map(|entry| {
+            [
+                entry.host.escape_default().to_string(),
+                entry.addresses.join(" "),
+                entry.update.escape_default().to_string(),
+                entry.age.map_or("unknown".to_owned(), age_text),
+                entry.owner.clone().unwrap_or("nobody".to_owned()),
+            ]
+        })
+        .collect();
+    table::render(["HOST", "ADDRESSES", "LAST UPDATE", "AGE", "OWNER"], &rows)
+}
+
+/// The two largest units of an age.
+fn age_text(seconds: i64) -> String {
+    match u64::try_from(seconds) {
+        Err(_) => "in the future".to_owned(),
+        Ok(seconds) => {
+            let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+            text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+        }
+    }
+}

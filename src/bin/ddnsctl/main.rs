@@ -1,0 +1,70 @@
+//! `ddnsctl`, the operator's tool: one command line over the library of `ddns-cgi`.
+
+mod apply;
+mod check;
+mod cli;
+mod generate;
+mod import;
+mod list;
+mod rebuild;
+mod sign;
+mod table;
+mod users;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use ddns_cgi::config::Config;
+use ddns_cgi::error::Fault;
+
+use cli::{Arguments, Command};
+
+/// What a command prints, and whether all is well.
+struct Report {
+    text: String,
+    status: u8,
+}
+
+impl Report {
+    /// All is well.
+    fn good(text: impl Into<String>) -> Self {
+        Self { text: text.into(), status: 0 }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(report) => {
+            // A reader that has seen enough, such as head, is not a failure.
+            let _ = io::stdout().write_all(report.text.as_bytes());
+            ExitCode::from(report.status)
+        }
+        Err(fault) => {
+            let _ = io::stderr().write_all(format!("ddnsctl: {fault}\n").as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Report, Fault> {
+    if let Command::Generate { folder } = &arguments.command {
+        return generate::run(folder);
+    }
+    let file = arguments.config.map(Into::into);
+    if let Command::Check(options) = &arguments.command {
+        return Ok(check::run(file, options));
+    }
+    let config = Config::load(file)?;
+    match arguments.command {
+        Command::List(options) => list::run(&config, &options),
+        Command::User(command) => users::user(&config, command),
+        Command::Host(command) => users::host(&config, command),
+        Command::Sign(options) => sign::run(&config, &options),
+        Command::Apply => apply::run(&config),
+        Command::Rebuild => rebuild::run(&config),
+        Command::Import(options) => import::run(&config, &options),
+        Command::Check(_) | Command::Generate { .. } => Ok(Report::good("")),
+    }
+}

@@ -1,0 +1,192 @@
+//! `ddnsctl user` and `ddnsctl host`: the credentials.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use ddns_cgi::config::Config;
+use ddns_cgi::error::{Fault, json_position};
+use ddns_cgi::host::HostName;
+use ddns_cgi::lock::Lock;
+use ddns_cgi::mark::Mark;
+use ddns_cgi::replace::{Readers, companion, replace};
+use ddns_cgi::request::MAX_USER;
+use ddns_cgi::state::{Patience, State};
+use ddns_cgi::{hosts as hosts_file, lookup, php_json};
+use rustix::rand::{GetRandomFlags, getrandom};
+use serde_json::{Map, Value, json};
+
+use crate::cli::{HostCommand, UserCommand};
+use crate::{Report, apply, check, table};
+
+/// All users, as they stand in the file.
+pub fn read(path: &Path) -> Result<Map<String, Value>, Fault> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Fault::io("read the credentials", path, &error)),
+    };
+    parse(&text).map_err(|reason| Fault::new(path.display(), reason))
+}
+
+/// All users in the text of a credentials file.
+pub fn parse(text: &str) -> Result<Map<String, Value>, String> {
+    if lookup::is_empty_map(text) {
+        return Ok(Map::new());
+    }
+    serde_json::from_str(text).map_err(|error| json_position(&error))
+}
+
+/// The host names of a user's entry.
+pub fn hosts(entry: &Value) -> impl Iterator<Item = &str> {
+    entry.get("id").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+pub fn user(config: &Config, command: UserCommand) -> Result<Report, Fault> {
+    let path = &config.credentials;
+    match command {
+        UserCommand::List { json } => Ok(list(&read(path)?, json)),
+        UserCommand::Add { name, hosts } => edit(path, |users| {
+            if name.is_empty() || name.len() > MAX_USER || name.contains(char::is_control) {
+                return Err(format!("a user's name has 1 to {MAX_USER} printable characters"));
+            }
+            for host in &hosts {
+                may_be_given(users, host)?;
+            }
+            if users.contains_key(&name) {
+                return Err(format!("there is a user {name} already; see ddnsctl user rekey"));
+            }
+            let key = random_key()?;
+            users.insert(name.clone(), json!({"id": hosts, "key": key}));
+            Ok(format!("{key}\n"))
+        }),
+        UserCommand::Remove { name } => edit(path, |users| {
+            users.shift_remove(&name).ok_or(format!("there is no user {name}"))?;
+            Ok(String::new())
+        }),
+        UserCommand::Rekey { name } => edit(path, |users| {
+            let key = random_key()?;
+            fields(users, &name)?.insert("key".to_owned(), key.clone().into());
+            Ok(format!("{key}\n"))
+        }),
+    }
+}
+
+pub fn host(config: &Config, command: HostCommand) -> Result<Report, Fault> {
+    let path = &config.credentials;
+    match command {
+        HostCommand::Add { user, host } => edit(path, |users| {
+            may_be_given(users, &host)?;
+            list_of_hosts(users, &user)?.push(host.into());
+            Ok(String::new())
+        }),
+        HostCommand::Remove { user, host } => {
+            let name = HostName::parse(&host)
+                .ok_or_else(|| Fault::new(&host, "is not a valid host name"))?;
+            // First the right to update it, so that it cannot come back in between.
+            edit(path, |users| {
+                let list = list_of_hosts(users, &user)?;
+                let before = list.len();
+                list.retain(|entry| !entry.as_str().is_some_and(|entry| name.is(entry)));
+                if list.len() == before {
+                    return Err(format!("{user} has no host {host}"));
+                }
+                Ok(String::new())
+            })?;
+            forget(config, &name)
+        }
+    }
+}
+
+/// Takes a host out of the state, and has dnsmasq forget it.
+fn forget(config: &Config, host: &HostName) -> Result<Report, Fault> {
+    let state = State::open(config, Patience::Client)?;
+    let mut map = state.parse()?;
+    let before = map.len();
+    map.retain(|name, _| !host.is(name));
+    if map.len() == before {
+        return Ok(Report::good(""));
+    }
+    Mark::add(&config.hosts, format_args!("{host} removed"))?;
+    // The hosts file first: an empty state would be rebuilt from it.
+    hosts_file::store(&config.hosts, &map)?;
+    state.replace(&map)?;
+    drop(state);
+    apply::settle(config)
+}
+
+fn list(users: &Map<String, Value>, as_json: bool) -> Report {
+    if as_json {
+        let users: Map<String, Value> = users
+            .iter()
+            .map(|(name, entry)| (name.clone(), hosts(entry).collect::<Vec<_>>().into()))
+            .collect();
+        return Report::good(format!("{:#}\n", Value::from(users)));
+    }
+    let rows: Vec<[String; 2]> = users
+        .iter()
+        .map(|(name, entry)| {
+            [name.escape_default().to_string(), hosts(entry).collect::<Vec<_>>().join(" ")]
+        })
+        .collect();
+    Report::good(table::render(["USER", "HOSTS"], &rows))
+}
+
+/// Changes the credentials under their lock, atomically. The first error changes nothing.
+fn edit(
+    path: &Path,
+    change: impl FnOnce(&mut Map<String, Value>) -> Result<String, String>,
+) -> Result<Report, Fault> {
+    let _lock = Lock::acquire(&companion(path, "lock"), Duration::from_secs(5))?;
+    let mut users = read(path)?;
+    let is_new = !path.exists();
+    let text = change(&mut users).map_err(|reason| Fault::new(path.display(), reason))?;
+    let bytes = php_json::to_bytes(&users).map_err(|error| Fault::new(path.display(), error))?;
+    replace(path, &bytes, Readers::OwnerAndGroup)?;
+    if is_new {
+        check::give_credentials_to_web_group(path)?;
+    }
+    Ok(Report::good(text))
+}
+
+/// A host is one user's, and has a name that fits into a hosts file.
+fn may_be_given(users: &Map<String, Value>, host: &str) -> Result<(), String> {
+    let name = HostName::parse(host).ok_or(format!("{host} is not a valid host name"))?;
+    match users.iter().find(|(_, entry)| hosts(entry).any(|host| name.is(host))) {
+        Some((owner, _)) => Err(format!("{host} is {owner}'s already")),
+        None => Ok(()),
+    }
+}
+
+fn fields<'u>(
+    users: &'u mut Map<String, Value>,
+    name: &str,
+) -> Result<&'u mut Map<String, Value>, String> {
+    users
+        .get_mut(name)
+        .ok_or(format!("there is no user {name}"))?
+        .as_object_mut()
+        .ok_or(format!("the entry of {name} is no object"))
+}
+
+fn list_of_hosts<'u>(
+    users: &'u mut Map<String, Value>,
+    name: &str,
+) -> Result<&'u mut Vec<Value>, String> {
+    fields(users, name)?
+        .get_mut("id")
+        .and_then(Value::as_array_mut)
+        .ok_or(format!("\"id\" of {name} is no list"))
+}
+
+/// 256 bits from the kernel, in hexadecimal digits.
+fn random_key() -> Result<String, String> {
+    let mut bytes = [0_u8; 32];
+    // The kernel gives up to 256 bytes whole, getrandom(2).
+    match getrandom(&mut bytes, GetRandomFlags::empty()) {
+        Ok(32) => Ok(hex::encode(bytes)),
+        Ok(_) => Err("the kernel gave too few random bytes".to_owned()),
+        Err(error) => Err(format!("no random bytes: {error}")),
+    }
+}
