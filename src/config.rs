@@ -63,6 +63,9 @@ impl Config {
     pub fn load(variable: Option<OsString>) -> Result<Self, Fault> {
         let named = variable.map(PathBuf::from);
         let path = named.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        if path.is_relative() {
+            return Err(Fault::new(VARIABLE, "must be the absolute path of a file"));
+        }
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => {
@@ -82,8 +85,11 @@ impl Config {
         for (key, value) in &keys {
             config.set(key, value).map_err(|need| format!("key \"{key}\" {need}"))?;
         }
-        if config.state == config.hosts {
-            return Err("keys \"state\" and \"hosts\" must name two files".to_owned());
+        let Self { state, hosts, credentials, .. } = &config;
+        if state == hosts || state == credentials || hosts == credentials {
+            return Err(
+                "keys \"state\", \"hosts\" and \"credentials\" must name three files".into()
+            );
         }
         Ok(config)
     }
@@ -175,6 +181,12 @@ mod tests {
     }
 
     #[test]
+    fn a_relative_path_of_the_file_itself_is_refused() {
+        let fault = Config::load(Some("config.json".into())).unwrap_err();
+        assert_eq!(fault.subject, VARIABLE);
+    }
+
+    #[test]
     fn a_wrong_value_is_refused_with_the_name_of_its_key() {
         for (key, value) in [
             ("state", "\"ip.txt\""),
@@ -200,7 +212,11 @@ mod tests {
             let error = Config::parse(format!("{{\"{key}\": {value}}}").as_bytes()).unwrap_err();
             assert!(error.contains(&format!("\"{key}\"")), "{key} {value}: {error}");
         }
-        assert!(Config::parse(br#"{"state": "/a", "hosts": "/a"}"#).is_err());
+        for (one, other) in [("state", "hosts"), ("state", "credentials"), ("hosts", "credentials")]
+        {
+            let text = format!(r#"{{"{one}": "/a", "{other}": "/a"}}"#);
+            assert!(Config::parse(text.as_bytes()).unwrap_err().contains("three files"));
+        }
         assert!(Config::parse(b"[]").is_err() && Config::parse(b"").is_err());
     }
 }

@@ -35,7 +35,7 @@ pub mod state;
 pub mod update;
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{self, Read};
 
 use chrono::{DateTime, Utc};
 
@@ -53,26 +53,31 @@ pub fn run(
     now: DateTime<Utc>,
 ) -> Reply {
     let mut who = Who::default();
-    match serve(variable, body, now, &mut who) {
+    let mut body = body.take(request::body_length(&variable));
+    let reply = match serve(&variable, &mut body, now, &mut who) {
         Ok(accepted) => accepted.into(),
         Err(error) => {
             log::error(&who, &error);
             (&error).into()
         }
-    }
+    };
+    // mod_cgid sends the body through a socket. To leave some of it there would reset the
+    // connection, and the reply would be lost.
+    let _ = io::copy(&mut body, &mut io::sink());
+    reply
 }
 
 /// The story of a request. `who` learns who asks as soon as it is known, for the log.
 fn serve(
-    variable: impl Fn(&str) -> Option<OsString>,
+    variable: &impl Fn(&str) -> Option<OsString>,
     body: impl Read,
     now: DateTime<Utc>,
     who: &mut Who,
 ) -> Result<Accepted, Error> {
-    let address = request::remote_address(&variable)?;
+    let address = request::remote_address(variable)?;
     who.address = Some(address);
     let config = Config::load(variable(config::VARIABLE))?;
-    let request = Request::read(&variable, body)?;
+    let request = Request::read(variable, body)?;
     let claim = Claim::parse(&request, address, config.time_zone)?;
     who.user = Some(claim.user().to_owned());
     who.host = Some(claim.host().to_string());

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use fs2::FileExt;
 
 use crate::error::Fault;
-use crate::replace::give_to_folder_owner;
+use crate::replace::{give_to_folder_owner, no_follow};
 
 /// An exclusive lock, held until it is dropped.
 #[derive(Debug)]
@@ -46,7 +46,11 @@ impl Lock {
         let file = open(path)?;
         match file.try_lock_exclusive() {
             Ok(()) => Ok(Some(Self(file))),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(Fault::io("lock", path, &error)),
         }
     }
@@ -54,8 +58,13 @@ impl Lock {
     /// Waits for the lock as long as it takes.
     pub fn wait(path: &Path) -> Result<Self, Fault> {
         let file = open(path)?;
-        file.lock_exclusive().map_err(|error| Fault::io("lock", path, &error))?;
-        Ok(Self(file))
+        loop {
+            match file.lock_exclusive() {
+                Ok(()) => return Ok(Self(file)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::io("lock", path, &error)),
+            }
+        }
     }
 
     /// The locked file, for a note in it.
@@ -65,10 +74,11 @@ impl Lock {
     }
 }
 
-/// The file is for the web server's user and group alone: whoever can open it can hold the lock.
+/// The file is for the web server's user and group alone: whoever can open it can hold the lock. It is
+/// never a link: root would write where somebody else's link leads.
 fn open(path: &Path) -> Result<File, Fault> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o660);
+    options.read(true).write(true).mode(0o660).custom_flags(no_follow());
     options
         .open(path)
         .or_else(|error| match error.kind() {

@@ -1,11 +1,11 @@
 //! Finds one entry of a JSON object without building the others.
 //!
-//! The whole text is still read as strict JSON, so that a broken file is never taken for a good
-//! one. Of equal keys the last one counts, as in PHP.
+//! The rest of the text is read as strictly as if it were built, so that a broken file is never taken
+//! for a good one. Of equal keys the last one counts, as in PHP.
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The value of the last entry of the object `text` whose key `is_wanted`, as it stands there.
@@ -44,10 +44,63 @@ impl<'t, P: Fn(&str) -> bool> Visitor<'t> for Object<'_, P> {
             if is_wanted {
                 found = Some(map.next_value()?);
             } else {
-                map.next_value::<IgnoredAny>()?;
+                map.next_value::<Skipped>()?;
             }
         }
         Ok(found)
+    }
+}
+
+/// A value that is read and forgotten. Unlike serde's `IgnoredAny`, it finds what only the contents
+/// of a string can have wrong, and values that are nested too deeply to be built.
+struct Skipped;
+
+impl<'t> Deserialize<'t> for Skipped {
+    fn deserialize<D: Deserializer<'t>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_any(Self)
+    }
+}
+
+impl<'t> Visitor<'t> for Skipped {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<S: SeqAccess<'t>>(self, mut list: S) -> Result<Self, S::Error> {
+        while list.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    // A number of many digits comes here, too: `arbitrary_precision` hands it over as a map.
+    fn visit_map<M: MapAccess<'t>>(self, mut map: M) -> Result<Self, M::Error> {
+        while map.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
     }
 }
 
@@ -109,6 +162,19 @@ mod tests {
         ] {
             assert!(find(text, |_| true).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_built_is_an_error_wherever_it_stands() {
+        let deep = format!("{{\"x\": {}{}}}", "[".repeat(200), "]".repeat(200));
+        for text in [r#"{"x": "\ud800"}"#, r#"{"\ud800": 1}"#, r#"{"x": [{"y": "\udc00"}]}"#, &deep]
+        {
+            assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
+            assert!(find(text, |key| key == "a").is_err(), "{text}");
+        }
+        let all =
+            r#"{"x": [null, true, -1.5e300, 123456789012345678901234567890, "\u00e9"], "a": 1}"#;
+        assert_eq!(get(all, "a").as_deref(), Some("1"));
     }
 
     #[test]

@@ -12,10 +12,11 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Fault;
-use crate::replace::{Readers, companion, give_to_folder_owner, replace, sync_folder};
+use crate::replace::{Readers, companion, give_to_folder_owner, no_follow, replace, sync_folder};
 
 /// What the mark says, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ impl Mark {
         OpenOptions::new()
             .append(true)
             .create(true)
+            .custom_flags(no_follow())
             .open(&path)
             .and_then(|mut file| {
                 if is_new {

@@ -48,21 +48,32 @@ pub fn stamp(fields: &Map<String, Value>, zone: Zone) -> Result<Stamp, &'static 
 const NO_STAMP: &str =
     "\"update\" is no time stamp: write it as YYYY-MM-DD HH:MM:SS, or remove the record";
 
-/// Puts an address and a stamp into the fields of a record. Other fields stay as they are.
+/// Puts an address and a stamp into the fields of a record. Other fields stay as they are, and so does
+/// the address of the other family.
 pub fn set(fields: &mut Map<String, Value>, address: IpAddr, stamp: Stamp, zone: Zone) {
-    let (own, other) = if address.is_ipv4() { (IPV4, IPV6) } else { (IPV6, IPV4) };
-    let is_same_family = |old: IpAddr| old.is_ipv4() == address.is_ipv4();
-    if self::address(fields.get(other).unwrap_or(&Value::Null)).is_some_and(is_same_family) {
-        fields.shift_remove(other);
-    }
-    let text = Value::from(address.to_string());
-    if let Some(field) = fields.get_mut(own) {
+    let mut known = vec![address];
+    known.extend(addresses(fields));
+    put(fields, IPV4, known.iter().find(|address| address.is_ipv4()));
+    put(fields, IPV6, known.iter().find(|address| address.is_ipv6()));
+    fields.insert(UPDATE.to_owned(), stamp.format(zone).into());
+}
+
+/// Sets the field of an address family. A new one comes to the front, `ip6` after `ip`. Where there is
+/// no address of the family, one of the other family goes.
+fn put(fields: &mut Map<String, Value>, name: &str, new: Option<&IpAddr>) {
+    let Some(new) = new else {
+        if fields.get(name).is_some_and(|field| address(field).is_some()) {
+            fields.shift_remove(name);
+        }
+        return;
+    };
+    let text = Value::from(new.to_string());
+    if let Some(field) = fields.get_mut(name) {
         *field = text;
     } else {
-        let beside = own == IPV6 && fields.keys().next().is_some_and(|first| first == IPV4);
-        fields.shift_insert(usize::from(beside), own.to_owned(), text);
+        let after = name == IPV6 && fields.keys().next().is_some_and(|first| first == IPV4);
+        fields.shift_insert(usize::from(after), name.to_owned(), text);
     }
-    fields.insert(UPDATE.to_owned(), stamp.format(zone).into());
 }
 
 fn address(field: &Value) -> Option<IpAddr> {
@@ -109,6 +120,11 @@ mod tests {
                 r#"{"ip":"2001:db8::9","update":"x"}"#,
                 "2001:db8::1",
                 format!(r#"{{"ip6":"2001:db8::1",{update}}}"#),
+            ),
+            (
+                r#"{"ip":"2001:db8::9","update":"x"}"#,
+                "192.0.2.1",
+                format!(r#"{{"ip":"192.0.2.1","ip6":"2001:db8::9",{update}}}"#),
             ),
         ] {
             assert_eq!(after(before, address), expected);

@@ -8,9 +8,16 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 use crate::error::Fault;
+
+/// The flag for opening a helper file: open(2) fails where it is a symbolic link.
+#[must_use]
+pub fn no_follow() -> i32 {
+    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default()
+}
 
 /// Who may read a file. An existing file keeps its mode as a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -94,6 +94,7 @@ impl From<&Error> for Reply {
 mod tests {
     use super::*;
     use crate::error::{Fault, Part, Problem, Unproven};
+    use crate::stamp::Stamp;
 
     fn text(reply: &Reply) -> String {
         String::from_utf8(reply.to_bytes()).unwrap()
@@ -127,6 +128,4 @@ mod tests {
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
         }
     }
-
-    use crate::stamp::Stamp;
 }

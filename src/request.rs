@@ -16,6 +16,9 @@ use crate::stamp::{Stamp, Zone};
 /// The longest query or body in bytes that is read: Apache's own limit for a request line.
 pub const MAX_FORM: usize = 8192;
 
+/// The most that is read of a body, in bytes. Apache is told to refuse less than that.
+const MAX_BODY: u64 = 1 << 20;
+
 /// The longest user name in bytes.
 pub const MAX_USER: usize = 255;
 
@@ -27,8 +30,21 @@ pub fn remote_address(variable: impl Fn(&str) -> Option<OsString>) -> Result<IpA
         .and_then(|text| text.to_str()?.parse::<IpAddr>().ok())
         .map(|address| address.to_canonical())
         .ok_or_else(|| {
-            Fault::new("REMOTE_ADDR", "is not an IP address: run this program as a CGI of Apache")
+            let reason = "is no IP address that DNS can hold: run this program as a CGI of Apache";
+            Fault::new("REMOTE_ADDR", reason)
         })
+}
+
+/// How many bytes of the body are there to be read, or a bound where the client did not say.
+///
+/// A body in chunks (RFC 9112, 7.1) has no length, but Apache ends it. Other bodies may stay open, so
+/// they are read no further than their length.
+pub fn body_length(variable: impl Fn(&str) -> Option<OsString>) -> u64 {
+    match variable("CONTENT_LENGTH").filter(|length| !length.is_empty()) {
+        Some(length) => length.to_str().and_then(|l| l.parse().ok()).unwrap_or(0).min(MAX_BODY),
+        None if variable("HTTP_TRANSFER_ENCODING").is_some() => MAX_BODY,
+        None => 0,
+    }
 }
 
 /// The form of a GET or POST request, still encoded.
@@ -58,7 +74,6 @@ impl Request {
     }
 }
 
-/// Reads no further than the announced length: Apache may leave standard input open.
 fn read_body(length: &[u8], kind: &[u8], body: impl Read) -> Result<Vec<u8>, Refusal> {
     if length.is_empty() {
         return Ok(Vec::new());
@@ -309,6 +324,21 @@ mod tests {
             ("3", "", "a=b"),
         ] {
             assert!(post(length, kind, body.as_bytes()).is_err(), "{length} {kind}");
+        }
+    }
+
+    #[test]
+    fn no_more_of_a_body_is_read_than_its_length_or_a_bound() {
+        for (pairs, expected) in [
+            (&[][..], 0),
+            (&[("CONTENT_LENGTH", "")], 0),
+            (&[("CONTENT_LENGTH", "7")], 7),
+            (&[("CONTENT_LENGTH", "7"), ("HTTP_TRANSFER_ENCODING", "chunked")], 7),
+            (&[("CONTENT_LENGTH", "-7")], 0),
+            (&[("CONTENT_LENGTH", "9999999999")], MAX_BODY),
+            (&[("HTTP_TRANSFER_ENCODING", "chunked")], MAX_BODY),
+        ] {
+            assert_eq!(body_length(environment(pairs)), expected, "{pairs:?}");
         }
     }
 

@@ -55,7 +55,8 @@ pub fn if_pending(config: &Config) {
 }
 
 /// Starts the restarter. It holds none of the three descriptors that Apache waits for, no lock, and
-/// nothing of the client's environment; the standard library gives it default signals.
+/// nothing of the client's environment. The standard library unblocks its signals, and gives it
+/// back SIGPIPE, which Apache may ignore.
 fn start_detached(config: &Config) -> Result<(), Fault> {
     let variables = config.file.iter().map(|file| (config::VARIABLE, file.as_os_str()));
     Command::new("/proc/self/exe")
@@ -80,66 +81,55 @@ pub fn main() {
     // A session of its own, and no folder that somebody may want to unmount.
     let _ = rustix::process::setsid();
     let _ = env::set_current_dir("/");
+    // Where the configuration is broken by now, the next request tells the log. Any other reason is
+    // in the mark.
     if let Ok(config) = Config::load(env::var_os(config::VARIABLE)) {
-        // There is nobody to tell: standard error is closed, and the mark has the reason.
         let _ = apply(&config);
     }
 }
 
 /// Brings the hosts file and dnsmasq to what the state says, as often as the mark asks for it.
 ///
-/// Returns at once where another process is doing so.
+/// Returns at once where another process is doing so. What goes wrong is noted in the mark.
 pub fn apply(config: &Config) -> Result<(), Fault> {
+    work_off(config).inspect_err(|fault| {
+        let _ = Lock::wait(&companion(&config.state, "lock"))
+            .and_then(|_state| Mark::fail(&config.hosts, &fault.to_string()));
+    })
+}
+
+fn work_off(config: &Config) -> Result<(), Fault> {
     let path = companion(&config.hosts, "restart.lock");
     let Some(mut turn) = Lock::try_acquire(&path)? else { return Ok(()) };
     loop {
         if !config.restart.is_empty() {
             wait_for_interval(&turn, config.restart_interval);
         }
-        let attempt = match prepare(config, turn)? {
-            Some((again, attempt)) => {
-                turn = again;
-                attempt
-            }
-            None => return Ok(()),
-        };
-        let outcome = attempt.hosts.and_then(|()| {
-            note_start(&turn)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-            command::run(&config.restart, LIMIT)
-        });
-        match conclude(config, turn, &attempt.mark, outcome)? {
+        let Some((mine, before)) = prepare(config, turn)? else { return Ok(()) };
+        note_start(&mine).map_err(|error| Fault::io("write the time", &path, &error))?;
+        let outcome = command::run(&config.restart, LIMIT);
+        match conclude(config, mine, &before, outcome)? {
             Some(again) => turn = again,
             None => return Ok(()),
         }
     }
 }
 
-/// What is known before a restart.
-struct Attempt {
-    /// The mark, which covers all changes up to now.
-    mark: Mark,
-    /// Whether the hosts file is what the state says.
-    hosts: Result<(), String>,
-}
-
 /// Makes sure that the hosts file is what the state says: a request may have been killed between
-/// the two. `None`, with the turn given up, where nothing is pending any more.
-fn prepare(config: &Config, turn: Lock) -> Result<Option<(Lock, Attempt)>, Fault> {
-    let state = State::open(config, Patience::Endless);
+/// the two. Returns the mark, which covers all changes up to now; `None`, with the turn given up,
+/// where nothing is pending any more.
+fn prepare(config: &Config, turn: Lock) -> Result<Option<(Lock, Mark)>, Fault> {
+    let state = State::open(config, Patience::Endless)?;
     let Some(mark) = Mark::read(&config.hosts)? else {
         // Still under the lock of the state: see the module's description.
         drop(turn);
         return Ok(None);
     };
-    let hosts = state.and_then(|state| {
-        let wanted = state.parse()?;
-        match hosts::read(&config.hosts)? {
-            Some(text) if text == hosts::render(&wanted) => Ok(()),
-            Some(_) | None => hosts::store(&config.hosts, &wanted),
-        }
-    });
-    Ok(Some((turn, Attempt { mark, hosts: hosts.map_err(|fault| fault.to_string()) })))
+    let wanted = state.parse()?;
+    if hosts::read(&config.hosts)?.as_deref() != Some(&hosts::render(&wanted)) {
+        hosts::store(&config.hosts, &wanted)?;
+    }
+    Ok(Some((turn, mark)))
 }
 
 /// Settles the mark after a restart. Returns the turn where another change came meanwhile.

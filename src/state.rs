@@ -78,9 +78,7 @@ impl State {
     /// The record of a host.
     pub fn record(&self, host: &HostName) -> Result<Option<Record>, Fault> {
         let Some(entry) = self.entry(host)? else { return Ok(None) };
-        let fields: Map<String, Value> = serde_json::from_str(entry.get()).map_err(|error| {
-            self.broken(format_args!("the record of {host} {}", json_position(&error)))
-        })?;
+        let fields = self.fields(host, entry)?;
         let stamp = record::stamp(&fields, self.zone)
             .map_err(|why| self.broken(format_args!("the record of {host}: {why}")))?;
         Ok(Some(Record { addresses: record::addresses(&fields).collect(), stamp }))
@@ -104,14 +102,20 @@ impl State {
 
     /// The whole state with address and stamp of an update; nothing is written.
     pub fn with(&self, update: &Authentic) -> Result<Map<String, Value>, Fault> {
+        let host = update.host();
+        let mut fields = match self.entry(host)? {
+            Some(entry) => self.fields(host, entry)?,
+            None => Map::new(),
+        };
+        record::set(&mut fields, update.address(), update.stamp(), self.zone);
         let mut state = self.parse()?;
-        let known = state.keys().rev().find(|name| update.host().is(name)).cloned();
-        let name = known.unwrap_or_else(|| update.host().to_string());
-        let fields = state.entry(name).or_insert_with(|| Map::new().into());
-        let fields = fields.as_object_mut().ok_or_else(|| {
-            self.broken(format_args!("the record of {} is no object", update.host()))
-        })?;
-        record::set(fields, update.address(), update.stamp(), self.zone);
+        // PHP told names apart by case; of such twins one stays.
+        let twins: Vec<String> = state.keys().filter(|name| host.is(name)).cloned().collect();
+        let name = twins.first().cloned().unwrap_or_else(|| host.to_string());
+        for twin in twins.iter().skip(1) {
+            state.shift_remove(twin);
+        }
+        state.insert(name, fields.into());
         Ok(state)
     }
 
@@ -144,6 +148,13 @@ impl State {
         }
         lookup::find(&self.text, |name| host.is(name))
             .map_err(|error| self.broken(json_position(&error)))
+    }
+
+    /// The fields of a host's entry.
+    fn fields(&self, host: &HostName, entry: &RawValue) -> Result<Map<String, Value>, Fault> {
+        serde_json::from_str(entry.get()).map_err(|error| {
+            self.broken(format_args!("the record of {host} {}", json_position(&error)))
+        })
     }
 
     /// Where in the file the stored stamp begins, if `stamp` fits there exactly.

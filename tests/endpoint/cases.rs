@@ -509,6 +509,33 @@ fn overlong_requests_are_refused_quickly() {
 }
 
 #[test]
+fn the_reply_arrives_whole_whatever_becomes_of_the_body() {
+    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
+        if !can_run(&format!("bodies through {kind:?}"), &[APACHE]) {
+            return;
+        }
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, kind);
+        let json = ["--header", "Content-Type: application/json", "--data", "{}"];
+        let chunked = ["--header", "Transfer-Encoding: chunked", "--data", "user=x"];
+        let large = format!("user={}", "x".repeat(8000));
+        for _ in 0..20 {
+            // curl itself fails where a reply is cut short.
+            let line = |options: &[&str]| apache.curl("127.0.0.10", "/ip.php", options).line;
+            assert_eq!(line(&json), "badrequest malformed body");
+            assert_eq!(line(&chunked), "badrequest missing user");
+            assert_eq!(line(&["--request", "PUT", "--data", "x=1"]), "badmethod");
+            assert_eq!(line(&["--request", "GET", "--data", "x=1"]), "badrequest missing user");
+            assert_eq!(line(&["--data", &large]), "badrequest overlong user");
+        }
+        scene.write("etc/config.json", "{");
+        for _ in 0..20 {
+            assert_eq!(apache.curl("127.0.0.10", "/ip.php", &["--data", &large]).line, "911");
+        }
+    }
+}
+
+#[test]
 fn a_body_without_end_is_not_waited_for() {
     let scene = Scene::new();
     let mut post =

@@ -153,32 +153,20 @@ fn mode_owner_and_group_are_kept_and_the_hosts_file_stays_readable() {
 fn a_tight_umask_does_not_hide_the_names_from_dnsmasq() {
     let scene = Scene::new();
     remove(&scene, &["ip.txt", "hosts.dns"]);
-    let reply = through_shell(&scene, "umask 077; exec \"$0\"");
+    let shell = ["/bin/sh", "-c", "umask 077; exec \"$0\""];
+    let reply = scene.cgi("127.0.0.11", &host1()).by(&shell).run();
     assert_eq!(reply.line, "good 127.0.0.11");
     scene.settle();
     let mode = fs::metadata(scene.path("www/ramcache/hosts.dns")).unwrap().mode();
     assert_eq!(mode & 0o777, 0o644);
 }
 
-/// Runs the program out of a line of shell, where it is `$0`.
-fn through_shell(scene: &Scene, line: &str) -> Reply {
-    let mut cgi = scene.cgi("127.0.0.11", &host1());
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", line]).arg(cgi.0.get_program());
-    command.env_clear().envs(cgi.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    cgi.0 = command;
-    cgi.run()
-}
-
 #[test]
 fn closed_descriptors_corrupt_no_file() {
     let scene = Scene::new();
-    let mut cgi = scene.cgi("127.0.0.11", &host1());
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "exec \"$0\" 0<&- 1>&- 2>&-"]).arg(cgi.0.get_program());
-    command.env_clear().envs(cgi.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    cgi.0 = command;
-    assert!(cgi.0.stdin(Stdio::null()).status().unwrap().success());
+    let shell = ["/bin/sh", "-c", "exec \"$0\" 0<&- 1>&- 2>&-"];
+    let mut cgi = scene.cgi("127.0.0.11", &host1()).by(&shell);
+    assert!(cgi.0.status().unwrap().success());
     scene.settle();
     assert_eq!(scene.hosts(), HOSTS.replace(ADDRESS, "127.0.0.11"));
     let state: serde_json::Value = serde_json::from_str(&scene.state()).unwrap();
@@ -304,7 +292,7 @@ fn a_folder_that_may_not_be_written_is_a_fault_that_names_the_file() {
     }
     let scene = Scene::new();
     let folder = scene.path("www/ramcache");
-    let as_web_user = |query: &str| {
+    let answer = |query: &str| {
         let mut cgi = scene.cgi("127.0.0.11", query);
         let mut command = Command::new("/usr/bin/setpriv");
         command.args(["--reuid=33", "--regid=33", "--clear-groups"]).arg(cgi.0.get_program());
@@ -314,7 +302,7 @@ fn a_folder_that_may_not_be_written_is_a_fault_that_names_the_file() {
     };
     let files = scene.files();
     chown(&folder, Some(0), Some(0)).unwrap();
-    let reply = as_web_user(&host1());
+    let reply = answer(&host1());
     assert_eq!(reply.line, "911");
     assert!(
         reply.log.contains(".ip.txt.lock") && reply.log.contains("give the web server's user"),
@@ -322,7 +310,62 @@ fn a_folder_that_may_not_be_written_is_a_fault_that_names_the_file() {
     );
     assert_eq!(scene.files(), files);
     chown(&folder, Some(33), Some(33)).unwrap();
-    assert_eq!(as_web_user(&host1()).line, "good 127.0.0.11");
+    assert_eq!(answer(&host1()).line, "good 127.0.0.11");
+}
+
+#[test]
+fn what_root_leaves_behind_can_be_used_by_the_web_server() {
+    if !can_run("requests by root and by www-data in turn", &["root"]) {
+        return;
+    }
+    let scene = Scene::new();
+    remove(&scene, &["ip.txt", "hosts.dns"]);
+    let at = |seconds| signed("user1", "secretkey1", "host1.h.lohray.com", &time(seconds));
+    assert_eq!(scene.answer("127.0.0.11", &at(-3)), "good 127.0.0.11");
+    scene.settle();
+    for entry in fs::read_dir(scene.path("www/ramcache")).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), crate::scene::web_user(), "{entry:?}");
+    }
+    assert_eq!(scene.cgi("127.0.0.12", &at(-2)).by_web_user().run().line, "good 127.0.0.12");
+    scene.settle();
+    assert_eq!(scene.restarts().len(), 2);
+    assert!(!scene.mark().exists());
+}
+
+#[test]
+fn helper_files_that_are_links_are_not_followed() {
+    for name in [".ip.txt.lock", ".hosts.dns.pending"] {
+        let scene = Scene::new();
+        scene.write("run/victim", "");
+        symlink(scene.path("run/victim"), scene.path("www/ramcache").join(name)).unwrap();
+        let reply = scene.cgi("127.0.0.11", &host1()).run();
+        assert_eq!(reply.line, "911", "{name}");
+        assert!(reply.log.contains(name), "{reply:?}");
+        assert_eq!(scene.read("run/victim"), "");
+        assert_eq!(scene.state(), STATE);
+    }
+}
+
+#[test]
+fn names_that_differ_in_case_alone_become_one() {
+    let scene = Scene::new();
+    let twins = "{\"H1.example\": {\"ip\": \"192.0.2.1\", \"update\": \"2012-04-20 20:45:59\"}, \
+                 \"h1.example\": {\"ip\": \"192.0.2.2\", \"update\": \"2013-04-20 20:45:59\"}, \
+                 \"H1.example\": {\"ip\": \"192.0.2.3\", \"update\": \"2014-04-20 20:45:59\", \"note\": 1}}";
+    scene.reset(twins, "192.0.2.3 H1.example\n192.0.2.2 h1.example\n");
+    scene.write("etc/credentials.json", r#"{"u": {"id": ["h1.example"], "key": "k"}}"#);
+    assert_eq!(
+        scene.answer("127.0.0.11", &signed("u", "k", "h1.example", &time(0))),
+        "good 127.0.0.11"
+    );
+    scene.settle();
+    assert_eq!(scene.hosts(), "127.0.0.11 H1.example\n");
+    assert!(
+        scene.state().contains("\"note\": 1"),
+        "the last of the equal keys counts: {}",
+        scene.state()
+    );
 }
 
 #[test]

@@ -188,6 +188,25 @@ fn a_command_that_is_missing_or_denied_is_named_in_the_mark() {
 }
 
 #[test]
+fn a_restarter_that_cannot_begin_says_so_in_the_mark() {
+    let scene = Scene::new();
+    let lock = scene.path("www/ramcache/.hosts.dns.restart.lock");
+    fs::create_dir(&lock).unwrap();
+    assert_eq!(scene.answer("127.0.0.11", &host1_at(-3)), "good 127.0.0.11");
+    scene.settle();
+    let mark = fs::read_to_string(scene.mark()).unwrap();
+    assert!(mark.starts_with("failed ") && mark.contains(".hosts.dns.restart.lock"), "{mark}");
+    let reply = scene.cgi("127.0.0.11", &host1_at(-2)).run();
+    assert!(reply.log.contains(".hosts.dns.restart.lock"), "{reply:?}");
+    scene.settle();
+    fs::remove_dir(&lock).unwrap();
+    assert_eq!(scene.answer("127.0.0.11", &host1()), "nochg 127.0.0.11");
+    scene.settle();
+    assert_eq!(scene.restarts().len(), 1);
+    assert!(!scene.mark().exists());
+}
+
+#[test]
 fn a_restart_that_hangs_is_given_up_after_thirty_seconds() {
     let scene = Scene::new();
     scene.configure(&json!({"restart": ["sh", "-c", scene.noting("echo password:; sleep 99")]}));
@@ -285,13 +304,9 @@ fn the_restart_command_gets_default_signals() {
     let status = scene.path("run/status");
     let note = format!("grep -E '^Sig(Blk|Ign)' /proc/self/status > {}", status.display());
     scene.configure(&json!({"restart": ["sh", "-c", note]}));
-    let mut cgi = scene.cgi("127.0.0.11", &host1());
     // As mod_cgi under the event MPM starts a CGI.
-    let program = cgi.0.get_program().to_owned();
-    let mut command = Command::new("env");
-    command.args(["--block-signal=TERM", "--ignore-signal=PIPE"]).arg(program);
-    command.env_clear().envs(cgi.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    cgi.0 = command;
+    let env = ["/usr/bin/env", "--block-signal=TERM", "--ignore-signal=PIPE"];
+    let cgi = scene.cgi("127.0.0.11", &host1()).by(&env);
     assert_eq!(cgi.run().line, "good 127.0.0.11");
     scene.settle();
     for line in scene.read("run/status").lines() {
@@ -304,16 +319,11 @@ fn the_restart_command_gets_default_signals() {
 #[test]
 fn where_no_process_can_be_started_the_change_is_kept_and_the_mark_stays() {
     let scene = Scene::new();
-    let mut cgi = scene.cgi("127.0.0.11", &host1_at(-3));
-    let mut command = Command::new("/usr/bin/setpriv");
+    let mut cgi = scene.cgi("127.0.0.11", &host1_at(-3)).by(&["/usr/bin/prlimit", "--nproc=0:0"]);
     if is_root() {
         // root is exempt from the limit.
-        command.args(["--reuid=33", "--regid=33", "--clear-groups"]);
+        cgi = cgi.by_web_user();
     }
-    command.args(["prlimit", "--nproc=0:0"]).arg(cgi.0.get_program());
-    command.env_clear().envs(cgi.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", "/usr/bin:/bin");
-    cgi.0 = command;
     let reply = cgi.run();
     assert_eq!(reply.line, "good 127.0.0.11");
     assert!(reply.log.contains("cannot start the restarter"), "{}", reply.log);

@@ -219,6 +219,20 @@ impl Cgi {
         self
     }
 
+    /// The same program, started by `words` that end where the program belongs.
+    pub fn by(mut self, words: &[&str]) -> Self {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(self.0.get_program()).args(self.0.get_args());
+        let variables = self.0.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        command.env_clear().envs(variables).stdin(std::process::Stdio::null());
+        self.0 = command;
+        self
+    }
+
+    pub fn by_web_user(self) -> Self {
+        self.by(&["/usr/bin/setpriv", "--reuid=33", "--regid=33", "--clear-groups"])
+    }
+
     pub fn run(mut self) -> Reply {
         Reply::from_cgi(&self.0.output().unwrap())
     }
