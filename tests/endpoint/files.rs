@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::scene::{HOSTS, Reply, STATE, Scene, can_run, host1, is_root, signed, time};
+use crate::scene::{HOSTS, STATE, Scene, can_run, host1, is_root, signed, time};
 
 const ADDRESS: &str = "129.118.243.10";
 

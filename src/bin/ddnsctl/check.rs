@@ -354,6 +354,13 @@ fn check_state(
             .flat_map(users::hosts)
             .filter(|owned| owned.eq_ignore_ascii_case(host))
             .count();
+        if state.keys().any(|other| other != host && other.eq_ignore_ascii_case(host)) {
+            findings.warning(
+                host.escape_default(),
+                "is there more than once, in different case",
+                "Its next change of address makes them one",
+            );
+        }
         if owners == 0 {
             findings.warning(
                 host.escape_default(),

@@ -63,6 +63,10 @@ pub enum Command {
     /// byte. Never overwrites a file.
     Import(ImportOptions),
 
+    /// Takes a host out of the state and out of DNS
+    #[command(hide = true)]
+    Forget { host: String },
+
     /// Writes man pages and shell completions into a folder
     #[command(hide = true)]
     Generate { folder: PathBuf },
@@ -88,6 +92,10 @@ pub struct ListOptions {
     /// Only hosts whose last update is at least this old, such as 2h or 3days
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     pub stale: Option<Duration>,
+
+    /// Lists another state than the configured one, such as a saved copy
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
 
     /// Prints JSON
     #[arg(long)]

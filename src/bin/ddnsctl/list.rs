@@ -1,15 +1,18 @@
 //! `ddnsctl list`.
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
-use ddns_cgi::error::Fault;
+use ddns_cgi::error::{Fault, json_position};
+use ddns_cgi::lookup;
 use ddns_cgi::record;
 use ddns_cgi::stamp::Stamp;
 use ddns_cgi::state::{Patience, State};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::cli::ListOptions;
 use crate::{Report, table, users};
@@ -25,7 +28,11 @@ struct Entry {
 }
 
 pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
-    let entries = entries(config)?;
+    let state = match &options.state {
+        Some(file) => read_copy(file)?,
+        None => State::open(config, Patience::Client)?.parse()?,
+    };
+    let entries = entries(config, state)?;
     let is_wanted = |entry: &&Entry| {
         options.stale.is_none_or(|limit| entry.age.is_none_or(|age| is_at_least(age, limit)))
     };
@@ -37,17 +44,28 @@ fn is_at_least(age: i64, limit: Duration) -> bool {
     u64::try_from(age).is_ok_and(|age| age >= limit.as_secs())
 }
 
-fn entries(config: &Config) -> Result<Vec<Entry>, Fault> {
+/// A state that nobody writes to.
+fn read_copy(file: &Path) -> Result<Map<String, Value>, Fault> {
+    let text =
+        fs::read_to_string(file).map_err(|error| Fault::io("read the state", file, &error))?;
+    if lookup::is_empty_map(&text) {
+        return Ok(Map::new());
+    }
+    serde_json::from_str(&text).map_err(|error| Fault::new(file.display(), json_position(&error)))
+}
+
+fn entries(config: &Config, state: Map<String, Value>) -> Result<Vec<Entry>, Fault> {
     let now = Utc::now();
-    let state = State::open(config, Patience::Client)?.parse()?;
-    let owners: HashMap<String, String> = users::read(&config.credentials)?
+    // Without the right to read the credentials, the list is still of use.
+    let users = users::read(&config.credentials).unwrap_or_default();
+    let owners: HashMap<String, String> = users
         .iter()
         .flat_map(|(user, entry)| {
             users::hosts(entry).map(|host| (host.to_ascii_lowercase(), user.clone()))
         })
         .collect();
-    let no_fields = serde_json::Map::new();
-    let entry = |(host, value): (String, serde_json::Value)| {
+    let no_fields = Map::new();
+    let entry = |(host, value): (String, Value)| {
         let fields = value.as_object().unwrap_or(&no_fields);
         let stamp = record::stamp(fields, config.time_zone).ok();
         let age = stamp.filter(|stamp| *stamp != Stamp::NEVER);

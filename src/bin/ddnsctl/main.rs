@@ -6,6 +6,7 @@ mod cli;
 mod generate;
 mod import;
 mod list;
+mod owner;
 mod rebuild;
 mod sign;
 mod table;
@@ -62,8 +63,13 @@ fn run(arguments: Arguments) -> Result<Report, Fault> {
         Command::User(command) => users::user(&config, command),
         Command::Host(command) => users::host(&config, command),
         Command::Sign(options) => sign::run(&config, &options),
+        Command::Apply if owner::is_another(&config)? => owner::run(&config, &["apply".as_ref()]),
         Command::Apply => apply::run(&config),
+        Command::Rebuild if owner::is_another(&config)? => {
+            owner::run(&config, &["rebuild".as_ref()])
+        }
         Command::Rebuild => rebuild::run(&config),
+        Command::Forget { host } => users::forget(&config, &host),
         Command::Import(options) => import::run(&config, &options),
         Command::Check(_) | Command::Generate { .. } => Ok(Report::good("")),
     }

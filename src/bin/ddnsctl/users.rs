@@ -18,7 +18,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{HostCommand, UserCommand};
-use crate::{Report, apply, check, table};
+use crate::{Report, apply, check, owner, table};
 
 /// All users, as they stand in the file.
 pub fn read(path: &Path) -> Result<Map<String, Value>, Fault> {
@@ -82,8 +82,7 @@ pub fn host(config: &Config, command: HostCommand) -> Result<Report, Fault> {
             Ok(String::new())
         }),
         HostCommand::Remove { user, host } => {
-            let name = HostName::parse(&host)
-                .ok_or_else(|| Fault::new(&host, "is not a valid host name"))?;
+            let name = host_name(&host)?;
             // First the right to update it, so that it cannot come back in between.
             edit(path, |users| {
                 let list = list_of_hosts(users, &user)?;
@@ -94,13 +93,18 @@ pub fn host(config: &Config, command: HostCommand) -> Result<Report, Fault> {
                 }
                 Ok(String::new())
             })?;
-            forget(config, &name)
+            owner::run(config, &["forget".as_ref(), host.as_ref()])
         }
     }
 }
 
+fn host_name(text: &str) -> Result<HostName, Fault> {
+    HostName::parse(text).ok_or_else(|| Fault::new(text, "is not a valid host name"))
+}
+
 /// Takes a host out of the state, and has dnsmasq forget it.
-fn forget(config: &Config, host: &HostName) -> Result<Report, Fault> {
+pub fn forget(config: &Config, host: &str) -> Result<Report, Fault> {
+    let host = host_name(host)?;
     let state = State::open(config, Patience::Client)?;
     let mut map = state.parse()?;
     let before = map.len();
