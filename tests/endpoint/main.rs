@@ -10,6 +10,7 @@
 
 mod apache;
 mod article;
+mod boot;
 mod cases;
 mod chain;
 mod files;

@@ -1,7 +1,7 @@
 //! `ddnsctl check`.
 
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
@@ -298,27 +298,21 @@ fn check_folders(findings: &mut Findings, config: &Config, user: Option<&WebUser
             }
         }
     }
-    for helper in [companion(&config.state, "lock"), companion(&config.hosts, "restart.lock")] {
-        if let (Some(user), Ok(metadata)) = (user, fs::metadata(&helper)) {
-            check_lock(findings, &helper, &metadata, user);
+    let helpers = [
+        companion(&config.state, "lock"),
+        companion(&config.hosts, "restart.lock"),
+        Mark::path(&config.hosts),
+    ];
+    for helper in helpers {
+        let (Some(user), Ok(metadata)) = (user, fs::metadata(&helper)) else { continue };
+        if !user.may("-w", &helper) {
+            let advice = format!("chown {}:{} {}", user.uid, user.gid, helper.display());
+            findings.error(helper.display(), format_args!("{} cannot write it", user.name), advice);
         }
-    }
-}
-
-fn check_lock(findings: &mut Findings, path: &Path, metadata: &Metadata, user: &WebUser) {
-    if !user.may("-w", path) {
-        findings.error(
-            path.display(),
-            format_args!("{} cannot take this lock", user.name),
-            format_args!("chown {}:{} {}", user.uid, user.gid, path.display()),
-        );
-    }
-    if metadata.mode() & 0o006 != 0 {
-        findings.warning(
-            path.display(),
-            "everybody can hold this lock",
-            format_args!("chmod o= {}", path.display()),
-        );
+        if metadata.mode() & 0o002 != 0 {
+            let advice = format!("chmod o= {}", helper.display());
+            findings.warning(helper.display(), "everybody can write it", advice);
+        }
     }
 }
 
@@ -523,8 +517,12 @@ fn ask(server: SocketAddr, name: &str, address: IpAddr) -> Result<bool, String> 
     }))
 }
 
-/// A clock that is off makes every client stale.
+/// A clock that is off makes every client stale. That of a container is its host's.
 fn check_clock(findings: &mut Findings) {
+    let container = Command::new("systemd-detect-virt").args(["--quiet", "--container"]).status();
+    if container.is_ok_and(|status| status.success()) {
+        return;
+    }
     let output = Command::new("timedatectl")
         .args(["show", "--property=NTPSynchronized", "--value"])
         .stderr(Stdio::null())

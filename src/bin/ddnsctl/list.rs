@@ -32,7 +32,7 @@ pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
         Some(file) => read_copy(file)?,
         None => State::open(config, Patience::Client)?.parse()?,
     };
-    let entries = entries(config, state)?;
+    let entries = entries(config, state);
     let is_wanted = |entry: &&Entry| {
         options.stale.is_none_or(|limit| entry.age.is_none_or(|age| is_at_least(age, limit)))
     };
@@ -54,7 +54,7 @@ fn read_copy(file: &Path) -> Result<Map<String, Value>, Fault> {
     serde_json::from_str(&text).map_err(|error| Fault::new(file.display(), json_position(&error)))
 }
 
-fn entries(config: &Config, state: Map<String, Value>) -> Result<Vec<Entry>, Fault> {
+fn entries(config: &Config, state: Map<String, Value>) -> Vec<Entry> {
     let now = Utc::now();
     // Without the right to read the credentials, the list is still of use.
     let users = users::read(&config.credentials).unwrap_or_default();
@@ -81,7 +81,7 @@ fn entries(config: &Config, state: Map<String, Value>) -> Result<Vec<Entry>, Fau
             host,
         }
     };
-    Ok(state.into_iter().map(entry).collect())
+    state.into_iter().map(entry).collect()
 }
 
 fn as_json(entries: &[&Entry]) -> String {

@@ -1,0 +1,31 @@
+//! Installation and years of service, on a booted Debian with systemd: see `boot.sh`.
+
+use std::process::{Command, Stdio};
+
+use crate::scene::can_run;
+
+#[test]
+fn install_serve_break_lose_power_boot_again_and_uninstall() {
+    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ddnsctl");
+    let needs = ["root", "/usr/sbin/debootstrap", "/usr/bin/systemd-nspawn", dist];
+    if !can_run("the booted system", &needs) {
+        return;
+    }
+    let output = Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--propagation", "private", "bash"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/endpoint/boot.sh"))
+        .arg(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    // What was measured, for the log of the test run.
+    let measured = text.lines().filter(|line| line.starts_with("measured: "));
+    for line in measured {
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+    }
+    assert!(output.status.success(), "{text}");
+    assert!(text.ends_with("the booted system works\n"), "{text}");
+}
