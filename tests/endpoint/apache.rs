@@ -58,6 +58,10 @@ impl Apache {
         apache
     }
 
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
     /// A client's request with curl, from `address`.
     pub fn curl(&self, address: &str, path_and_query: &str, options: &[&str]) -> Reply {
         let host = if address.contains(':') { "[::1]" } else { "127.0.0.1" };

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::scene::can_run;
+use crate::scene::{can_run, tell_measured};
 
 #[test]
 fn install_serve_break_lose_power_boot_again_and_uninstall() {
@@ -21,11 +21,7 @@ fn install_serve_break_lose_power_boot_again_and_uninstall() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    // What was measured, for the log of the test run.
-    let measured = text.lines().filter(|line| line.starts_with("measured: "));
-    for line in measured {
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
-    }
+    tell_measured(&text);
     assert!(output.status.success(), "{text}");
     assert!(text.ends_with("the booted system works\n"), "{text}");
 }

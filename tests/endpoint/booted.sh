@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What happens in the system that boot.sh boots: one phase for each boot, named in /phase.
-set -euo pipefail
+set -Eeuo pipefail
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"' ERR
 cd /repository
 
 fail() {
@@ -153,6 +154,31 @@ thirty_changes() {
     until_is "dnsmasq serves all 30 names" all serves_all 1
 }
 
+# Each way of telling dnsmasq, on systemd: the table in the README.
+gaps() {
+    local way
+    for way in 'systemctl restart dnsmasq' 'systemctl reload dnsmasq' 'pkill -HUP -x dnsmasq'; do
+        sleep 11
+        # shellcheck disable=SC2086 # a command and its arguments
+        echo "measured: $(scripts/measure-gap alice1.example.net $way)" || fail "scripts/measure-gap $way"
+    done
+    # With its rule and its key, a reload takes the place of the restart.
+    sed -i -e '/RELOAD.*pkill/d' -e '/RELOAD/s/^#//' /etc/sudoers.d/ddns-cgi
+    visudo -c >/dev/null || fail "the rules for a reload"
+    echo '{"restart": ["sudo", "-n", "systemctl", "reload", "dnsmasq"]}' >/etc/ddns-cgi/config.json
+    local pid
+    pid=$(systemctl show -p MainPID --value dnsmasq)
+    is "a change with a reload" "$(update alice1.example.net 127.0.5.5)" "alice1.example.net: good 127.0.5.5"
+    until_is "dnsmasq serves it" 127.0.5.5 look_up alice1.example.net
+    is "dnsmasq's process" "$(systemctl show -p MainPID --value dnsmasq)" "$pid"
+    is "check" "$(ddnsctl check)" "all is well: 30 hosts, 3 users"
+    rm /etc/ddns-cgi/config.json
+    cp sudoers.d/ddns-cgi /etc/sudoers.d/ddns-cgi
+    sleep 1
+    is "back to the restart" "$(update alice1.example.net 127.0.1.1)" "alice1.example.net: good 127.0.1.1"
+    until_is "dnsmasq serves it" 127.0.1.1 look_up alice1.example.net
+}
+
 before_power_cut() {
     local name address
     # A copy with each change of an address; the stamps come with the timer.
@@ -242,7 +268,7 @@ after_poweroff() {
 
     # A changed file stays, at an installation and without --purge.
     echo '# mine' >>/etc/dnsmasq.d/ddns-cgi.conf
-    scripts/install | grep -q 'ddns-cgi.conf was changed by you, and stays' || fail "an operator's file"
+    is "an installation over a changed file" "$(scripts/install | grep -c '^/etc/dnsmasq.d/ddns-cgi.conf was changed by you, and stays')" 1
     scripts/install --uninstall || fail "uninstall"
     [ -e /etc/ddns-cgi/credentials.json ] || fail "the credentials are gone"
     grep -q bob5 "$folder/ip.txt" || fail "the state is gone"
@@ -260,7 +286,7 @@ after_poweroff() {
 }
 
 case $(cat /phase) in
-    install) install_and_serve && ten_things && thirty_changes && before_power_cut ;;
+    install) install_and_serve && ten_things && thirty_changes && gaps && before_power_cut ;;
     after-power-cut) after_power_cut ;;
     after-poweroff) after_poweroff ;;
 esac

@@ -42,6 +42,7 @@ fn run(module: &str, mpm: &str) {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
+    crate::scene::tell_measured(&text);
     assert!(output.status.success(), "{text}");
     assert!(text.ends_with("the whole chain works\n"), "{text}");
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole chain, in the namespaces that tests/endpoint/chain.rs made: chain.sh REPOSITORY MODULE MPM
-set -euo pipefail
+set -Eeuo pipefail
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"' ERR
 
 if [ -z "${IN_OVERLAY:-}" ]; then
     # A copy of the root file system that forgets what is written to it.
@@ -148,6 +149,9 @@ is "the files are not served" "$(curl -s -o /dev/null -w '%{http_code}' http://1
 is "an unknown user" "$(curl -s "${last/user1/user9}")" badauth
 until_is "the address for fail2ban" 1 grep -c 'ddns-cgi: badauth address=127.0.0.1 user="user9"' /var/log/apache2/error.log
 grep -q secretkey /var/log/apache2/*.log && fail "the key is in a log"
+
+# For the table in the README: the init script, which systems without systemd have.
+echo "measured: without systemd: $(scripts/measure-gap host1.h.lohray.com service dnsmasq restart)"
 
 service apache2 stop >/dev/null
 service dnsmasq stop >/dev/null

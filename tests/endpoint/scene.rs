@@ -318,8 +318,17 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let message = format!("SKIPPED {test}: it needs {}\n", missing.join(", "));
+    let message = format!("SKIPPED {test}: it needs {}", missing.join(", "));
     assert!(std::env::var_os("DDNS_TEST_ALL").is_none(), "{message}");
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+    tell(&message);
     false
+}
+
+/// Prints the lines of a script's output that tell what it measured, past the capture, too.
+pub fn tell_measured(text: &str) {
+    text.lines().filter(|line| line.starts_with("measured: ")).for_each(tell);
+}
+
+fn tell(line: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
 }

@@ -39,6 +39,21 @@ fn the_sudoers_file_is_valid_and_names_both_users_and_both_paths() {
     assert!(text.contains("\n#Defaults:apache !requiretty"));
     std::fs::write(&enabled, text.replace("\n#Defaults", "\nDefaults")).unwrap();
     assert!(run("/usr/sbin/visudo", &["-cf"], &enabled).status.success());
+    // And so are those for a reload, with either command.
+    for other in ["pkill", "systemctl"] {
+        let lines =
+            text.lines().filter(|line| !(line.starts_with("#Cmnd") && line.contains(other)));
+        let lines: Vec<&str> = lines
+            .map(|line| match line.strip_prefix('#') {
+                Some(rule) if !rule.starts_with(' ') && line.contains("RELOAD") => rule,
+                _ => line,
+            })
+            .collect();
+        std::fs::write(&enabled, lines.join("\n") + "\n").unwrap();
+        let output = run("/usr/sbin/visudo", &["-cf"], &enabled);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("Cmnd_Alias")).count(), 2);
+    }
     std::fs::write(&enabled, text.replace("NOPASSWD:", "NOPASSWD")).unwrap();
     assert!(!run("/usr/sbin/visudo", &["-cf"], &enabled).status.success(), "visudo can tell");
 }

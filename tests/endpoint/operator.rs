@@ -1,0 +1,343 @@
+//! `ddnsctl`, on the files of a scene.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::apache::{APACHE, Apache, Kind};
+use crate::scene::{HOSTS, STATE, Scene, can_run, host1, signed, time};
+
+impl Scene {
+    fn ddnsctl(&self, arguments: &[&str]) -> Output {
+        let program = std::env::var("DDNS_CGI").map_or_else(
+            |_| env!("CARGO_BIN_EXE_ddnsctl").to_owned(),
+            |cgi| cgi.replace("ddns-cgi", "ddnsctl"),
+        );
+        Command::new(program)
+            .arg("--config")
+            .arg(self.path("etc/config.json"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// What a command prints, which must succeed.
+    fn does(&self, arguments: &[&str]) -> String {
+        let output = self.ddnsctl(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The one line about why a command fails.
+    fn refuses(&self, arguments: &[&str]) -> String {
+        let output = self.ddnsctl(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(text.starts_with("ddnsctl: ") && text.lines().count() == 1, "{text}");
+        text
+    }
+}
+
+#[test]
+fn users_and_hosts_are_added_changed_and_removed() {
+    let scene = Scene::new();
+    let key = scene.does(&["user", "add", "carol", "--host", "host4.example"]);
+    assert_eq!(key.trim().len(), 64);
+    let request = |key: &str, seconds| signed("carol", key.trim(), "host4.example", &time(seconds));
+    assert_eq!(scene.answer("127.0.0.4", &request(&key, -9)), "good 127.0.0.4");
+    assert!(scene.refuses(&["user", "add", "carol"]).contains("already"));
+    assert!(
+        scene.refuses(&["host", "add", "carol", "HOST1.h.lohray.com"]).contains("user1's already")
+    );
+    assert!(scene.refuses(&["host", "add", "carol", "a b"]).contains("not a valid host name"));
+    assert!(scene.refuses(&["host", "add", "nobody", "x.example"]).contains("no user nobody"));
+    assert_eq!(scene.does(&["host", "add", "carol", "host5.example"]), "");
+
+    let other = scene.does(&["user", "rekey", "carol"]);
+    assert_ne!(other, key);
+    assert_eq!(scene.answer("127.0.0.4", &request(&key, -8)), "badauth");
+    assert_eq!(scene.answer("127.0.0.4", &request(&other, -7)), "nochg 127.0.0.4");
+
+    let users: Value = serde_json::from_str(&scene.does(&["user", "list", "--json"])).unwrap();
+    assert_eq!(users["carol"], json!(["host4.example", "host5.example"]));
+    let table = scene.does(&["user", "list"]);
+    assert!(table.contains("carol  host4.example host5.example") && !table.contains("secretkey"));
+
+    scene.settle();
+    scene.does(&["host", "remove", "carol", "HOST4.example"]);
+    assert_eq!(scene.hosts(), HOSTS, "out of DNS");
+    assert_eq!(scene.state(), STATE, "and out of the state");
+    assert_eq!(scene.answer("127.0.0.4", &request(&other, -6)), "nohost");
+    scene.does(&["user", "remove", "carol"]);
+    assert_eq!(scene.answer("127.0.0.4", &request(&other, -5)), "badauth");
+    assert!(!scene.mark().exists());
+}
+
+#[test]
+fn the_credentials_are_replaced_whole_with_their_owner_and_mode() {
+    if !can_run("ddnsctl and the credentials' owner", &["root"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let file = scene.path("etc/credentials.json");
+    std::os::unix::fs::chown(&file, Some(0), Some(33)).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    scene.does(&["user", "add", "carol"]);
+    let after = fs::metadata(&file).unwrap();
+    assert_eq!((after.uid(), after.gid(), after.mode() & 0o777), (0, 33, 0o640));
+    fs::remove_file(&file).unwrap();
+    scene.does(&["user", "add", "carol"]);
+    let after = fs::metadata(&file).unwrap();
+    assert_eq!((after.uid(), after.gid(), after.mode() & 0o777), (0, 33, 0o640), "also when new");
+}
+
+#[test]
+fn eight_operators_at_once_lose_no_user() {
+    let scene = Scene::new();
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let scene = &scene;
+            scope.spawn(move || scene.does(&["user", "add", &format!("new{n}")]));
+        }
+    });
+    let users: Value = serde_json::from_str(&scene.does(&["user", "list", "--json"])).unwrap();
+    assert_eq!(users.as_object().unwrap().len(), 2 + 8);
+}
+
+#[test]
+fn the_list_tells_addresses_ages_and_owners() {
+    let scene = Scene::new();
+    assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11");
+    scene.settle();
+    let table = scene.does(&["list"]);
+    let lines: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0].join(" "), "HOST ADDRESSES LAST UPDATE AGE OWNER");
+    assert_eq!(lines[1][..2], ["host1.h.lohray.com", "127.0.0.11"]);
+    assert_eq!(lines[3][0], "host3.h.lohray.com");
+    assert_eq!(lines[3].last(), Some(&"user2"));
+    let stale = scene.does(&["list", "--stale", "2h"]);
+    assert!(
+        !stale.contains("host1") && stale.contains("host2") && stale.contains("years"),
+        "{stale}"
+    );
+    let json: Value = serde_json::from_str(&scene.does(&["list", "--json"])).unwrap();
+    assert_eq!(json[1]["addresses"], json!(["75.110.204.100"]));
+    assert_eq!(json[1]["owner"], "user1");
+    assert!(json[1]["age_seconds"].as_i64().unwrap() > 400_000_000);
+    scene.write("run/copy", STATE);
+    let copy = scene.path("run/copy");
+    assert!(scene.does(&["list", "--state", copy.to_str().unwrap()]).contains("129.118.243.10"));
+    scene.write("run/copy", "{");
+    assert!(scene.refuses(&["list", "--state", copy.to_str().unwrap()]).contains("ends too early"));
+}
+
+#[test]
+fn a_signed_url_is_a_valid_request() {
+    let scene = Scene::new();
+    let url = scene.does(&["sign", "host1.h.lohray.com", "--url", "http://ns.example/ip.php"]);
+    let query = url.trim().strip_prefix("http://ns.example/ip.php?").unwrap();
+    assert_eq!(scene.answer("129.118.243.10", query), "nochg 129.118.243.10");
+    assert!(!url.contains("secretkey"));
+    let curl = scene.does(&["sign", "host1.h.lohray.com", "--curl"]);
+    assert!(curl.starts_with("curl ") && curl.ends_with("'\n"), "{curl}");
+    assert!(scene.refuses(&["sign", "other.example"]).contains("no user's host"));
+}
+
+#[test]
+fn apply_brings_the_hosts_file_to_the_state_and_restarts_or_tells_why_not() {
+    let scene = Scene::new();
+    scene.write("www/ramcache/hosts.dns", "192.0.2.1 old.example\n");
+    scene.does(&["apply"]);
+    assert_eq!(scene.hosts(), HOSTS);
+    assert_eq!(scene.restarts().len(), 1);
+    assert!(!scene.mark().exists());
+    scene.configure(&json!({"restart": ["sh", "-c", "echo broken; exit 1"]}));
+    assert!(scene.refuses(&["apply"]).contains("exit status: 1: broken"));
+    assert!(scene.mark().exists(), "the next request tries again");
+    scene.write("www/ramcache/ip.txt", "{");
+    assert!(scene.refuses(&["apply"]).contains("ip.txt"));
+}
+
+#[test]
+fn what_root_applies_belongs_to_the_web_server_and_follows_none_of_its_links() {
+    if !can_run("ddnsctl apply as root", &["root"]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.write("etc/victim", "precious");
+    let hosts = scene.path("www/ramcache/hosts.dns");
+    fs::remove_file(&hosts).unwrap();
+    std::os::unix::fs::symlink(scene.path("etc/victim"), &hosts).unwrap();
+    let refusal = scene.refuses(&["apply"]);
+    assert!(refusal.contains("Permission denied"), "{refusal}");
+    assert_eq!(scene.read("etc/victim"), "precious");
+    fs::remove_file(&hosts).unwrap();
+    scene.does(&["apply"]);
+    for entry in fs::read_dir(scene.path("www/ramcache")).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), crate::scene::web_user(), "{entry:?}");
+    }
+}
+
+#[test]
+fn a_broken_state_is_rebuilt_from_what_is_readable_and_from_the_hosts_file() {
+    let scene = Scene::new();
+    assert!(scene.does(&["rebuild"]).contains("whole"));
+    assert_eq!(scene.state(), STATE);
+    let broken = &STATE[..STATE.find("host3").unwrap() + 20];
+    scene.write("www/ramcache/ip.txt", broken);
+    assert_eq!(scene.answer("129.118.243.10", &host1()), "911");
+    let text = scene.does(&["rebuild"]);
+    assert!(text.contains("2 hosts from the broken state, 1 more from"), "{text}");
+    assert_eq!(scene.state(), STATE.replace("2012-04-19 04:54:21", "1970-01-01 00:00:00"));
+    assert_eq!(scene.hosts(), HOSTS);
+    let aside = text.trim().rsplit(' ').next().unwrap();
+    assert_eq!(fs::read_to_string(aside).unwrap(), broken);
+    assert_eq!(scene.answer("129.118.243.10", &host1()), "nochg 129.118.243.10");
+}
+
+/// The files of an `ip.php` installation, and a scene without any.
+fn old_installation() -> Scene {
+    let scene = Scene::new();
+    for name in ["ip.txt", "hosts.dns"] {
+        fs::rename(scene.path("www/ramcache").join(name), scene.path("run").join(name)).unwrap();
+    }
+    fs::rename(scene.path("etc/credentials.json"), scene.path("run/keys.json")).unwrap();
+    scene
+}
+
+fn import<'a>(scene: &Scene, files: &'a mut Vec<String>) -> Vec<&'a str> {
+    *files = ["ip.txt", "hosts.dns", "keys.json"]
+        .map(|name| scene.path("run").join(name).display().to_string())
+        .to_vec();
+    vec!["import", "--state", &files[0], "--hosts", &files[1], "--credentials", &files[2]]
+}
+
+#[test]
+fn an_ip_php_is_taken_over_to_the_byte() {
+    let scene = old_installation();
+    let mut files = Vec::new();
+    let arguments = import(&scene, &mut files);
+    let dry: Vec<&str> = arguments.iter().copied().chain(["--dry-run"]).collect();
+    assert!(scene.does(&dry).contains("would copy"));
+    assert!(!scene.path("www/ramcache/ip.txt").exists());
+    let text = scene.does(&arguments);
+    assert!(
+        text.starts_with("3 hosts in the state, 2 users\n") && !text.contains("warning"),
+        "{text}"
+    );
+    assert_eq!((scene.state(), scene.hosts()), (STATE.to_owned(), HOSTS.to_owned()));
+    assert_eq!(scene.answer("129.118.243.10", &host1()), "nochg 129.118.243.10");
+    // Once more changes nothing, unless the file was written to since.
+    assert!(scene.refuses(&arguments).contains("differs from"));
+}
+
+#[test]
+fn an_import_warns_of_what_may_surprise_and_converts_nothing() {
+    let scene = old_installation();
+    let odd = json!({
+        "host1.h.lohray.com": {"ip": "192.0.2.1", "update": "2999-01-01 00:00:00"},
+        "HOST1.h.lohray.com": {"ip": "192.0.2.1", "update": "2012-01-01 00:00:00"},
+        "bad name": {"ip": "192.0.2.2", "update": "2012-01-01 00:00:00"},
+        "host2.h.lohray.com": {"ip": "", "update": "yesterday"},
+        "stray.example": {"ip": "192.0.2.4", "update": "2012-01-01 00:00:00"},
+    });
+    scene.write("run/ip.txt", &odd.to_string());
+    scene.write(
+        "run/keys.json",
+        r#"{"u": {"id": ["host1.h.lohray.com", "host2.h.lohray.com", "x y"]}}"#,
+    );
+    let mut files = Vec::new();
+    let text = scene.does(&import(&scene, &mut files));
+    for warning in [
+        "\"time_zone\" to \"local\"",
+        "bad name is not a valid host name",
+        "more than once, in different case",
+        "host2.h.lohray.com has no address",
+        "\"update\" is no time stamp",
+        "stray.example is no user's host",
+        "user u cannot sign in: \"key\" must be a text",
+        "x y in the credentials is not a valid host name",
+        "is not what the state says",
+    ] {
+        assert!(text.contains(warning), "{warning}: {text}");
+    }
+    assert_eq!(scene.state(), odd.to_string());
+    scene.write("run/ip.txt", "<?php");
+    assert!(scene.refuses(&import(&scene, &mut files)).contains("ip.txt"));
+}
+
+#[test]
+fn a_state_that_php_wrote_is_taken_over() {
+    if !can_run("an import from PHP", &["/usr/bin/php"]) {
+        return;
+    }
+    let scene = old_installation();
+    // As an ip.php of the article's kind writes its two files.
+    let code = r#"$map = json_decode(file_get_contents("ip.txt"), true);
+        $map["host1.h.lohray.com"] = array("ip" => "192.0.2.77", "update" => date("Y-m-d H:i:s"));
+        file_put_contents("ip.txt", json_encode($map, JSON_PRETTY_PRINT));
+        $out = ""; foreach ($map as $name => $rec) $out .= $rec["ip"] . " $name\n";
+        file_put_contents("hosts.dns", $out);"#;
+    let status = Command::new("php")
+        .args(["-d", "date.timezone=UTC", "-r", code])
+        .current_dir(scene.path("run"))
+        .status();
+    assert!(status.unwrap().success());
+    let (state, hosts) = (scene.read("run/ip.txt"), scene.read("run/hosts.dns"));
+    let mut files = Vec::new();
+    let text = scene.does(&import(&scene, &mut files));
+    assert!(!text.contains("warning"), "{text}");
+    scene.does(&["apply"]);
+    assert_eq!((scene.state(), scene.hosts()), (state, hosts));
+    let later = signed("user1", "secretkey1", "host1.h.lohray.com", &time(1));
+    assert_eq!(scene.answer("192.0.2.77", &later), "nochg 192.0.2.77", "the keys work");
+}
+
+#[test]
+fn fail2ban_finds_the_address_in_apaches_log_and_nothing_in_a_success() {
+    if !can_run("fail2ban", &["/usr/bin/fail2ban-regex", APACHE]) {
+        return;
+    }
+    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, kind);
+        let (head, _) =
+            host1().rsplit_once('=').map(|(h, d)| (h.to_owned(), d.to_owned())).unwrap();
+        let paths = [
+            format!("/ip.php?{head}={}", "0".repeat(40)),
+            "/ip.php?user=ddns-cgi:%20badauth%20address=192.0.2.99".to_owned(),
+            format!("/ip.php?{}", signed("user2", "secretkey2", "host1.h.lohray.com", &time(0))),
+        ];
+        for path in &paths {
+            apache.curl("127.0.0.5", path, &[]);
+        }
+        for harmless in [host1(), signed("user1", "secretkey1", "host1.h.lohray.com", &time(-99))] {
+            apache.curl("127.0.0.6", &format!("/ip.php?{harmless}"), &[]);
+        }
+        scene.settle();
+        // A line about another matter, with the text of a line in it.
+        scene.write("www/ramcache/ip.txt", "{");
+        let forged = signed("u", "k", "h", &time(0))
+            .replace("user=u", "user=ddns-cgi:%20badauth%20address=192.0.2.99%20");
+        scene.write("etc/credentials.json", "{");
+        apache.curl("127.0.0.6", &format!("/ip.php?{forged}"), &[]);
+        drop(apache);
+        assert!(scene.read("run/error.log").contains("ddns-cgi: badauth address=192.0.2.99"));
+        let output = Command::new("fail2ban-regex")
+            .arg("--print-all-matched")
+            .arg(scene.path("run/error.log"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/fail2ban/filter.d/ddns-cgi.conf"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(" 3 matched"), "{kind:?}: {text}");
+        let matched = text.split("|- Matched line(s):").nth(1).unwrap();
+        let matched = matched.split("|- Missed line(s):").next().unwrap();
+        assert_eq!(matched.matches("address=127.0.0.5").count(), 3, "{text}");
+        assert!(!matched.contains("address=127.0.0.6"), "{text}");
+    }
+}
