@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What happens in the system that boot.sh boots: one phase for each boot, named in /phase.
 set -Eeuo pipefail
-trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"' ERR
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND" >&2' ERR
 cd /repository
 
 fail() {
@@ -33,7 +33,7 @@ copies=/var/lib/ddns-cgi/copies
 snapshot() {
     # Not what the test itself changes, and the cache of the dynamic loader.
     find /etc /usr -xdev -printf '%y %m %u:%g %p %l\n' | grep -v -e '/etc/ld.so.cache' | sort
-    find /etc /usr/lib/systemd /usr/lib/ddns-cgi /usr/sbin /usr/share/man/man1 -xdev -type f -exec sha256sum {} + 2>/dev/null | sort
+    find /etc /usr/lib/systemd /usr/lib/apache2 /usr/sbin -xdev -type f -exec sha256sum {} + | sort
 }
 unchanged_since() { # FILE WHAT
     snapshot >/root/now
@@ -61,7 +61,7 @@ install_and_serve() {
     mountpoint -q "$folder" || fail "no RAM disk"
     # ip-update is not installed here, nor is man.
     is "what systemd-analyze verify finds" "$(systemd-analyze verify /usr/lib/systemd/system/ddns-cgi-* client/ip-update.service client/ip-update.timer 2>&1 |
-        grep -e ddns-cgi -e ip-update | grep -v -e '/usr/local/bin/ip-update' -e "Command 'man")" ""
+        grep -e ddns-cgi -e ip-update | grep -v -e '/usr/local/bin/ip-update' -e "Command 'man" || true)" ""
 
     # Thirty hosts of three users.
     local n user key
@@ -181,23 +181,23 @@ gaps() {
 
 before_power_cut() {
     local name address
-    # A copy with each change of an address; the stamps come with the timer.
-    until_is "a copy has all 30 addresses" 30 sh -c "ddnsctl list --state \$(ls -d $copies/copy-* | tail -n 1)/ip.txt | grep -c 127.0.1"
-    while read -r name address; do
-        update "$name" "$address" >/dev/null || fail "redundant update of $name"
-    done < <(thirty 1)
-    # The last change of an address before the power goes.
-    sleep 1
+    # There is a copy with each change of an address ...
     is "a last change" "$(update bob5.example.net 127.0.7.7)" "bob5.example.net: good 127.0.7.7"
-    ddnsctl list --json >/root/list-before
     until_is "it is on disk" 1 sh -c "grep -c 127.0.7.7 \$(ls -d $copies/copy-* | tail -n 1)/ip.txt"
+    # ... but the stamps come with the timer.
+    sleep 1
+    while read -r name address; do
+        [ "$name" != bob5.example.net ] || address=127.0.7.7
+        is "a redundant update" "$(update "$name" "$address")" "$name: nochg $address"
+    done < <(thirty 1)
+    ddnsctl list --json >/root/list-before
     sync
 }
 
 units_in_order() {
     local ready unit
     # systemd would leave out one of them, silently.
-    journalctl --no-pager -b | grep 'ordering cycle' && fail "the units wait for each other"
+    is "units that wait for each other" "$(journalctl --no-pager -b | grep -c 'ordering cycle' || true)" 0
     mountpoint -q "$folder" || fail "no RAM disk"
     ready=$(systemctl show -p ActiveEnterTimestampMonotonic --value ddns-cgi-ramcache)
     for unit in apache2 dnsmasq; do
@@ -216,7 +216,8 @@ after_power_cut() {
     ddnsctl list --json >/root/list-after
     is "hosts after the power cut" "$(grep -c '"host"' /root/list-after)" 30
     lost=$(diff <(grep '"update"' /root/list-before) <(grep '"update"' /root/list-after) | grep -c '^<' || true)
-    echo "measured: power cut: 0 of 30 hosts lost, $lost of 30 stamps older by less than one save interval"
+    echo "measured: power cut: 0 of 30 hosts lost, $lost of 30 stamps went back to the last copy"
+    is "stamps that went back" "$lost" 30
     is "check" "$(ddnsctl check)" "all is well: 30 hosts, 3 users"
     # A redundant update's stamp, which only shutdown saves.
     is "an update" "$(update carol3.example.net 127.0.1.3)" "carol3.example.net: nochg 127.0.1.3"
@@ -240,14 +241,14 @@ ramcache_survives_kills() {
     sed -i 's/"127.0.9.[0-9]*"/"127.0.1.9"/' "$folder/ip.txt"
     ddns-ramcache save || fail "ramcache save"
     is "copies that are kept" "$(find $copies -name 'copy-*' | wc -l)" 3
-    find $copies -name '.new.*' | grep . && fail "a killed save left something behind"
+    is "what a killed save left behind" "$(find $copies -name '.new.*')" ""
     newest=$(find $copies -name 'copy-*' | sort | tail -n 1)
     cmp "$newest/ip.txt" "$folder/ip.txt" || fail "the newest copy is not the newest state"
     echo "ok: 50 saves were killed, and the newest copy was whole each time"
     for text in '' '[]' '{"x": '; do
         cp -p "$folder/ip.txt" /root/s
         printf '%s' "$text" >"$folder/ip.txt"
-        ddns-ramcache save 2>/dev/null && fail "a state was saved that is '$text'"
+        if ddns-ramcache save 2>/dev/null; then fail "a state was saved that is '$text'"; fi
         cp -p /root/s "$folder/ip.txt"
         is "the newest copy after a save of '$text'" "$(find $copies -name 'copy-*' | sort | tail -n 1)" "$newest"
     done
@@ -272,9 +273,9 @@ after_poweroff() {
     scripts/install --uninstall || fail "uninstall"
     [ -e /etc/ddns-cgi/credentials.json ] || fail "the credentials are gone"
     grep -q bob5 "$folder/ip.txt" || fail "the state is gone"
-    mountpoint -q "$folder" && fail "the RAM disk is still there"
+    if mountpoint -q "$folder"; then fail "the RAM disk is still there"; fi
     rm /etc/dnsmasq.d/ddns-cgi.conf
-    rm -r /etc/ddns-cgi /var/lib/ddns-cgi "$folder"
+    rm -r /etc/ddns-cgi /var/lib/ddns-cgi /media/data
     unchanged_since /root/before "installing and uninstalling"
     echo "ok: uninstalled, and /etc and /usr are as before"
 
@@ -286,7 +287,13 @@ after_poweroff() {
 }
 
 case $(cat /phase) in
-    install) install_and_serve && ten_things && thirty_changes && gaps && before_power_cut ;;
+    install)
+        install_and_serve
+        ten_things
+        thirty_changes
+        gaps
+        before_power_cut
+        ;;
     after-power-cut) after_power_cut ;;
     after-poweroff) after_poweroff ;;
 esac

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole chain, in the namespaces that tests/endpoint/chain.rs made: chain.sh REPOSITORY MODULE MPM
 set -Eeuo pipefail
-trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"' ERR
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND" >&2' ERR
 
 if [ -z "${IN_OVERLAY:-}" ]; then
     # A copy of the root file system that forgets what is written to it.
