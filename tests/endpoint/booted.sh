@@ -284,6 +284,33 @@ after_poweroff() {
     unchanged_since /root/before "installing and purging"
     if [ -e /media/data ] || [ -e /var/lib/ddns-cgi ]; then fail "data stayed"; fi
     echo "ok: purged, and nothing is left"
+    from_ip_php
+}
+
+# The README's section "From ip.php in five minutes", for files in the article's place.
+from_ip_php() {
+    mkdir -p "$folder"
+    cat >"$folder/ip.txt" <<END
+{
+    "host1.h.lohray.com": {
+        "ip": "129.118.243.10",
+        "update": "2012-04-20 20:45:59"
+    }
+}
+END
+    truncate -s -1 "$folder/ip.txt"
+    echo '129.118.243.10 host1.h.lohray.com' >"$folder/hosts.dns"
+    chown -R www-data:www-data "$folder"
+    echo '{"user1": {"id": ["host1.h.lohray.com"], "key": "secretkey1"}}' >/srv/keys.json
+    cp "$folder/ip.txt" /root/ip.txt
+    scripts/install >/dev/null || fail "install over an ip.php"
+    ddnsctl import --state "$folder/ip.txt" --hosts "$folder/hosts.dns" --credentials /srv/keys.json || fail "import"
+    ddnsctl apply || fail "apply"
+    is "check" "$(ddnsctl check)" "all is well: 1 hosts, 1 users"
+    cmp "$folder/ip.txt" /root/ip.txt || fail "the state was changed"
+    is "the old address" "$(look_up host1.h.lohray.com)" 129.118.243.10
+    is "a request" "$(sh -c "$(ddnsctl sign host1.h.lohray.com --curl)")" "good 127.0.0.1"
+    until_is "the new address" 127.0.0.1 look_up host1.h.lohray.com
 }
 
 case $(cat /phase) in

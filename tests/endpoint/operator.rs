@@ -206,6 +206,8 @@ fn old_installation() -> Scene {
         fs::rename(scene.path("www/ramcache").join(name), scene.path("run").join(name)).unwrap();
     }
     fs::rename(scene.path("etc/credentials.json"), scene.path("run/keys.json")).unwrap();
+    // As scripts/install leaves it.
+    scene.write("etc/credentials.json", "{}\n");
     scene
 }
 

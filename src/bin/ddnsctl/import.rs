@@ -140,8 +140,9 @@ fn examine_users(
 
 /// An empty file may be replaced, and one with the same contents need not be.
 fn refuse_to_overwrite(from: &Path, to: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let is_empty = |present: &[u8]| lookup::is_empty_map(&String::from_utf8_lossy(present));
     match fs::read(to) {
-        Ok(present) if present != bytes && !present.trim_ascii().is_empty() => Err(Fault::new(
+        Ok(present) if present != bytes && !is_empty(&present) => Err(Fault::new(
             to.display(),
             format_args!(
                 "is there already, and differs from {}: move it away first",
