@@ -289,6 +289,7 @@ after_poweroff() {
 
 # The README's section "From ip.php in five minutes", for files in the article's place.
 from_ip_php() {
+    rm -f /root/.curlrc
     mkdir -p "$folder"
     cat >"$folder/ip.txt" <<END
 {
