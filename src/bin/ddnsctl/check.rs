@@ -2,155 +2,24 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use chrono::Utc;
 use ddns_cgi::config::{COMMAND_PATH, Config};
-use ddns_cgi::credentials::{self, Lookup};
 use ddns_cgi::error::Fault;
 use ddns_cgi::host::HostName;
 use ddns_cgi::mark::Mark;
 use ddns_cgi::replace::{companion, follow};
 use ddns_cgi::{hosts, lookup, record};
-use serde_json::{Map, Value, json};
-use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, Question, TYPE};
+use serde_json::{Map, Value};
 
 use crate::cli::CheckOptions;
-use crate::{Report, users};
-
-/// How bad a finding is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Warning = 1,
-    Error = 2,
-}
-
-/// What is wrong with what, and what to do about it.
-struct Finding {
-    level: Level,
-    subject: String,
-    problem: String,
-    advice: String,
-}
-
-/// The findings so far.
-#[derive(Default)]
-struct Findings(Vec<Finding>);
-
-#[expect(clippy::needless_pass_by_value, reason = "format_args! makes values")]
-impl Findings {
-    fn error(&mut self, subject: impl ToString, problem: impl ToString, advice: impl ToString) {
-        self.add(Level::Error, &subject, &problem, &advice);
-    }
-
-    fn warning(&mut self, subject: impl ToString, problem: impl ToString, advice: impl ToString) {
-        self.add(Level::Warning, &subject, &problem, &advice);
-    }
-
-    fn add(
-        &mut self,
-        level: Level,
-        subject: &dyn ToString,
-        problem: &dyn ToString,
-        advice: &dyn ToString,
-    ) {
-        self.0.push(Finding {
-            level,
-            subject: subject.to_string(),
-            problem: problem.to_string(),
-            advice: advice.to_string(),
-        });
-    }
-
-    fn fault(&mut self, fault: &Fault) {
-        self.error(&fault.subject, &fault.reason, "correct it");
-    }
-
-    fn into_report(self, as_json: bool, summary: &str) -> Report {
-        let status = self.0.iter().map(|finding| finding.level as u8).max().unwrap_or(0);
-        let word = |level| if level == Level::Error { "error" } else { "warning" };
-        let text = if as_json {
-            let list: Vec<_> = self
-                .0
-                .iter()
-                .map(|f| json!({"level": word(f.level), "subject": f.subject, "problem": f.problem, "advice": f.advice}))
-                .collect();
-            format!("{:#}\n", json!(list))
-        } else if self.0.is_empty() {
-            format!("all is well: {summary}\n")
-        } else {
-            let line = |f: &Finding| {
-                format!("{}: {}: {}. {}.\n", word(f.level), f.subject, f.problem, f.advice)
-            };
-            self.0.iter().map(line).collect()
-        };
-        Report { text, status }
-    }
-}
-
-/// The user that Apache runs as.
-struct WebUser {
-    name: String,
-    uid: u32,
-    gid: u32,
-}
-
-impl WebUser {
-    /// The user of this name, else the first that exists of those that distributions have.
-    fn find(name: Option<&str>) -> Option<Self> {
-        let candidates = name.map_or(vec!["www-data", "apache", "httpd"], |name| vec![name]);
-        candidates.into_iter().find_map(|name| {
-            Some(Self { name: name.to_owned(), uid: id("-u", name)?, gid: id("-g", name)? })
-        })
-    }
-
-    /// Whether a command, run as this user, succeeds; `None` where it cannot be run as this user.
-    fn can(&self, command: &[&str]) -> Option<bool> {
-        let status = Command::new("setpriv")
-            .args(["--reuid", &self.name, "--regid", &self.gid.to_string(), "--init-groups", "--"])
-            .args(command)
-            .env("PATH", COMMAND_PATH.join(":"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        status.ok().map(|status| status.success())
-    }
-
-    fn may(&self, right: &str, path: &Path) -> bool {
-        self.can(&["test", right, &path.display().to_string()]).unwrap_or(false)
-    }
-}
-
-/// What `id` says of a user. It asks all of the system's sources; a static program cannot.
-fn id(option: &str, name: &str) -> Option<u32> {
-    let output = Command::new("id").args([option, name]).stderr(Stdio::null()).output().ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-}
-
-/// Gives the credentials to the web server's group, so that it can read them and others cannot.
-pub fn give_credentials_to_web_group(path: &Path) -> Result<(), Fault> {
-    match WebUser::find(None) {
-        Some(user) if rustix::process::geteuid().is_root() => chown(path, None, Some(user.gid))
-            .map_err(|error| Fault::io("give to the web server's group", path, &error)),
-        _ => Ok(()),
-    }
-}
-
-/// The users whose entries cannot be used, and why.
-pub fn broken_users(users: &Map<String, Value>) -> Vec<(String, &'static str)> {
-    let text = Value::from(users.clone()).to_string();
-    let broken = |name: &String| match credentials::parse(&text, name) {
-        Ok(Lookup::Broken(why)) => Some((name.escape_default().to_string(), why)),
-        _ => None,
-    };
-    users.keys().filter_map(broken).collect()
-}
+use crate::findings::Findings;
+use crate::web_user::WebUser;
+use crate::{Report, dns, users};
 
 pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     let mut findings = Findings::default();
@@ -237,7 +106,7 @@ fn check_credentials(
             return Map::new();
         }
     };
-    for (user, why) in broken_users(&users) {
+    for (user, why) in users::broken(&users) {
         findings.error(
             format_args!("user {user}"),
             why,
@@ -470,7 +339,7 @@ fn check_dnsmasq(
             continue;
         };
         for address in record::addresses(fields) {
-            match ask(server, name.as_str(), address) {
+            match dns::ask(server, name.as_str(), address) {
                 Err(why) => {
                     findings.error(
                         "dnsmasq",
@@ -491,30 +360,6 @@ fn check_dnsmasq(
             }
         }
     }
-}
-
-/// Whether the server's answer for `name` has `address`.
-fn ask(server: SocketAddr, name: &str, address: IpAddr) -> Result<bool, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let kind = if address.is_ipv4() { TYPE::A } else { TYPE::AAAA };
-    let mut query = Packet::new_query(1);
-    let name = Name::new(name).map_err(|e| text(&e))?;
-    query.questions.push(Question::new(name, kind.into(), CLASS::IN.into(), false));
-    let query = query.build_bytes_vec().map_err(|e| text(&e))?;
-    let local: SocketAddr =
-        if server.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
-    let socket = UdpSocket::bind(local).map_err(|e| text(&e))?;
-    socket.connect(server).map_err(|e| text(&e))?;
-    socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(|e| text(&e))?;
-    socket.send(&query).map_err(|e| text(&e))?;
-    let mut buffer = [0; 4096];
-    let length = socket.recv(&mut buffer).map_err(|e| text(&e))?;
-    let answer = Packet::parse(buffer.get(..length).unwrap_or_default()).map_err(|e| text(&e))?;
-    Ok(answer.answers.iter().any(|record| match &record.rdata {
-        RData::A(a) => address == IpAddr::V4(a.address.into()),
-        RData::AAAA(a) => address == IpAddr::V6(a.address.into()),
-        _ => false,
-    }))
 }
 
 /// A clock that is off makes every client stale. That of a container is its host's.

@@ -12,7 +12,7 @@ use ddns_cgi::{hosts, lookup, record};
 use serde_json::{Map, Value};
 
 use crate::cli::ImportOptions;
-use crate::{Report, check, users};
+use crate::{Report, users, web_user};
 
 /// What is to be copied, checked.
 struct Old {
@@ -49,7 +49,7 @@ pub fn run(config: &Config, options: &ImportOptions) -> Result<Report, Fault> {
         };
     }
     if !options.dry_run {
-        check::give_credentials_to_web_group(&config.credentials)?;
+        web_user::give_credentials_to_group(&config.credentials)?;
     }
     Ok(Report::good(text))
 }
@@ -119,7 +119,7 @@ fn examine_users(
     state: &Map<String, Value>,
     warnings: &mut Vec<String>,
 ) {
-    for (user, why) in check::broken_users(users) {
+    for (user, why) in users::broken(users) {
         warnings.push(format!("user {user} cannot sign in: {why}"));
     }
     for host in state.keys() {

@@ -3,6 +3,8 @@
 mod apply;
 mod check;
 mod cli;
+mod dns;
+mod findings;
 mod generate;
 mod import;
 mod list;
@@ -11,6 +13,7 @@ mod rebuild;
 mod sign;
 mod table;
 mod users;
+mod web_user;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

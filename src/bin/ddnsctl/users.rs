@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ddns_cgi::config::Config;
+use ddns_cgi::credentials::{self, Lookup};
 use ddns_cgi::error::{Fault, json_position};
 use ddns_cgi::host::HostName;
 use ddns_cgi::lock::Lock;
@@ -18,7 +19,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{HostCommand, UserCommand};
-use crate::{Report, apply, check, owner, table};
+use crate::{Report, apply, owner, table, web_user};
 
 /// All users, as they stand in the file.
 pub fn read(path: &Path) -> Result<Map<String, Value>, Fault> {
@@ -36,6 +37,16 @@ pub fn parse(text: &str) -> Result<Map<String, Value>, String> {
         return Ok(Map::new());
     }
     serde_json::from_str(text).map_err(|error| json_position(&error))
+}
+
+/// The users whose entries cannot be used, and why.
+pub fn broken(users: &Map<String, Value>) -> Vec<(String, &'static str)> {
+    let text = Value::from(users.clone()).to_string();
+    let broken = |name: &String| match credentials::parse(&text, name) {
+        Ok(Lookup::Broken(why)) => Some((name.escape_default().to_string(), why)),
+        _ => None,
+    };
+    users.keys().filter_map(broken).collect()
 }
 
 /// The host names of a user's entry.
@@ -149,7 +160,7 @@ fn edit(
     let bytes = php_json::to_bytes(&users).map_err(|error| Fault::new(path.display(), error))?;
     replace(path, &bytes, Readers::OwnerAndGroup)?;
     if is_new {
-        check::give_credentials_to_web_group(path)?;
+        web_user::give_credentials_to_group(path)?;
     }
     Ok(Report::good(text))
 }

@@ -1,0 +1,57 @@
+//! The user that Apache runs as, and what it may do.
+
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use ddns_cgi::config::COMMAND_PATH;
+use ddns_cgi::error::Fault;
+
+/// The user that Apache runs as.
+pub struct WebUser {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl WebUser {
+    /// The user of this name, else the first that exists of those that distributions have.
+    pub fn find(name: Option<&str>) -> Option<Self> {
+        let candidates = name.map_or(vec!["www-data", "apache", "httpd"], |name| vec![name]);
+        candidates.into_iter().find_map(|name| {
+            Some(Self { name: name.to_owned(), uid: id("-u", name)?, gid: id("-g", name)? })
+        })
+    }
+
+    /// Whether a command, run as this user, succeeds; `None` where it cannot be run as this user.
+    pub fn can(&self, command: &[&str]) -> Option<bool> {
+        let status = Command::new("setpriv")
+            .args(["--reuid", &self.name, "--regid", &self.gid.to_string(), "--init-groups", "--"])
+            .args(command)
+            .env("PATH", COMMAND_PATH.join(":"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.ok().map(|status| status.success())
+    }
+
+    pub fn may(&self, right: &str, path: &Path) -> bool {
+        self.can(&["test", right, &path.display().to_string()]).unwrap_or(false)
+    }
+}
+
+/// What `id` says of a user. It asks all of the system's sources; a static program cannot.
+fn id(option: &str, name: &str) -> Option<u32> {
+    let output = Command::new("id").args([option, name]).stderr(Stdio::null()).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+/// Gives the credentials to the web server's group, so that it can read them and others cannot.
+pub fn give_credentials_to_group(path: &Path) -> Result<(), Fault> {
+    match WebUser::find(None) {
+        Some(user) if rustix::process::geteuid().is_root() => chown(path, None, Some(user.gid))
+            .map_err(|error| Fault::io("give to the web server's group", path, &error)),
+        _ => Ok(()),
+    }
+}
