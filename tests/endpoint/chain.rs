@@ -11,6 +11,7 @@ use crate::scene::can_run;
 fn run(module: &str, mpm: &str) {
     let needs = [
         "root",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ddnsctl"),
         "/usr/sbin/apache2",
         "/usr/sbin/dnsmasq",
         "/usr/bin/sudo",
@@ -36,7 +37,6 @@ fn run(module: &str, mpm: &str) {
         .args(["--propagation", "private", "bash"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/endpoint/chain.sh"))
         .args([env!("CARGO_MANIFEST_DIR"), module, mpm])
-        .env("DDNS_CGI", std::env::var("DDNS_CGI").unwrap_or(env!("CARGO_BIN_EXE_ddns-cgi").into()))
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -11,8 +11,7 @@ if [ -z "${IN_OVERLAY:-}" ]; then
     mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" "$scratch/root"
     mkdir -p "$scratch/root/repository"
     mount --bind "$1" "$scratch/root/repository"
-    install -m 755 "$DDNS_CGI" "$scratch/root/usr/bin/ddns-cgi-under-test"
-    mount -t proc proc "$scratch/root/proc"
+        mount -t proc proc "$scratch/root/proc"
     mount --rbind /dev "$scratch/root/dev"
     mount -t tmpfs tmpfs "$scratch/root/run"
     mount -t tmpfs tmpfs "$scratch/root/tmp"
@@ -48,15 +47,10 @@ ip address add "$client/32" dev lo
 ip address add 129.118.243.10/32 dev lo
 ip -6 address add 2001:db8::7/128 dev lo nodad
 
-# What the README tells the operator to do.
+# An ip.php's files, in the article's places.
 cd /repository
 ramcache=/media/data/www/ramcache
 install -d -o www-data -g www-data "$ramcache"
-install -d /usr/lib/ddns-cgi /etc/ddns-cgi
-install -m 755 /usr/bin/ddns-cgi-under-test /usr/lib/ddns-cgi/ddns-cgi
-install -m 644 apache/ddns-cgi.conf /etc/apache2/conf-available/ddns-cgi.conf
-install -m 440 sudoers.d/ddns-cgi /etc/sudoers.d/ddns-cgi
-install -m 644 dnsmasq.d/ddns-cgi.conf /etc/dnsmasq.d/ddns-cgi.conf
 cat >"$ramcache/ip.txt" <<'END'
 {
     "host1.h.lohray.com": {
@@ -68,22 +62,19 @@ END
 truncate -s -1 "$ramcache/ip.txt"
 echo '129.118.243.10 host1.h.lohray.com' >"$ramcache/hosts.dns"
 chown www-data:www-data "$ramcache"/*
-printf '%s' '{"user1": {"id": ["host1.h.lohray.com"], "key": "secretkey1"}}' >/etc/ddns-cgi/credentials.json
-chown root:www-data /etc/ddns-cgi/credentials.json
-chmod 640 /etc/ddns-cgi/credentials.json
+printf '%s' '{"user1": {"id": ["host1.h.lohray.com"], "key": "secretkey1"}}' >/srv/keys.json
 
-visudo -c >/dev/null || fail "sudoers"
 a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
-a2enmod -q "mpm_$mpm" "$module" >/dev/null
-a2enconf -q ddns-cgi >/dev/null
+a2enmod -q "mpm_$mpm" >/dev/null
 echo 'ServerName localhost' >/etc/apache2/conf-enabled/name.conf
-is "apachectl configtest" "$(apachectl configtest 2>&1)" "Syntax OK"
-
 # No resolvconf, no other resolver: the name server serves its own names.
 printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >/etc/dnsmasq.d/test.conf
-service dnsmasq start >/dev/null
-service apache2 start >/dev/null
 mkdir -p /var/log/apache2
+scripts/install || fail "scripts/install"
+is "the second installation" "$(scripts/install)" "everything is in place already"
+ddnsctl import --state "$ramcache/ip.txt" --hosts "$ramcache/hosts.dns" --credentials /srv/keys.json || fail "import"
+[ -e "/etc/apache2/mods-enabled/$module.load" ] || fail "mod_$module is not enabled"
+mountpoint -q "$ramcache" || fail "no RAM disk"
 
 is "Apache serves as www-data" "$(ps -o user= -C apache2 | sort -u | grep -c www-data)" 1
 look_up() { dig +short +time=1 +tries=1 @127.0.0.1 host1.h.lohray.com "$1"; }
@@ -153,6 +144,11 @@ grep -q secretkey /var/log/apache2/*.log && fail "the key is in a log"
 # For the table in the README: the init script, which systems without systemd have.
 echo "measured: without systemd: $(scripts/measure-gap host1.h.lohray.com service dnsmasq restart)"
 
+is "check" "$(ddnsctl check)" "all is well: 1 hosts, 1 users"
+/etc/init.d/ddns-cgi-ramcache stop
+ddnsctl list --state "$(find /var/lib/ddns-cgi/copies -name 'copy-*' | sort | tail -n 1)/ip.txt" | grep -q host1 || fail "no copy"
+scripts/install --uninstall >/dev/null || fail "uninstall"
+grep -q host1 "$ramcache/ip.txt" || fail "the state is gone"
 service apache2 stop >/dev/null
 service dnsmasq stop >/dev/null
 echo "the whole chain works"

@@ -15,6 +15,7 @@ mod cases;
 mod chain;
 mod client;
 mod files;
+mod install;
 mod operator;
 mod php;
 mod restarts;

@@ -1,0 +1,90 @@
+//! `scripts/install` below a folder, as packagers use it. `boot.rs` and `chain.rs` run it for real.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::scene::can_run;
+
+fn install(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install"))
+        .args(arguments)
+        .env("DESTDIR", folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Each file with its mode and time.
+fn files(folder: &Path) -> BTreeMap<String, (u32, i64, i64)> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let (path, metadata) = entry.map(|e| (e.path(), e.metadata().unwrap())).unwrap();
+            if metadata.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                found.insert(
+                    name,
+                    (metadata.mode() & 0o777, metadata.mtime(), metadata.mtime_nsec()),
+                );
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn packagers_get_all_files_in_the_places_of_each_distribution() {
+    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ddnsctl");
+    if !can_run("scripts/install with DESTDIR (scripts/build)", &[dist]) {
+        return;
+    }
+    for (system, apache) in [
+        ("debian", "etc/apache2/conf-available/ddns-cgi.conf"),
+        ("redhat", "etc/httpd/conf.d/ddns-cgi.conf"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let system = ["--system", system];
+        let dry = install(folder.path(), &[&system[..], &["--dry-run"]].concat());
+        assert!(dry.lines().all(|line| line.starts_with("would: ")), "{dry}");
+        assert!(files(folder.path()).is_empty());
+        install(folder.path(), &system);
+        let first = files(folder.path());
+        for (file, mode) in [
+            ("usr/lib/ddns-cgi/ddns-cgi", 0o755),
+            ("usr/sbin/ddnsctl", 0o755),
+            ("usr/sbin/ddns-ramcache", 0o755),
+            ("usr/share/man/man1/ddnsctl.1", 0o644),
+            ("usr/share/bash-completion/completions/ddnsctl", 0o644),
+            ("usr/lib/systemd/system/ddns-cgi-ramcache.service", 0o644),
+            ("etc/ddns-cgi/credentials.json", 0o640),
+            ("etc/sudoers.d/ddns-cgi", 0o440),
+            ("etc/dnsmasq.d/ddns-cgi.conf", 0o644),
+            ("etc/fail2ban/filter.d/ddns-cgi.conf", 0o644),
+            (apache, 0o644),
+        ] {
+            assert_eq!(first.get(file).map(|(mode, ..)| *mode), Some(mode), "{file}");
+        }
+        assert_eq!(install(folder.path(), &system), "everything is in place already\n");
+        assert_eq!(files(folder.path()), first, "the second time changes nothing");
+
+        fs::write(folder.path().join(apache), "# mine").unwrap();
+        fs::write(folder.path().join("usr/sbin/ddnsctl"), "old").unwrap();
+        let text = install(folder.path(), &system);
+        assert!(text.contains(&format!("/{apache} was changed by you, and stays")), "{text}");
+        assert!(text.contains("install /usr/sbin/ddnsctl"), "a program is ours: {text}");
+        assert_eq!(fs::read_to_string(folder.path().join(apache)).unwrap(), "# mine");
+
+        install(folder.path(), &[&system[..], &["--uninstall"]].concat());
+        let left: Vec<String> = files(folder.path()).into_keys().collect();
+        let mut expected = [apache, "etc/ddns-cgi/credentials.json"];
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+    }
+}
