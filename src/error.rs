@@ -142,7 +142,7 @@ impl Fault {
             ErrorKind::PermissionDenied => {
                 "; give the web server's user access to it and write access to its folder"
             }
-            ErrorKind::NotFound => "; create its folder or correct its path in the configuration",
+            ErrorKind::NotFound => "; create it or its folder, or correct its path",
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space there",
             ErrorKind::ReadOnlyFilesystem => "; mount its file system read-write",
             _ => "",

@@ -12,11 +12,10 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
-
-use std::os::unix::process::CommandExt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 

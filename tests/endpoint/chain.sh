@@ -70,6 +70,13 @@ echo 'ServerName localhost' >/etc/apache2/conf-enabled/name.conf
 # No resolvconf, no other resolver: the name server serves its own names.
 printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >/etc/dnsmasq.d/test.conf
 mkdir -p /var/log/apache2
+# The article's lines, of which dnsmasq refuses a second local-ttl.
+printf '%s\n' local-ttl=7 "addn-hosts=$ramcache/hosts.dns" >>/etc/dnsmasq.conf
+# A file that a RAM disk would hide.
+touch "$ramcache/ip.php"
+is "a RAM disk over other files" "$(scripts/install | tee /dev/stderr | grep -c "no RAM disk on $ramcache for now.*ip.php")" 1
+is "local-ttl" "$(grep -c '^local-ttl' /etc/dnsmasq.d/ddns-cgi.conf || true)" 0
+rm "$ramcache/ip.php"
 scripts/install || fail "scripts/install"
 is "the second installation" "$(scripts/install)" "everything is in place already"
 ddnsctl import --state "$ramcache/ip.txt" --hosts "$ramcache/hosts.dns" --credentials /srv/keys.json || fail "import"

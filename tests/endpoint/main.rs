@@ -14,6 +14,7 @@ mod boot;
 mod cases;
 mod chain;
 mod client;
+mod faults;
 mod files;
 mod install;
 mod operator;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -11,9 +12,9 @@ use crate::scene::{HOSTS, STATE, Scene, can_run, host1, signed, time};
 
 impl Scene {
     fn ddnsctl(&self, arguments: &[&str]) -> Output {
-        let program = std::env::var("DDNS_CGI").map_or_else(
-            |_| env!("CARGO_BIN_EXE_ddnsctl").to_owned(),
-            |cgi| cgi.replace("ddns-cgi", "ddnsctl"),
+        let program = std::env::var_os("DDNS_CGI").map_or_else(
+            || PathBuf::from(env!("CARGO_BIN_EXE_ddnsctl")),
+            |cgi| Path::new(&cgi).with_file_name("ddnsctl"),
         );
         Command::new(program)
             .arg("--config")

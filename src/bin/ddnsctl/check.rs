@@ -49,12 +49,12 @@ pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     let user = user.filter(|_| is_root);
     let users = check_credentials(&mut findings, &config, user.as_ref());
     check_folders(&mut findings, &config, user.as_ref());
-    let state = check_state(&mut findings, &config, &users);
+    let state = check_state(&mut findings, &config, users.as_ref());
     check_hosts(&mut findings, &config, &state);
     check_restart(&mut findings, &config, user.as_ref());
     check_dnsmasq(&mut findings, &config, options.server, &state);
     check_clock(&mut findings);
-    let summary = format!("{} hosts, {} users", state.len(), users.len());
+    let summary = format!("{} hosts, {} users", state.len(), users.map_or(0, |users| users.len()));
     findings.into_report(options.json, &summary)
 }
 
@@ -62,11 +62,11 @@ fn check_credentials(
     findings: &mut Findings,
     config: &Config,
     user: Option<&WebUser>,
-) -> Map<String, Value> {
+) -> Option<Map<String, Value>> {
     let path = &config.credentials;
     let Ok(metadata) = fs::metadata(path) else {
         findings.error(path.display(), "is not there", "Add users with: ddnsctl user add");
-        return Map::new();
+        return None;
     };
     let mode = metadata.mode();
     let advice = |user: Option<&WebUser>| {
@@ -103,7 +103,7 @@ fn check_credentials(
         Ok(users) => users,
         Err(fault) => {
             findings.fault(&fault);
-            return Map::new();
+            return None;
         }
     };
     for (user, why) in users::broken(&users) {
@@ -121,7 +121,7 @@ fn check_credentials(
             "Correct it in the credentials",
         );
     }
-    users
+    Some(users)
 }
 
 /// State and hosts file are replaced, so it is their folders that must be writable.
@@ -188,7 +188,7 @@ fn check_folders(findings: &mut Findings, config: &Config, user: Option<&WebUser
 fn check_state(
     findings: &mut Findings,
     config: &Config,
-    users: &Map<String, Value>,
+    users: Option<&Map<String, Value>>,
 ) -> Map<String, Value> {
     let path = &config.state;
     let text = match fs::read_to_string(path) {
@@ -212,11 +212,9 @@ fn check_state(
     };
     for (host, value) in &state {
         check_record(findings, config, host, value);
-        let owners = users
-            .values()
-            .flat_map(users::hosts)
-            .filter(|owned| owned.eq_ignore_ascii_case(host))
-            .count();
+        let is_owned = |users: &Map<String, Value>| {
+            users.values().flat_map(users::hosts).any(|owned| owned.eq_ignore_ascii_case(host))
+        };
         if state.keys().any(|other| other != host && other.eq_ignore_ascii_case(host)) {
             findings.warning(
                 host.escape_default(),
@@ -224,7 +222,7 @@ fn check_state(
                 "Its next change of address makes them one",
             );
         }
-        if owners == 0 {
+        if users.is_some_and(|users| !is_owned(users)) {
             findings.warning(
                 host.escape_default(),
                 "is no user's host, so nobody can update it",

@@ -137,7 +137,7 @@ pub struct SignOptions {
     pub host: String,
 
     /// The endpoint
-    #[arg(long, default_value = "http://localhost/ip.php")]
+    #[arg(long, default_value = "http://127.0.0.1/ip.php")]
     pub url: String,
 
     /// Prints a curl line instead of the URL

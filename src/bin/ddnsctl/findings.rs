@@ -55,7 +55,7 @@ impl Findings {
     }
 
     pub fn fault(&mut self, fault: &Fault) {
-        self.error(&fault.subject, &fault.reason, "correct it");
+        self.error(&fault.subject, &fault.reason, "Then run this again");
     }
 
     pub fn into_report(self, as_json: bool, summary: &str) -> Report {

@@ -49,6 +49,9 @@ pub fn run(config: &Config, options: &ImportOptions) -> Result<Report, Fault> {
         };
     }
     if !options.dry_run {
+        if options.credentials != config.credentials {
+            text += &format!("{} still has the keys: remove it\n", options.credentials.display());
+        }
         web_user::give_credentials_to_group(&config.credentials)?;
     }
     Ok(Report::good(text))

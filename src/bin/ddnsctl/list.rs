@@ -107,9 +107,13 @@ fn as_table(entries: &[&Entry]) -> String {
             [
                 entry.host.escape_default().to_string(),
                 entry.addresses.join(" "),
-                entry.update.escape_default().to_string(),
+                if entry.age.is_some() {
+                    entry.update.escape_default().to_string()
+                } else {
+                    "-".into()
+                },
                 entry.age.map_or("unknown".to_owned(), age_text),
-                entry.owner.clone().unwrap_or("nobody".to_owned()),
+                entry.owner.clone().unwrap_or("-".to_owned()),
             ]
         })
         .collect();

@@ -22,6 +22,8 @@ use clap::Parser;
 use ddns_cgi::config::Config;
 use ddns_cgi::error::Fault;
 
+use rustix::process::geteuid;
+
 use cli::{Arguments, Command};
 
 /// What a command prints, and whether all is well.
@@ -46,10 +48,19 @@ fn main() -> ExitCode {
             ExitCode::from(report.status)
         }
         Err(fault) => {
+            let fault = if geteuid().is_root() { fault } else { for_a_user(fault) };
             let _ = io::stderr().write_all(format!("ddnsctl: {fault}\n").as_bytes());
             ExitCode::FAILURE
         }
     }
+}
+
+/// What root is told about access is of no use to another user.
+fn for_a_user(fault: Fault) -> Fault {
+    if fault.reason.contains("Permission denied") {
+        return Fault::new(fault.subject, "you have no access to it: run ddnsctl as root");
+    }
+    fault
 }
 
 fn run(arguments: Arguments) -> Result<Report, Fault> {

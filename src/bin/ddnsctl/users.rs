@@ -62,11 +62,11 @@ pub fn user(config: &Config, command: UserCommand) -> Result<Report, Fault> {
             if name.is_empty() || name.len() > MAX_USER || name.contains(char::is_control) {
                 return Err(format!("a user's name has 1 to {MAX_USER} printable characters"));
             }
-            for host in &hosts {
-                may_be_given(users, host)?;
-            }
             if users.contains_key(&name) {
                 return Err(format!("there is a user {name} already; see ddnsctl user rekey"));
+            }
+            for host in &hosts {
+                may_be_given(users, host)?;
             }
             let key = random_key()?;
             users.insert(name.clone(), json!({"id": hosts, "key": key}));

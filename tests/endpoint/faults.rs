@@ -1,0 +1,324 @@
+//! Faults at every system call: the process is killed there, or the call fails.
+//!
+//! strace injects them into the real program. After each, both files must be whole, nothing may be
+//! acknowledged that is not stored, and the next request must bring everything in order.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::scene::{HOSTS, STATE, Scene, can_run, one_line, signed, tell, time};
+
+const STRACE: &str = "/usr/bin/strace";
+
+/// What is done while the fault happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Changed,
+    Redundant,
+    /// A restarter's work, with the mark set and the hosts file behind the state.
+    Restart,
+}
+
+/// The address of host1 after a change.
+const NEW: &str = "127.0.0.11";
+
+/// A scene in which the restart command copies the hosts file, as dnsmasq would read it.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    let (hosts, served) = (scene.path("www/ramcache/hosts.dns"), scene.path("run/served"));
+    let copy = format!("cp {} {}", hosts.display(), served.display());
+    scene.configure(&json!({"restart": ["sh", "-c", scene.noting(&copy)]}));
+    scene
+}
+
+/// The files as they are before a deed.
+fn prepare(scene: &Scene, deed: Deed) {
+    for name in [".hosts.dns.pending", ".ip.txt.tmp", ".hosts.dns.tmp", ".hosts.dns.pending.tmp"] {
+        let _ = fs::remove_file(scene.path("www/ramcache").join(name));
+    }
+    match deed {
+        Deed::Changed | Deed::Redundant => scene.reset(STATE, HOSTS),
+        Deed::Restart => {
+            scene.reset(&STATE.replace("129.118.243.10", NEW), HOSTS);
+            scene.write(
+                "www/ramcache/.hosts.dns.pending",
+                "changed host1.h.lohray.com 127.0.0.11\n",
+            );
+        }
+    }
+    scene.write("run/served", "");
+}
+
+/// The outcome of a deed under strace.
+struct Outcome {
+    /// The line of the reply; empty where there was none.
+    line: String,
+    log: String,
+    /// The stamp that the request had.
+    stamp: String,
+    trace: String,
+}
+
+/// Does the deed under strace, with these options. Only the process itself is traced.
+fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
+    prepare(scene, deed);
+    let stamp = time(0);
+    let query = signed("user1", "secretkey1", "host1.h.lohray.com", &stamp);
+    let address = if deed == Deed::Changed { NEW } else { "129.118.243.10" };
+    let trace = scene.path("run/trace");
+    let trace_text = trace.display().to_string();
+    let words = [&[STRACE, "-o", &trace_text][..], options, &["--"]].concat();
+    let mut cgi = scene.cgi(address, &query).by(&words);
+    if deed == Deed::Restart {
+        cgi = cgi.env("DDNS_RESTARTER", "1");
+    }
+    let output = cgi.0.stdin(Stdio::null()).output().unwrap();
+    let reply = String::from_utf8(output.stdout).unwrap();
+    let line = reply.split_once("\r\n\r\n").map(|(_, body)| one_line(body)).unwrap_or_default();
+    let log = String::from_utf8(output.stderr).unwrap();
+    Outcome { line, log, stamp, trace: fs::read_to_string(trace).unwrap() }
+}
+
+/// How often each system call is made.
+fn calls(scene: &Scene, deed: Deed) -> BTreeMap<String, usize> {
+    let outcome = run(scene, deed, &[]);
+    scene.settle();
+    let mut calls = BTreeMap::new();
+    for line in outcome.trace.lines() {
+        let name: String =
+            line.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        // execve is strace's own doing, and the end cannot fail.
+        if !name.is_empty() && !name.starts_with("exit") && name != "execve" {
+            *calls.entry(name).or_insert(0) += 1;
+        }
+    }
+    assert!(calls.values().sum::<usize>() > 30, "{calls:?}");
+    calls
+}
+
+/// Old or new, and nothing else; and what was acknowledged is there.
+fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
+    let (before, hosts_before) = match deed {
+        Deed::Changed | Deed::Redundant => (STATE.to_owned(), HOSTS),
+        Deed::Restart => (STATE.replace("129.118.243.10", NEW), HOSTS),
+    };
+    let stamped = STATE.replace("2012-04-20 20:45:59", &outcome.stamp);
+    let after = match deed {
+        Deed::Changed => stamped.replace("129.118.243.10", NEW),
+        Deed::Redundant => stamped,
+        Deed::Restart => before.clone(),
+    };
+    let state = scene.state();
+    assert!(
+        state == before || state == after,
+        "{point}: the state is neither old nor new: {state}"
+    );
+    let hosts = scene.hosts();
+    let hosts_after = HOSTS.replace("129.118.243.10", NEW);
+    assert!(
+        hosts == hosts_before || (deed != Deed::Redundant && hosts == hosts_after),
+        "{point}: the hosts file is neither old nor new: {hosts}"
+    );
+    if outcome.line.starts_with("good") || outcome.line.starts_with("nochg") {
+        assert_eq!(state, after, "{point}: acknowledged and not stored");
+    }
+}
+
+/// The next request, of another user and redundant, brings hosts file and dnsmasq to what the state
+/// says, and loses nothing.
+fn check_healing(scene: &Scene, point: &str) {
+    let must_serve = scene.mark().exists();
+    let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(0));
+    let reply = scene.cgi("50.19.108.105", &query).run();
+    assert_eq!(reply.line, "nochg 50.19.108.105", "{point}: {reply:?}");
+    scene.settle();
+    let moved = scene.state().contains(NEW);
+    let expected = if moved { HOSTS.replace("129.118.243.10", NEW) } else { HOSTS.to_owned() };
+    assert_eq!(scene.hosts(), expected, "{point}: the hosts file is not what the state says");
+    let mark = fs::read_to_string(scene.mark()).unwrap_or_default();
+    assert_eq!(mark, "", "{point}: the mark stays: {reply:?}");
+    if must_serve || moved {
+        assert_eq!(scene.read("run/served"), expected, "{point}: dnsmasq serves something else");
+    }
+}
+
+fn killed_everywhere(deed: Deed) {
+    if !can_run(&format!("{deed:?}: killed at every system call"), &[STRACE]) {
+        return;
+    }
+    let scene = scene();
+    let mut points = 0;
+    for (call, count) in calls(&scene, deed) {
+        for signal in ["SIGKILL", "SIGTERM"] {
+            for when in 1..=count {
+                let point = format!("{deed:?}: {signal} at {call} {when}");
+                let injection = format!("inject={call}:signal={signal}:when={when}");
+                let outcome = run(&scene, deed, &["-e", &injection]);
+                // A restarter that the request had started before it was killed may be at work.
+                scene.settle();
+                check_files(&scene, deed, &outcome, &point);
+                check_healing(&scene, &point);
+                points += 1;
+            }
+        }
+    }
+    tell(&format!("measured: {deed:?}: killed at {points} points, and whole after each"));
+}
+
+#[test]
+fn a_changed_update_can_be_killed_at_every_system_call() {
+    killed_everywhere(Deed::Changed);
+}
+
+#[test]
+fn a_redundant_update_can_be_killed_at_every_system_call() {
+    killed_everywhere(Deed::Redundant);
+}
+
+#[test]
+fn the_restarter_can_be_killed_at_every_system_call() {
+    killed_everywhere(Deed::Restart);
+}
+
+/// Calls on files, and what they may fail with, open(2) to rename(2).
+const FILE_CALLS: [&str; 17] = [
+    "openat",
+    "read",
+    "write",
+    "pwrite64",
+    "fsync",
+    "rename",
+    "fchmod",
+    "fchown",
+    "unlink",
+    "flock",
+    "statx",
+    "fstat",
+    "newfstatat",
+    "readlink",
+    "readlinkat",
+    "lseek",
+    "ftruncate",
+];
+const ERRORS: [&str; 7] = ["ENOSPC", "EIO", "EROFS", "EDQUOT", "EACCES", "EMFILE", "EINTR"];
+
+fn fails_everywhere(deed: Deed) {
+    if !can_run(&format!("{deed:?}: every error at every call"), &[STRACE]) {
+        return;
+    }
+    let scene = scene();
+    let mut points = 0;
+    let calls = calls(&scene, deed);
+    for (call, count) in calls.iter().filter(|(call, _)| FILE_CALLS.contains(&call.as_str())) {
+        for error in ERRORS {
+            for when in 1..=*count {
+                let point = format!("{deed:?}: {error} at {call} {when}");
+                let injection = format!("inject={call}:error={error}:when={when}");
+                let outcome = run(&scene, deed, &["-e", &injection]);
+                scene.settle();
+                check_files(&scene, deed, &outcome, &point);
+                if deed != Deed::Restart {
+                    check_reply(&outcome, &point);
+                }
+                check_healing(&scene, &point);
+                points += 1;
+            }
+        }
+    }
+    tell(&format!("measured: {deed:?}: {points} errors, and whole after each"));
+}
+
+/// 911 with one line that names a file and the cause, or success.
+fn check_reply(outcome: &Outcome, point: &str) {
+    let lines: Vec<&str> = outcome.log.lines().filter(|line| line.contains("ddns-cgi: ")).collect();
+    match outcome.line.as_str() {
+        "911" => {
+            // Where the log itself cannot be written, there is no line.
+            assert!(lines.len() <= 1, "{point}: {lines:?}");
+            for line in lines {
+                assert!(
+                    line.contains(" file=\"/") && line.contains("reason=\""),
+                    "{point}: {line}"
+                );
+            }
+        }
+        // The reply itself could not be written.
+        "" => assert!(point.contains(" at write "), "{point}: no reply: {}", outcome.log),
+        line => assert!(line.starts_with("good ") || line.starts_with("nochg "), "{point}: {line}"),
+    }
+}
+
+#[test]
+fn a_changed_update_survives_every_error_at_every_call() {
+    fails_everywhere(Deed::Changed);
+}
+
+#[test]
+fn a_redundant_update_survives_every_error_at_every_call() {
+    fails_everywhere(Deed::Redundant);
+}
+
+#[test]
+fn the_restarter_survives_every_error_at_every_call() {
+    fails_everywhere(Deed::Restart);
+}
+
+/// Runs a line of shell in a mount namespace of its own, where the folder of the state is a RAM disk
+/// of 64 KiB with the article's files.
+fn on_a_small_disk(scene: &Scene, script: &str) -> String {
+    let folder = scene.path("www/ramcache").display().to_string();
+    let script = format!(
+        "mkdir -p {run}/keep; cp {folder}/ip.txt {folder}/hosts.dns {run}/keep\n\
+         mount -t tmpfs -o size=64k tmpfs {folder}; cp {run}/keep/* {folder}\n{script}",
+        run = scene.path("run").display(),
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "bash", "-c", &script])
+        .env("DDNS_CONFIG", scene.path("etc/config.json"))
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_full_disk_and_a_read_only_one_are_a_fault_and_keep_the_files() {
+    if !can_run("a full disk", &["root"]) {
+        return;
+    }
+    let scene = scene();
+    let cgi = |query: &str| {
+        format!(
+            "REQUEST_METHOD=GET REMOTE_ADDR={NEW} QUERY_STRING='{query}' {}",
+            scene.path("bin/ddns-cgi").display()
+        )
+    };
+    let folder = scene.path("www/ramcache").display().to_string();
+    let query = |seconds| signed("user1", "secretkey1", "host1.h.lohray.com", &time(seconds));
+    for (break_it, mend_it, cause) in [
+        (
+            "cat /dev/zero > FOLDER/fill 2>/dev/null || true",
+            "rm FOLDER/fill",
+            "No space left on device",
+        ),
+        ("mount -o remount,ro FOLDER", "mount -o remount,rw FOLDER", "Read-only file system"),
+    ] {
+        let script = format!(
+            "{}\n{}\ncmp FOLDER/ip.txt {keep}/ip.txt; cmp FOLDER/hosts.dns {keep}/hosts.dns\n{}\n{}\n\
+             sleep 1; cat FOLDER/hosts.dns; ls -A FOLDER",
+            break_it,
+            cgi(&query(-3)),
+            mend_it,
+            cgi(&query(0)),
+            keep = scene.path("run/keep").display(),
+        );
+        let text = on_a_small_disk(&scene, &script.replace("FOLDER", &folder));
+        assert!(text.contains("\r\n\r\n911\n") && text.contains(cause), "{text}");
+        assert!(!text.contains("differ"), "{text}");
+        assert!(text.contains(&format!("\r\n\r\ngood {NEW}\n")), "{text}");
+        assert!(text.contains(&format!("{NEW} host1.h.lohray.com\n")), "{text}");
+        assert!(!text.contains(".txt.tmp") && !text.contains(".dns.tmp"), "{text}");
+    }
+}
