@@ -83,8 +83,11 @@ fn packagers_get_all_files_in_the_places_of_each_distribution() {
 
         install(folder.path(), &[&system[..], &["--uninstall"]].concat());
         let left: Vec<String> = files(folder.path()).into_keys().collect();
-        let mut expected = [apache, "etc/ddns-cgi/credentials.json"];
+        // The last one knows what stays.
+        let mut expected = [apache, "etc/ddns-cgi/credentials.json", "var/lib/ddns-cgi/installed"];
         expected.sort_unstable();
         assert_eq!(left, expected);
+        install(folder.path(), &[&system[..], &["--uninstall", "--purge"]].concat());
+        assert!(files(folder.path()).is_empty(), "also what was changed");
     }
 }

@@ -48,7 +48,8 @@ fn main() -> ExitCode {
             ExitCode::from(report.status)
         }
         Err(fault) => {
-            let fault = if geteuid().is_root() { fault } else { for_a_user(fault) };
+            let is_root = geteuid().is_root() || std::env::var_os(owner::FOR_ROOT).is_some();
+            let fault = if is_root { fault } else { for_a_user(fault) };
             let _ = io::stderr().write_all(format!("ddnsctl: {fault}\n").as_bytes());
             ExitCode::FAILURE
         }

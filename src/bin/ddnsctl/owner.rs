@@ -14,6 +14,9 @@ use rustix::process::geteuid;
 
 use crate::Report;
 
+/// The environment variable of a process that works for root: it needs no advice to be root.
+pub const FOR_ROOT: &str = "DDNSCTL_FOR_ROOT";
+
 /// Whether this process has to hand the work over.
 pub fn is_another(config: &Config) -> Result<bool, Fault> {
     Ok(geteuid().is_root() && folder(config)?.uid() != 0)
@@ -29,7 +32,7 @@ pub fn run(config: &Config, arguments: &[&OsStr]) -> Result<Report, Fault> {
     }
     if is_another(config)? {
         let folder = folder(config)?;
-        command.uid(folder.uid()).gid(folder.gid());
+        command.uid(folder.uid()).gid(folder.gid()).env(FOR_ROOT, "1");
     }
     let status =
         command.status().map_err(|error| Fault::io("run again", Path::new("ddnsctl"), &error))?;
