@@ -31,7 +31,7 @@ StandardOutput=file:/result.log
 StandardError=inherit
 ExecStartPre=-/sbin/ip link set lo up
 ExecStart=/bin/bash /repository/tests/endpoint/booted.sh
-ExecStopPost=/bin/sh -c 'echo \$\$EXIT_STATUS > /result'
+ExecStopPost=/bin/sh -c 'echo \$\$EXIT_STATUS > /result; grep -q install /phase || systemctl --no-block poweroff'
 [Install]
 WantedBy=multi-user.target
 END

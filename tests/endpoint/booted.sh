@@ -325,7 +325,3 @@ case $(cat /phase) in
     after-power-cut) after_power_cut ;;
     after-poweroff) after_poweroff ;;
 esac
-if [ "$(cat /phase)" != install ]; then
-    # In the background, since it waits for this very unit.
-    systemctl --no-block poweroff
-fi
