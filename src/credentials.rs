@@ -69,7 +69,8 @@ pub fn parse(text: &str, name: &str) -> serde_json::Result<Lookup> {
     })
 }
 
-fn user(entry: Value) -> Result<User, &'static str> {
+/// Takes a user's entry. The error says what is wrong with it.
+pub fn user(entry: Value) -> Result<User, &'static str> {
     let Value::Object(mut fields) = entry else { return Err("it must be an object") };
     let Some(Value::String(key)) = fields.remove("key") else {
         return Err("\"key\" must be a text");

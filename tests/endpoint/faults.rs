@@ -145,27 +145,35 @@ fn check_healing(scene: &Scene, point: &str) {
     }
 }
 
-fn killed_everywhere(deed: Deed) {
-    if !can_run(&format!("{deed:?}: killed at every system call"), &[STRACE]) {
+/// Does the deed once for each fault at each of its system calls that `is_hit`.
+fn everywhere(deed: Deed, faults: &[&str], is_hit: impl Fn(&str) -> bool) {
+    if !can_run(&format!("{deed:?}: {}", faults.join(", ")), &[STRACE]) {
         return;
     }
     let scene = scene();
     let mut points = 0;
-    for (call, count) in calls(&scene, deed) {
-        for signal in ["SIGKILL", "SIGTERM"] {
-            for when in 1..=count {
-                let point = format!("{deed:?}: {signal} at {call} {when}");
-                let injection = format!("inject={call}:signal={signal}:when={when}");
+    for (call, count) in calls(&scene, deed).iter().filter(|(call, _)| is_hit(call)) {
+        for fault in faults {
+            for when in 1..=*count {
+                let point = format!("{deed:?}: {fault} at {call} {when}");
+                let injection = format!("inject={call}:{fault}:when={when}");
                 let outcome = run(&scene, deed, &["-e", &injection]);
-                // A restarter that the request had started before it was killed may be at work.
+                // A restarter that was started before may be at work.
                 scene.settle();
                 check_files(&scene, deed, &outcome, &point);
+                if fault.starts_with("error") && deed != Deed::Restart {
+                    check_reply(&outcome, &point);
+                }
                 check_healing(&scene, &point);
                 points += 1;
             }
         }
     }
-    tell(&format!("measured: {deed:?}: killed at {points} points, and whole after each"));
+    tell(&format!("measured: {deed:?}: whole after each of {points}: {}", faults.join(", ")));
+}
+
+fn killed_everywhere(deed: Deed) {
+    everywhere(deed, &["signal=SIGKILL", "signal=SIGTERM"], |_| true);
 }
 
 #[test]
@@ -203,32 +211,18 @@ const FILE_CALLS: [&str; 17] = [
     "lseek",
     "ftruncate",
 ];
-const ERRORS: [&str; 7] = ["ENOSPC", "EIO", "EROFS", "EDQUOT", "EACCES", "EMFILE", "EINTR"];
+const ERRORS: [&str; 7] = [
+    "error=ENOSPC",
+    "error=EIO",
+    "error=EROFS",
+    "error=EDQUOT",
+    "error=EACCES",
+    "error=EMFILE",
+    "error=EINTR",
+];
 
 fn fails_everywhere(deed: Deed) {
-    if !can_run(&format!("{deed:?}: every error at every call"), &[STRACE]) {
-        return;
-    }
-    let scene = scene();
-    let mut points = 0;
-    let calls = calls(&scene, deed);
-    for (call, count) in calls.iter().filter(|(call, _)| FILE_CALLS.contains(&call.as_str())) {
-        for error in ERRORS {
-            for when in 1..=*count {
-                let point = format!("{deed:?}: {error} at {call} {when}");
-                let injection = format!("inject={call}:error={error}:when={when}");
-                let outcome = run(&scene, deed, &["-e", &injection]);
-                scene.settle();
-                check_files(&scene, deed, &outcome, &point);
-                if deed != Deed::Restart {
-                    check_reply(&outcome, &point);
-                }
-                check_healing(&scene, &point);
-                points += 1;
-            }
-        }
-    }
-    tell(&format!("measured: {deed:?}: {points} errors, and whole after each"));
+    everywhere(deed, &ERRORS, |call| FILE_CALLS.contains(&call));
 }
 
 /// 911 with one line that names a file and the cause, or success.

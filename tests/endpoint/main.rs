@@ -23,3 +23,4 @@ mod restarts;
 mod scene;
 mod secrets;
 mod shipped;
+mod web;

@@ -1,7 +1,8 @@
 //! `ddnsctl check`.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -68,6 +69,24 @@ fn check_credentials(
         findings.error(path.display(), "is not there", "Add users with: ddnsctl user add");
         return None;
     };
+    check_access_to_keys(findings, path, &metadata, user);
+    let users = match users::read(path) {
+        Ok(users) => users,
+        Err(fault) => {
+            findings.fault(&fault);
+            return None;
+        }
+    };
+    check_users(findings, path, &users);
+    Some(users)
+}
+
+fn check_access_to_keys(
+    findings: &mut Findings,
+    path: &Path,
+    metadata: &Metadata,
+    user: Option<&WebUser>,
+) {
     let mode = metadata.mode();
     let advice = |user: Option<&WebUser>| {
         let group = user.map_or("WEBGROUP".to_owned(), |user| user.gid.to_string());
@@ -99,14 +118,10 @@ fn check_credentials(
             findings.warning(path.display(), "it is not root's", advice(Some(user)));
         }
     }
-    let users = match users::read(path) {
-        Ok(users) => users,
-        Err(fault) => {
-            findings.fault(&fault);
-            return None;
-        }
-    };
-    for (user, why) in users::broken(&users) {
+}
+
+fn check_users(findings: &mut Findings, path: &Path, users: &Map<String, Value>) {
+    for (user, why) in users::broken(users) {
         findings.error(
             format_args!("user {user}"),
             why,
@@ -121,7 +136,6 @@ fn check_credentials(
             "Correct it in the credentials",
         );
     }
-    Some(users)
 }
 
 /// State and hosts file are replaced, so it is their folders that must be writable.
@@ -167,6 +181,11 @@ fn check_folders(findings: &mut Findings, config: &Config, user: Option<&WebUser
             }
         }
     }
+    check_helpers(findings, config, user);
+}
+
+/// Files that an earlier run as root may have left, for instance.
+fn check_helpers(findings: &mut Findings, config: &Config, user: Option<&WebUser>) {
     let helpers = [
         companion(&config.state, "lock"),
         companion(&config.hosts, "restart.lock"),
@@ -210,27 +229,39 @@ fn check_state(
         );
         return Map::new();
     };
+    check_names(findings, &state, users);
     for (host, value) in &state {
         check_record(findings, config, host, value);
-        let is_owned = |users: &Map<String, Value>| {
-            users.values().flat_map(users::hosts).any(|owned| owned.eq_ignore_ascii_case(host))
-        };
-        if state.keys().any(|other| other != host && other.eq_ignore_ascii_case(host)) {
-            findings.warning(
-                host.escape_default(),
-                "is there more than once, in different case",
-                "Its next change of address makes them one",
-            );
-        }
-        if users.is_some_and(|users| !is_owned(users)) {
+    }
+    state
+}
+
+/// Each name is there once, and somebody's.
+fn check_names(
+    findings: &mut Findings,
+    state: &Map<String, Value>,
+    users: Option<&Map<String, Value>>,
+) {
+    let owned: Option<HashSet<String>> = users
+        .map(|users| users.values().flat_map(users::hosts).map(str::to_ascii_lowercase).collect());
+    let mut seen = HashMap::new();
+    for host in state.keys() {
+        let name = host.to_ascii_lowercase();
+        if owned.as_ref().is_some_and(|owned| !owned.contains(&name)) {
             findings.warning(
                 host.escape_default(),
                 "is no user's host, so nobody can update it",
                 "ddnsctl host add USER HOST",
             );
         }
+        if let Some(twin) = seen.insert(name, host) {
+            findings.warning(
+                host.escape_default(),
+                format_args!("is there as {twin}, too"),
+                "Its next change of address makes them one",
+            );
+        }
     }
-    state
 }
 
 fn check_record(findings: &mut Findings, config: &Config, host: &str, value: &Value) {

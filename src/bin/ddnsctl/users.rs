@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ddns_cgi::config::Config;
-use ddns_cgi::credentials::{self, Lookup};
+use ddns_cgi::credentials;
 use ddns_cgi::error::{Fault, json_position};
 use ddns_cgi::host::HostName;
 use ddns_cgi::lock::Lock;
@@ -41,12 +41,11 @@ pub fn parse(text: &str) -> Result<Map<String, Value>, String> {
 
 /// The users whose entries cannot be used, and why.
 pub fn broken(users: &Map<String, Value>) -> Vec<(String, &'static str)> {
-    let text = Value::from(users.clone()).to_string();
-    let broken = |name: &String| match credentials::parse(&text, name) {
-        Ok(Lookup::Broken(why)) => Some((name.escape_default().to_string(), why)),
-        _ => None,
+    let broken = |(name, entry): (&String, &Value)| {
+        let why = credentials::user(entry.clone()).err()?;
+        Some((name.escape_default().to_string(), why))
     };
-    users.keys().filter_map(broken).collect()
+    users.iter().filter_map(broken).collect()
 }
 
 /// The host names of a user's entry.
