@@ -28,6 +28,10 @@ use crate::stamp::{Stamp, Zone};
 /// which must not cost the machine its memory.
 pub const MAX: u64 = 64 << 20;
 
+/// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure could
+/// leave one half old and one half new: another stamp, perhaps one in the future.
+const SECTOR: u64 = 512;
+
 /// The state under its lock.
 #[derive(Debug)]
 pub struct State {
@@ -86,8 +90,9 @@ impl State {
 
     /// Stores the stamp of a redundant update.
     ///
-    /// Both stamps have the same length as a rule. Then the new one goes over the old one in place:
-    /// one small write, without fsync, because what a power failure can cost is this stamp alone.
+    /// Both stamps have the same length as a rule, and lie in one sector. Then the new one goes over
+    /// the old one in place: one small write, without fsync, because what a power failure can cost is
+    /// this stamp alone.
     pub fn store_stamp(&self, update: &Authentic) -> Result<(), Fault> {
         let stamp = update.stamp().format(self.zone);
         if let (Source::File(file), Some(offset)) =
@@ -157,7 +162,7 @@ impl State {
         })
     }
 
-    /// Where in the file the stored stamp begins, if `stamp` fits there exactly.
+    /// Where in the file the stored stamp begins, if `stamp` can be written over it.
     fn stamp_offset(&self, update: &Authentic, stamp: &str) -> Result<Option<u64>, Fault> {
         let Some(entry) = self.entry(update.host())? else { return Ok(None) };
         let old = lookup::find(entry.get(), |name| name == record::UPDATE)
@@ -166,8 +171,9 @@ impl State {
             // Without an escape, since a stamp with one would be longer.
             let is_stamp = old.len() == stamp.len() + 2
                 && Stamp::parse(old.trim_matches('"'), self.zone).is_some();
-            let offset = old.as_ptr().addr() - self.text.as_ptr().addr() + 1;
-            is_stamp.then_some(offset as u64)
+            let offset = (old.as_ptr().addr() - self.text.as_ptr().addr() + 1) as u64;
+            let last = offset + stamp.len() as u64 - 1;
+            (is_stamp && offset / SECTOR == last / SECTOR).then_some(offset)
         }))
     }
 

@@ -111,6 +111,29 @@ fn a_state_too_large_is_refused_quickly() {
 }
 
 #[test]
+fn a_stamp_is_written_in_place_unless_it_lies_across_two_sectors() {
+    let scene = Scene::new();
+    let file = scene.path("www/ramcache/ip.txt");
+    let inode = || fs::metadata(&file).unwrap().ino();
+    for start in 480..520 {
+        // White space moves host1's stamp to this place.
+        let (head, tail) = STATE.split_once("{\n").unwrap();
+        let padding = " ".repeat(start - STATE.find("2012-04-20").unwrap());
+        let state = format!("{head}{{{padding}\n{tail}");
+        assert_eq!(state.find("2012-04-20"), Some(start));
+        scene.write("www/ramcache/ip.txt", &state);
+        let before = inode();
+        let stamp = time(0);
+        let query = signed("user1", "secretkey1", "host1.h.lohray.com", &stamp);
+        assert_eq!(scene.answer(ADDRESS, &query), "nochg 129.118.243.10");
+        let is_across = (512 - 18..512).contains(&start);
+        assert_eq!(inode() != before, is_across, "{start}");
+        let expected = if is_across { STATE } else { &state };
+        assert_eq!(scene.state(), expected.replace("2012-04-20 20:45:59", &stamp), "{start}");
+    }
+}
+
+#[test]
 fn links_are_followed_and_stay() {
     let scene = Scene::new();
     fs::create_dir(scene.path("run/disk")).unwrap();
