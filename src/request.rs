@@ -13,7 +13,7 @@ use crate::error::{Fault, Part, Problem, Refusal};
 use crate::host::HostName;
 use crate::stamp::{Stamp, Zone};
 
-/// The longest query or body in bytes that is read: Apache's own limit for a request line.
+/// The longest query or body in bytes that is read, about Apache's own limit for a request line.
 pub const MAX_FORM: usize = 8192;
 
 /// The most that is read of a body, in bytes. Apache is told to refuse less than that.

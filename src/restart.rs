@@ -91,57 +91,60 @@ pub fn main() {
 ///
 /// Returns at once where another process is doing so. What goes wrong is noted in the mark.
 pub fn apply(config: &Config) -> Result<(), Fault> {
-    work_off(config).inspect_err(|fault| {
+    let mut turn = None;
+    work_off(config, &mut turn).inspect_err(|fault| {
+        // With the turn still held, so that no other holder is at work on the mark.
         let _ = Lock::wait(&companion(&config.state, "lock"))
             .and_then(|_state| Mark::fail(&config.hosts, &fault.to_string()));
     })
 }
 
-fn work_off(config: &Config) -> Result<(), Fault> {
+/// Works as long as it has the turn, which `prepare` and `conclude` give up.
+fn work_off(config: &Config, turn: &mut Option<Lock>) -> Result<(), Fault> {
     let path = companion(&config.hosts, "restart.lock");
-    let Some(mut turn) = Lock::try_acquire(&path)? else { return Ok(()) };
-    loop {
+    *turn = Lock::try_acquire(&path)?;
+    while let Some(mine) = turn.as_ref() {
         if !config.restart.is_empty() {
-            wait_for_interval(&turn, config.restart_interval);
+            wait_for_interval(mine, config.restart_interval);
         }
-        let Some((mine, before)) = prepare(config, turn)? else { return Ok(()) };
-        note_start(&mine).map_err(|error| Fault::io("write the time", &path, &error))?;
+        let Some(before) = prepare(config, turn)? else { break };
+        if let Some(mine) = turn.as_ref() {
+            note_start(mine).map_err(|error| Fault::io("write the time", &path, &error))?;
+        }
         let outcome = command::run(&config.restart, LIMIT);
-        match conclude(config, mine, &before, outcome)? {
-            Some(again) => turn = again,
-            None => return Ok(()),
-        }
+        conclude(config, turn, &before, outcome)?;
     }
+    Ok(())
 }
 
 /// Makes sure that the hosts file is what the state says: a request may have been killed between
 /// the two. Returns the mark, which covers all changes up to now; `None`, with the turn given up,
 /// where nothing is pending any more.
-fn prepare(config: &Config, turn: Lock) -> Result<Option<(Lock, Mark)>, Fault> {
+fn prepare(config: &Config, turn: &mut Option<Lock>) -> Result<Option<Mark>, Fault> {
     let state = State::open(config, Patience::Endless)?;
     let Some(mark) = Mark::read(&config.hosts)? else {
         // Still under the lock of the state: see the module's description.
-        drop(turn);
+        *turn = None;
         return Ok(None);
     };
     let wanted = state.parse()?;
     if hosts::read(&config.hosts)?.as_deref() != Some(&hosts::render(&wanted)) {
         hosts::store(&config.hosts, &wanted)?;
     }
-    Ok(Some((turn, mark)))
+    Ok(Some(mark))
 }
 
-/// Settles the mark after a restart. Returns the turn where another change came meanwhile.
+/// Settles the mark after a restart, and gives up the turn unless another change came meanwhile.
 fn conclude(
     config: &Config,
-    turn: Lock,
+    turn: &mut Option<Lock>,
     before: &Mark,
     outcome: Result<(), String>,
-) -> Result<Option<Lock>, Fault> {
+) -> Result<(), Fault> {
     let _state = Lock::wait(&companion(&config.state, "lock"))?;
     let now = Mark::read(&config.hosts)?;
     if now.as_ref().is_some_and(|now| now != before) {
-        return Ok(Some(turn));
+        return Ok(());
     }
     match outcome {
         Ok(()) if now.is_some() => Mark::remove(&config.hosts)?,
@@ -149,8 +152,8 @@ fn conclude(
         Err(reason) => Mark::fail(&config.hosts, &reason)?,
     }
     // Still under the lock of the state: see the module's description.
-    drop(turn);
-    Ok(None)
+    *turn = None;
+    Ok(())
 }
 
 /// Waits until the interval since the last start is over. A clock that was set back makes it no

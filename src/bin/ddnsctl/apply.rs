@@ -11,20 +11,24 @@ use ddns_cgi::state::{Patience, State};
 
 use crate::Report;
 
-/// Longer than an interval and a restart.
+/// Longer than a restart that another restarter is at work on, and one after it.
 const LIMIT: Duration = Duration::from_secs(90);
 
 pub fn run(config: &Config) -> Result<Report, Fault> {
     let state = State::open(config, Patience::Client)?;
-    state.parse()?;
+    let map = state.parse()?;
     Mark::add(&config.hosts, "applied by ddnsctl")?;
+    if state.rebuilt_hosts()? > 0 {
+        state.replace(&map)?;
+    }
     drop(state);
     settle(config)
 }
 
 /// Works off the mark, or waits for the restarter that does.
 pub fn settle(config: &Config) -> Result<Report, Fault> {
-    let deadline = Instant::now() + LIMIT;
+    let interval = Duration::from_secs(config.restart_interval.into());
+    let deadline = Instant::now() + LIMIT + 2 * interval;
     loop {
         restart::apply(config)?;
         let Some(mark) = Mark::read(&config.hosts)? else { return Ok(Report::good("")) };

@@ -51,11 +51,19 @@ pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     let users = check_credentials(&mut findings, &config, user.as_ref());
     check_folders(&mut findings, &config, user.as_ref());
     let state = check_state(&mut findings, &config, users.as_ref());
-    check_hosts(&mut findings, &config, &state);
     check_restart(&mut findings, &config, user.as_ref());
-    check_dnsmasq(&mut findings, &config, options.server, &state);
+    // Without a state, the next update takes it from the hosts file; a pending change says so itself.
+    let is_settled = matches!(Mark::read(&config.hosts), Ok(None));
+    if let Some(state) = state.as_ref().filter(|_| is_settled) {
+        check_hosts(&mut findings, &config, state);
+        check_dnsmasq(&mut findings, &config, options.server, state);
+    }
     check_clock(&mut findings);
-    let summary = format!("{} hosts, {} users", state.len(), users.map_or(0, |users| users.len()));
+    let summary = format!(
+        "{} hosts, {} users",
+        state.map_or(0, |state| state.len()),
+        users.map_or(0, |users| users.len())
+    );
     findings.into_report(options.json, &summary)
 }
 
@@ -171,17 +179,23 @@ fn check_folders(findings: &mut Findings, config: &Config, user: Option<&WebUser
                 format_args!("chown {owner} {0} && chmod u+rwx {0}", folder.display()),
             );
         }
-        for ancestor in folder.ancestors() {
-            if fs::metadata(ancestor).is_ok_and(|m| m.mode() & 0o001 == 0) {
-                findings.error(
-                    ancestor.display(),
-                    "dnsmasq's user may not pass through it",
-                    format_args!("chmod o+x {}", ancestor.display()),
-                );
-            }
+    }
+    check_way_of_dnsmasq(findings, &follow(&config.hosts));
+    check_helpers(findings, config, user);
+}
+
+/// dnsmasq reads the hosts file as its own user.
+fn check_way_of_dnsmasq(findings: &mut Findings, hosts: &Path) {
+    let folder = hosts.parent().unwrap_or(Path::new("/"));
+    for ancestor in folder.ancestors() {
+        if fs::metadata(ancestor).is_ok_and(|m| m.mode() & 0o001 == 0) {
+            findings.error(
+                ancestor.display(),
+                "dnsmasq's user may not pass through it",
+                format_args!("chmod o+x {}", ancestor.display()),
+            );
         }
     }
-    check_helpers(findings, config, user);
 }
 
 /// Files that an earlier run as root may have left, for instance.
@@ -208,18 +222,18 @@ fn check_state(
     findings: &mut Findings,
     config: &Config,
     users: Option<&Map<String, Value>>,
-) -> Map<String, Value> {
+) -> Option<Map<String, Value>> {
     let path = &config.state;
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Map::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => {
             findings.fault(&Fault::io("read the state", path, &error));
-            return Map::new();
+            return None;
         }
     };
     if lookup::is_empty_map(&text) {
-        return Map::new();
+        return None;
     }
     let Ok(state) = serde_json::from_str::<Map<String, Value>>(&text) else {
         findings.error(
@@ -227,13 +241,13 @@ fn check_state(
             "the state is broken, so all updates are answered with 911",
             "ddnsctl rebuild, or restore a copy",
         );
-        return Map::new();
+        return None;
     };
     check_names(findings, &state, users);
     for (host, value) in &state {
         check_record(findings, config, host, value);
     }
-    state
+    Some(state)
 }
 
 /// Each name is there once, and somebody's.

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::error::{Fault, json_position};
 use ddns_cgi::host::HostName;
-use ddns_cgi::replace::{Readers, replace};
+use ddns_cgi::lock::Lock;
+use ddns_cgi::replace::{Readers, companion, replace};
 use ddns_cgi::{hosts, lookup, record};
 use serde_json::{Map, Value};
 
@@ -30,6 +32,13 @@ pub fn run(config: &Config, options: &ImportOptions) -> Result<Report, Fault> {
         (&options.hosts, &config.hosts, &old.hosts, Readers::EverybodyAlways),
         (&options.credentials, &config.credentials, &old.credentials, Readers::OwnerAndGroup),
     ];
+    // No update in between.
+    let limit = Duration::from_secs(config.lock_timeout.into());
+    let _lock = if options.dry_run {
+        None
+    } else {
+        Some(Lock::acquire(&companion(&config.state, "lock"), limit)?)
+    };
     for (from, to, bytes, _) in &copies {
         refuse_to_overwrite(from, to, bytes)?;
     }
@@ -68,14 +77,15 @@ fn examine(config: &Config, options: &ImportOptions) -> Result<Old, Fault> {
     let mut warnings = Vec::new();
     examine_state(config, &map, &mut warnings);
     examine_users(&users, &map, &mut warnings);
-    if hosts::render(&map).as_bytes() != hosts {
+    let rendered = hosts::render(&map).into_bytes();
+    if rendered != hosts {
         warnings.push(format!(
-            "{} is not what the state says; it is copied as it is, and corrected with the first change",
+            "{} is not what the state says: the new one will be",
             options.hosts.display()
         ));
     }
     let summary = format!("{} hosts in the state, {} users\n", map.len(), users.len());
-    Ok(Old { state, hosts, credentials, warnings, summary })
+    Ok(Old { state, hosts: rendered, credentials, warnings, summary })
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Map<String, Value>, Fault> {
@@ -143,6 +153,14 @@ fn examine_users(
 
 /// An empty file may be replaced, and one with the same contents need not be.
 fn refuse_to_overwrite(from: &Path, to: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    if fs::symlink_metadata(to).is_ok_and(|there| there.is_symlink())
+        && fs::read(to).ok().as_deref() != Some(bytes)
+    {
+        return Err(Fault::new(
+            to.display(),
+            "is a link, which root does not follow: remove it first",
+        ));
+    }
     let is_empty = |present: &[u8]| lookup::is_empty_map(&String::from_utf8_lossy(present));
     match fs::read(to) {
         Ok(present) if present != bytes && !is_empty(&present) => Err(Fault::new(

@@ -72,7 +72,11 @@ fn run(arguments: Arguments) -> Result<Report, Fault> {
     if let Command::Check(options) = &arguments.command {
         return Ok(check::run(file, options));
     }
-    let config = Config::load(file)?;
+    let config = match &arguments.command {
+        // A saved copy can be looked at, and so be restored, whatever the configuration is like.
+        Command::List(options) if options.state.is_some() => Config::load(file).unwrap_or_default(),
+        _ => Config::load(file)?,
+    };
     match arguments.command {
         Command::List(options) => list::run(&config, &options),
         Command::User(command) => users::user(&config, command),
@@ -84,6 +88,9 @@ fn run(arguments: Arguments) -> Result<Report, Fault> {
             owner::run(&config, &["rebuild".as_ref()])
         }
         Command::Rebuild => rebuild::run(&config),
+        Command::Forget { host } if owner::is_another(&config)? => {
+            owner::run(&config, &["forget".as_ref(), host.as_ref()])
+        }
         Command::Forget { host } => users::forget(&config, &host),
         Command::Import(options) => import::run(&config, &options),
         Command::Check(_) | Command::Generate { .. } => Ok(Report::good("")),

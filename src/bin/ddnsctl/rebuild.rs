@@ -53,7 +53,12 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
         config.hosts.display(),
         aside.display()
     );
-    apply::settle(config)?;
+    apply::settle(config).map_err(|fault| {
+        Fault::new(
+            fault.subject,
+            format_args!("{}. Rebuilt all the same: {}", fault.reason, text.trim_end()),
+        )
+    })?;
     Ok(Report::good(text))
 }
 

@@ -98,7 +98,10 @@ pub fn host(config: &Config, command: HostCommand) -> Result<Report, Fault> {
                 let list = list_of_hosts(users, &user)?;
                 let before = list.len();
                 list.retain(|entry| !entry.as_str().is_some_and(|entry| name.is(entry)));
-                if list.len() == before {
+                let had_none = list.len() == before;
+                let is_nobodys = !users.values().flat_map(hosts).any(|owned| name.is(owned));
+                // Nobody's: an earlier removal got no further, and is completed now.
+                if had_none && !is_nobodys {
                     return Err(format!("{user} has no host {host}"));
                 }
                 Ok(String::new())
