@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// The value of the last entry of the object `text` whose key `is_wanted`, as it stands there.
 pub fn find(text: &str, is_wanted: impl Fn(&str) -> bool) -> serde_json::Result<Option<&RawValue>> {
@@ -14,6 +15,11 @@ pub fn find(text: &str, is_wanted: impl Fn(&str) -> bool) -> serde_json::Result<
     let found = json.deserialize_map(Object { is_wanted: &is_wanted })?;
     json.end()?;
     Ok(found)
+}
+
+/// The whole map that the text is.
+pub fn parse_map(text: &str) -> serde_json::Result<Map<String, Value>> {
+    if is_empty_map(text) { Ok(Map::new()) } else { serde_json::from_str(text) }
 }
 
 /// Whether the text is an empty map: nothing, `{}`, or PHP's `[]`.
@@ -133,7 +139,6 @@ impl<P: Fn(&str) -> bool> Visitor<'_> for Key<'_, P> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::Value;
 
     fn get(text: &str, key: &str) -> Option<String> {
         find(text, |k| k == key).unwrap().map(|raw| raw.get().to_owned())
@@ -181,9 +186,11 @@ mod tests {
     fn php_has_three_ways_to_write_an_empty_map() {
         for text in ["", " \n", "[]", "{}", "{ }", "[\n]\n"] {
             assert!(is_empty_map(text), "{text:?}");
+            assert_eq!(parse_map(text).unwrap(), Map::new(), "{text:?}");
         }
         for text in ["{", "[}", "[[]]", "{}x", "null", "0"] {
             assert!(!is_empty_map(text), "{text:?}");
+            assert!(parse_map(text).is_err(), "{text:?}");
         }
     }
 

@@ -132,10 +132,7 @@ impl State {
 
     /// The whole state.
     pub fn parse(&self) -> Result<Map<String, Value>, Fault> {
-        if lookup::is_empty_map(&self.text) {
-            return Ok(Map::new());
-        }
-        serde_json::from_str(&self.text).map_err(|error| self.broken(json_position(&error)))
+        lookup::parse_map(&self.text).map_err(|error| self.broken(json_position(&error)))
     }
 
     /// How many hosts were taken from the hosts file because there was no state.

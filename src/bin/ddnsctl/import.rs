@@ -91,10 +91,7 @@ fn examine(config: &Config, options: &ImportOptions) -> Result<Old, Fault> {
 fn parse(path: &Path, bytes: &[u8]) -> Result<Map<String, Value>, Fault> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Fault::new(path.display(), format_args!("is not UTF-8: {error}")))?;
-    if lookup::is_empty_map(text) {
-        return Ok(Map::new());
-    }
-    serde_json::from_str(text).map_err(|error| Fault::new(path.display(), json_position(&error)))
+    lookup::parse_map(text).map_err(|error| Fault::new(path.display(), json_position(&error)))
 }
 
 fn examine_state(config: &Config, state: &Map<String, Value>, warnings: &mut Vec<String>) {

@@ -48,10 +48,7 @@ fn is_at_least(age: i64, limit: Duration) -> bool {
 fn read_copy(file: &Path) -> Result<Map<String, Value>, Fault> {
     let text =
         fs::read_to_string(file).map_err(|error| Fault::io("read the state", file, &error))?;
-    if lookup::is_empty_map(&text) {
-        return Ok(Map::new());
-    }
-    serde_json::from_str(&text).map_err(|error| Fault::new(file.display(), json_position(&error)))
+    lookup::parse_map(&text).map_err(|error| Fault::new(file.display(), json_position(&error)))
 }
 
 fn entries(config: &Config, state: Map<String, Value>) -> Vec<Entry> {

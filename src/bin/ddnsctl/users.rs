@@ -33,10 +33,7 @@ pub fn read(path: &Path) -> Result<Map<String, Value>, Fault> {
 
 /// All users in the text of a credentials file.
 pub fn parse(text: &str) -> Result<Map<String, Value>, String> {
-    if lookup::is_empty_map(text) {
-        return Ok(Map::new());
-    }
-    serde_json::from_str(text).map_err(|error| json_position(&error))
+    lookup::parse_map(text).map_err(|error| json_position(&error))
 }
 
 /// The users whose entries cannot be used, and why.
