@@ -7,11 +7,14 @@ use std::io::{self, Write};
 
 use chrono::Utc;
 use ddns_cgi::restart;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 fn main() {
     if env::var_os(restart::ROLE).is_some() {
         return restart::main();
     }
+    // The keys of all users are about to be in memory: a crash must not leave them in a core dump.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let reply = ddns_cgi::run(|name| env::var_os(name), io::stdin().lock(), Utc::now());
     // The update is stored by now. A client that hung up changes nothing about that.
     let _ = io::stdout().write_all(&reply.to_bytes());

@@ -54,6 +54,7 @@ impl Mark {
         OpenOptions::new()
             .append(true)
             .create(true)
+            .mode(0o644)
             .custom_flags(no_follow())
             .open(&path)
             .and_then(|mut file| {

@@ -41,8 +41,18 @@ pub struct Apache {
 impl Apache {
     /// Starts one on a free port of the loopback addresses.
     pub fn start(scene: &Scene, kind: Kind) -> Self {
+        Self::start_with(scene, kind, &[])
+    }
+
+    /// Starts one with changes to the shipped file: each text that is to be replaced, and by what.
+    pub fn start_with(scene: &Scene, kind: Kind, changes: &[(&str, &str)]) -> Self {
         let port = free_port();
-        fs::write(scene.path("etc/apache.conf"), configuration(scene, kind, port)).unwrap();
+        let mut text = configuration(scene, kind, port);
+        for (old, new) in changes {
+            assert!(text.contains(old), "{old}");
+            text = text.replace(old, new);
+        }
+        fs::write(scene.path("etc/apache.conf"), text).unwrap();
         let process = Command::new("setpriv")
             // Also where the tests are killed, Apache ends with them.
             .args(["--pdeathsig", "TERM", "--", APACHE, "-f"])

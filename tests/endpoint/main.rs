@@ -19,6 +19,7 @@ mod files;
 mod install;
 mod operator;
 mod php;
+mod process;
 mod restarts;
 mod scene;
 mod secrets;

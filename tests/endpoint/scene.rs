@@ -156,23 +156,31 @@ impl Scene {
         self.read("run/restarts").lines().map(|line| line.parse().unwrap()).collect()
     }
 
-    /// Waits until no restarter is at work.
+    /// Waits until no request and no restarter is at work.
     pub fn settle(&self) {
-        // Not by trying its lock: a restarter that finds the lock taken leaves.
-        eventually("the restarter leaves", || self.restarter().is_none());
+        // Not by trying the restarter's lock: a restarter that finds it taken leaves. Nor by the
+        // command line: within execve(2), a restarter still has that of its request.
+        eventually("the restarter leaves", || self.processes().is_empty());
     }
 
     /// The process of a restarter of this scene.
     pub fn restarter(&self) -> Option<i32> {
-        let program = self.path("bin/ddns-cgi");
-        fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find_map(|process| {
-            let is_ours = fs::read_link(process.join("exe")).is_ok_and(|file| file == program);
-            let line = fs::read(process.join("cmdline")).unwrap_or_default();
-            let process = process.file_name()?.to_str()?.parse().ok()?;
-            // execve(2) returns to whoever waits for it before the new command line is there.
-            let is_restarter = line.is_empty() || line.starts_with(b"ddns-cgi-restarter");
-            (is_ours && is_restarter).then_some(process)
+        self.processes().into_iter().find(|process| {
+            let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            line.starts_with(b"ddns-cgi-restarter")
         })
+    }
+
+    /// The processes of the program of this scene.
+    fn processes(&self) -> Vec<i32> {
+        let program = self.path("bin/ddns-cgi");
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|process: &i32| {
+                fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|file| file == program)
+            })
+            .collect()
     }
 
     /// Runs the program as a CGI without a web server, from `address`.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::apache::{APACHE, Apache, Kind, MODULES};
-use crate::scene::{Reply, Scene, can_run, host1, time};
+use crate::scene::{Reply, Scene, can_run, host1, signed, tell, time};
 
 #[test]
 fn the_path_stays_ours_with_mod_php_loaded() {
@@ -123,11 +123,12 @@ fn an_unknown_user_and_a_wrong_hash_get_the_same_bytes_in_a_similar_time() {
     let query = |user| {
         format!("user={user}&id=host1.h.lohray.com&timeST={}&hash={wrong}", time.replace(' ', "+"))
     };
-    let queries = [query("user1"), query("user9")];
-    let mut durations = [Vec::new(), Vec::new()];
-    let mut replies = Vec::new();
+    let others = signed("user1", "secretkey1", "host3.h.lohray.com", &time);
+    let queries = [query("user9"), query("user1"), others];
+    let mut durations = [const { Vec::new() }; 3];
+    let mut replies = [const { Vec::new() }; 3];
     for _ in 0..500 {
-        for (query, durations) in queries.iter().zip(&mut durations) {
+        for ((query, durations), replies) in queries.iter().zip(&mut durations).zip(&mut replies) {
             let mut cgi = scene.cgi("127.0.0.10", query);
             let started = std::time::Instant::now();
             let output = cgi.0.output().unwrap();
@@ -135,11 +136,21 @@ fn an_unknown_user_and_a_wrong_hash_get_the_same_bytes_in_a_similar_time() {
             replies.push(output.stdout);
         }
     }
-    assert!(replies.windows(2).all(|pair| pair[0] == pair[1]));
-    let [known, unknown] = durations.map(|mut all| {
+    let [unknown, wrong, others] = replies;
+    assert!(unknown == wrong && unknown.windows(2).all(|pair| pair[0] == pair[1]));
+    assert!(others.iter().all(|reply| reply.ends_with(b"\r\n\r\nnohost\n")));
+    // Medians of alternating runs; a factor leaves room for a busy machine.
+    let [unknown, wrong, others] = durations.map(|mut all| {
         all.sort();
         all[all.len() / 2].as_secs_f64()
     });
-    // Medians of alternating runs; a factor leaves room for a busy machine.
-    assert!((0.5..2.0).contains(&(known / unknown)), "{known} s and {unknown} s");
+    tell(&format!(
+        "measured: time of a refusal, against that of an unknown user: wrong hash {:.3}, \
+         right hash and somebody else's host {:.3}",
+        wrong / unknown,
+        others / unknown
+    ));
+    for duration in [wrong, others] {
+        assert!((0.5..2.0).contains(&(duration / unknown)), "{duration} s and {unknown} s");
+    }
 }

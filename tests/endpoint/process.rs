@@ -1,0 +1,199 @@
+//! What the process takes from its surroundings, and what it leaves there: arguments, environment,
+//! descriptors, umask, core dumps, resource limits.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::apache::{APACHE, Apache, Kind};
+use crate::scene::{HOSTS, Scene, can_run, eventually, host1, tell};
+
+#[test]
+fn the_environment_names_another_configuration_and_arguments_are_never_read() {
+    let scene = Scene::new();
+    let mut cgi = scene.cgi("127.0.0.11", "-s+--help");
+    cgi.0.args(["-s", "--help"]);
+    assert_eq!(cgi.run().line, "badrequest missing user");
+    fs::copy(scene.path("etc/config.json"), scene.path("etc/other.json")).unwrap();
+    scene.write("etc/config.json", "{");
+    let other = scene.path("etc/other.json");
+    let reply = scene.cgi("127.0.0.11", &host1()).env("DDNS_CONFIG", other.to_str().unwrap()).run();
+    assert_eq!(reply.line, "good 127.0.0.11");
+}
+
+/// Both files have the change, and the restart is done.
+fn check_changed(scene: &Scene) {
+    scene.settle();
+    assert_eq!(scene.hosts(), HOSTS.replace("129.118.243.10", "127.0.0.11"));
+    let state: serde_json::Value = serde_json::from_str(&scene.state()).unwrap();
+    assert_eq!(state["host1.h.lohray.com"]["ip"], "127.0.0.11");
+    assert_eq!(scene.restarts().len(), 1);
+    assert!(!scene.mark().exists());
+}
+
+#[test]
+fn closed_descriptors_corrupt_no_file() {
+    let scene = Scene::new();
+    let shell = ["/bin/sh", "-c", "exec \"$0\" 0<&- 1>&- 2>&-"];
+    let mut cgi = scene.cgi("127.0.0.11", &host1()).by(&shell);
+    assert!(cgi.0.status().unwrap().success());
+    check_changed(&scene);
+}
+
+#[test]
+fn open_descriptors_of_the_parent_are_not_used() {
+    let scene = Scene::new();
+    let files: Vec<_> = (3..10).map(|n| scene.path(&format!("run/inherited{n}"))).collect();
+    let mut script = String::new();
+    for (n, file) in (3..10).zip(&files) {
+        script += &format!("exec {n}<>{}; ", file.display());
+    }
+    script += "exec \"$0\"";
+    let reply = scene.cgi("127.0.0.11", &host1()).by(&["/bin/sh", "-c", &script]).run();
+    assert_eq!(reply.line, "good 127.0.0.11");
+    check_changed(&scene);
+    assert!(files.iter().all(|file| fs::read(file).unwrap().is_empty()));
+}
+
+/// The files that a process has open.
+fn descriptors(process: &str) -> Vec<PathBuf> {
+    fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok())
+        .collect()
+}
+
+#[test]
+fn the_restarter_has_no_descriptor_of_apache() {
+    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
+        if !can_run(&format!("descriptors under {kind:?}"), &[APACHE]) {
+            return;
+        }
+        let scene = Scene::new();
+        scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 2")]}));
+        let apache = Apache::start(&scene, kind);
+        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
+        assert_eq!(reply.line, "good 127.0.0.11");
+        eventually("the restart begins", || scene.restarts().len() == 1);
+        let process = scene.restarter().unwrap();
+        // What these tests inherited themselves is not Apache's.
+        let inherited = descriptors("self");
+        let foreign: Vec<_> = descriptors(&process.to_string())
+            .into_iter()
+            .filter(|file| !inherited.contains(file) && file.to_str() != Some("/dev/null"))
+            .filter(|file| !file.starts_with(scene.path("www/ramcache")))
+            // The output of the restart command.
+            .filter(|file| file.to_str() != Some("/memfd:output (deleted)"))
+            .collect();
+        assert!(foreign.is_empty(), "{kind:?}: {foreign:?}");
+    }
+}
+
+/// The modes of all that is in the folder of the state.
+fn modes(scene: &Scene) -> Vec<(String, u32)> {
+    let mut modes: Vec<_> = fs::read_dir(scene.path("www/ramcache"))
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().mode() & 0o777)
+        })
+        .collect();
+    modes.sort();
+    modes
+}
+
+#[test]
+fn no_umask_hides_the_names_from_dnsmasq_or_opens_a_file_to_others() {
+    for (umask, lock_mode) in [("077", 0o600), ("000", 0o660)] {
+        let scene = Scene::new();
+        for name in ["ip.txt", "hosts.dns"] {
+            fs::remove_file(scene.path("www/ramcache").join(name)).unwrap();
+        }
+        scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 1")]}));
+        let shell = ["/bin/sh", "-c", &format!("umask {umask}; exec \"$0\"")];
+        let reply = scene.cgi("127.0.0.11", &host1()).by(&shell).run();
+        assert_eq!(reply.line, "good 127.0.0.11");
+        eventually("the restart begins", || scene.restarts().len() == 1);
+        let expected = [
+            (".hosts.dns.pending", if umask == "077" { 0o600 } else { 0o644 }),
+            (".hosts.dns.restart.lock", lock_mode),
+            (".ip.txt.lock", lock_mode),
+            ("hosts.dns", 0o644),
+            ("ip.txt", 0o644),
+        ];
+        assert_eq!(modes(&scene), expected.map(|(name, mode)| (name.to_owned(), mode)), "{umask}");
+    }
+}
+
+/// Whether a program that strace ends with SIGABRT, at its first call of this kind, dumps core.
+fn dumps_core(scene: &Scene, call: &str, program: &str) -> bool {
+    let script = format!(
+        "cd {}; ulimit -c unlimited; strace -o trace -e inject={call}:signal=SIGABRT:when=1 {program}",
+        scene.path("run").display()
+    );
+    let mut cgi = scene.cgi("127.0.0.11", &host1());
+    cgi = cgi.by(&["/bin/bash", "-c", &script]);
+    let _ = cgi.env("PATH", "/usr/bin:/bin").0.output().unwrap();
+    let trace = scene.read("run/trace");
+    assert!(trace.contains("killed by SIGABRT"), "{trace}");
+    trace.contains("core dumped")
+}
+
+#[test]
+fn a_crash_leaves_no_core_with_a_key_in_it() {
+    const STRACE: &str = "/usr/bin/strace";
+    if !can_run("core dumps", &[STRACE]) {
+        return;
+    }
+    let scene = Scene::new();
+    if !dumps_core(&scene, "openat", "/bin/true") {
+        tell("SKIPPED core dumps: this system writes none, whatever crashes");
+        return;
+    }
+    let program = scene.path("bin/ddns-cgi").display().to_string();
+    // It has the credentials in memory when it takes the lock.
+    assert!(!dumps_core(&scene, "flock", &program));
+    scene.settle();
+}
+
+#[test]
+fn the_limits_of_the_shipped_file_leave_room_for_a_change_and_its_restart() {
+    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
+        if !can_run(&format!("limits under {kind:?}"), &[APACHE]) {
+            return;
+        }
+        let scene = Scene::new();
+        let note = scene.noting(&format!("ulimit -a > {}", scene.path("run/limits").display()));
+        scene.configure(&json!({"restart": ["bash", "-c", note]}));
+        let apache = Apache::start_with(&scene, kind, &[("#RLimit", "RLimit")]);
+        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
+        assert_eq!(reply.line, "good 127.0.0.11");
+        check_changed(&scene);
+        let limits = scene.read("run/limits");
+        for (name, limit) in
+            [("cpu time", "10"), ("virtual memory", "262144"), ("user processes", "200")]
+        {
+            let line = limits.lines().find(|line| line.contains(name)).unwrap();
+            assert_eq!(line.split_whitespace().last(), Some(limit), "{kind:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn where_apache_allows_no_further_process_the_change_is_kept_and_the_mark_stays() {
+    // root is exempt from the limit, so Apache has to have another user.
+    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
+        if !can_run(&format!("RLimitNPROC under {kind:?}"), &[APACHE, "root"]) {
+            return;
+        }
+        let scene = Scene::new();
+        let apache = Apache::start_with(&scene, kind, &[("#RLimitNPROC 200", "RLimitNPROC 1")]);
+        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
+        assert_eq!(reply.line, "good 127.0.0.11");
+        assert!(scene.hosts().contains("127.0.0.11") && scene.mark().exists());
+        assert!(scene.restarts().is_empty());
+        assert!(scene.read("run/error.log").contains("cannot start the restarter"));
+    }
+}
