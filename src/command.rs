@@ -16,7 +16,7 @@ use crate::config::COMMAND_PATH;
 /// How much of the command's output is looked at for its last line, in bytes.
 const TAIL: i64 = 400;
 
-/// How often a running command is looked at.
+/// How long it takes at most to notice that a command has ended.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs `words`, the program and its arguments. The error says why it did not succeed within
@@ -67,6 +67,7 @@ fn start(program: &Path, arguments: &[String], output: &File) -> io::Result<Chil
 /// cannot be killed: it is left to itself.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
@@ -77,7 +78,8 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
             }
             return Ok(None);
         }
-        sleep(PAUSE);
+        sleep(pause);
+        pause = (pause * 2).min(PAUSE);
     }
 }
 

@@ -17,6 +17,7 @@ mod client;
 mod faults;
 mod files;
 mod install;
+mod model;
 mod operator;
 mod php;
 mod process;

@@ -60,7 +60,16 @@ pub struct Scene {
 impl Scene {
     /// The article's files. The restart command notes each call in the file `restarts`.
     pub fn new() -> Self {
-        let scene = Self { folder: tempfile::tempdir().unwrap() };
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    /// The same on a RAM disk, where the machine has one.
+    pub fn on_ram_disk() -> Self {
+        Self::in_folder(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn in_folder(folder: TempDir) -> Self {
+        let scene = Self { folder };
         for folder in ["bin", "etc", "www", "www/ramcache", "run"] {
             fs::create_dir(scene.path(folder)).unwrap();
         }
