@@ -8,6 +8,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
+use sha1::{Digest, Sha1};
 
 use crate::scene::{HOSTS, STATE, Scene, can_run, one_line, signed, tell, time};
 
@@ -261,7 +262,7 @@ fn the_restarter_survives_every_error_at_every_call() {
 }
 
 /// Runs a line of shell in a mount namespace of its own, where the folder of the state is a RAM disk
-/// of 64 KiB with the article's files.
+/// of 64 KiB with the scene's files.
 fn on_a_small_disk(scene: &Scene, script: &str) -> String {
     let folder = scene.path("www/ramcache").display().to_string();
     let script = format!(
@@ -315,4 +316,60 @@ fn a_full_disk_and_a_read_only_one_are_a_fault_and_keep_the_files() {
         assert!(text.contains(&format!("{NEW} host1.h.lohray.com\n")), "{text}");
         assert!(!text.contains(".txt.tmp") && !text.contains(".dns.tmp"), "{text}");
     }
+}
+
+/// A state and its hosts file, six pages and two, so that a write can end after any of them.
+fn files_of(names: &[String]) -> (String, String) {
+    let record = json!({"ip": "192.0.2.1", "update": "2012-04-20 20:45:59"});
+    let state: serde_json::Map<_, _> =
+        names.iter().map(|name| (name.clone(), record.clone())).collect();
+    let state = serde_json::to_string_pretty(&state).unwrap().replace("  ", "    ");
+    (state, names.iter().fold(String::new(), |text, name| text + "192.0.2.1 " + name + "\n"))
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_of_a_write_keeps_both_files_whole() {
+    if !can_run("a disk that fills up", &["root"]) {
+        return;
+    }
+    let scene = scene();
+    let names: Vec<String> = (0..200).map(|n| format!("host{n}.example")).collect();
+    let (state, hosts) = files_of(&names);
+    scene.reset(&state, &hosts);
+    scene.write("etc/credentials.json", &json!({"user1": {"id": names, "key": "k"}}).to_string());
+    let now = time(0);
+    let query = signed("user1", "k", "host100.example", &now);
+    let script = format!(
+        "cd {folder}; for fill in $(seq 0 10); do\n\
+         head -c $((fill * 4096)) /dev/zero > fill 2>/dev/null; echo fill $fill\n\
+         REQUEST_METHOD=GET REMOTE_ADDR={NEW} QUERY_STRING='{query}' {program} 2>/dev/null | tail -n 1\n\
+         rm fill; sleep 0.3; sha1sum < ip.txt; sha1sum < hosts.dns; ls -A | grep tmp\n\
+         cp {keep}/* .; rm -f .hosts.dns.pending; done",
+        folder = scene.path("www/ramcache").display(),
+        program = scene.path("bin/ddns-cgi").display(),
+        keep = scene.path("run/keep").display(),
+    );
+    let sum = |text: &str| format!("{}  -", hex::encode(Sha1::digest(text)));
+    let new_state = {
+        let (before, record) = state.split_once("\"host100.example\"").unwrap();
+        let record = record.replacen("192.0.2.1", NEW, 1).replacen("2012-04-20 20:45:59", &now, 1);
+        format!("{before}\"host100.example\"{record}")
+    };
+    let new_hosts = hosts.replace("192.0.2.1 host100.", &format!("{NEW} host100."));
+    let (old, new) = ((sum(&state), sum(&hosts)), (sum(&new_state), sum(&new_hosts)));
+    let text = on_a_small_disk(&scene, &script);
+    let mut answers = std::collections::BTreeSet::new();
+    for point in text.split("fill ").skip(1) {
+        let lines: Vec<&str> = point.lines().collect();
+        let [_, answer, state, hosts] = lines[..] else { panic!("{text}") };
+        answers.insert(answer.to_owned());
+        match answer {
+            "911" => {
+                assert!(state == old.0 || state == new.0, "{text}");
+                assert!(hosts == old.1, "{text}");
+            }
+            _ => assert_eq!((state, hosts), (new.0.as_str(), new.1.as_str()), "{text}"),
+        }
+    }
+    assert_eq!(answers.len(), 2, "some went through, some did not: {text}");
 }
