@@ -94,52 +94,58 @@ fn address_of(variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
 
 /// A form becomes a claim where each of the four parameters is there once and in its form.
 fn claim(request: &Request, forms: [&[u8]; 2], address: IpAddr) {
-    let values = |name: &str| -> Vec<String> {
-        let pairs = forms.into_iter().flat_map(form_urlencoded::parse);
-        pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).collect()
-    };
-    let [user, id, time, hash] = ["user", "id", "timeST", "hash"].map(values);
-    let is_text = |values: &[String], max: usize| match values {
-        [one] => {
-            (1..=max).contains(&one.len())
-                && !one.contains(|c: char| c.is_control() || c == '\u{fffd}')
-        }
-        _ => false,
-    };
-    let is_well_formed = is_text(&user, MAX_USER)
-        && is_text(&id, HostName::MAX)
-        && is_text(&time, Stamp::MAX)
-        && is_text(&hash, 40)
-        && hash[0].len() == 40
-        && hash[0].bytes().all(|digit| digit.is_ascii_hexdigit())
-        && HostName::parse(&id[0]).is_some()
-        && Stamp::parse(&time[0], Zone::Utc).is_some();
+    let [user, id, time, hash] =
+        [("user", MAX_USER), ("id", HostName::MAX), ("timeST", Stamp::MAX), ("hash", 40)]
+            .map(|(name, max)| the_value(forms, name, max).unwrap_or_default());
+    let is_well_formed = !user.is_empty()
+        && is_host_name(&id)
+        && Stamp::parse(&time, Zone::Utc).is_some()
+        && hash.len() == 40
+        && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
     match Claim::parse(request, address, Zone::Utc) {
         Ok(claim) => {
             assert!(is_well_formed, "a claim of a form that is none");
-            assert_eq!(
-                [claim.user(), claim.host().as_str(), claim.time()],
-                [&user[0], &id[0], &time[0]]
-            );
-            assert_eq!(hex::encode(claim.hash()), hash[0].to_lowercase());
-            assert_eq!(Some(claim.stamp()), Stamp::parse(&time[0], Zone::Utc));
+            assert_eq!([claim.user(), claim.host().as_str(), claim.time()], [&user, &id, &time]);
+            assert_eq!(hex::encode(claim.hash()), hash.to_lowercase());
+            assert_eq!(Some(claim.stamp()), Stamp::parse(&time, Zone::Utc));
             assert_eq!(claim.address(), address);
             verification(claim);
         }
         Err(refusal) => {
-            let are_escapes_whole = forms.into_iter().all(|form| {
-                form.split(|byte| *byte == b'%')
-                    .skip(1)
-                    .all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
-            });
-            assert!(!is_well_formed || !are_escapes_whole, "a good form is refused: {refusal:?}");
-            assert!(matches!(
-                refusal,
-                Refusal::Form(_, Part::User | Part::Id | Part::TimeSt | Part::Hash)
-            ));
+            assert!(!is_well_formed, "a good form is refused: {refusal:?}");
+            let is_parameter = |part| !matches!(part, Part::Query | Part::Body);
+            assert!(matches!(refusal, Refusal::Form(_, part) if is_parameter(part)));
             check_refusal(refusal);
         }
     }
+}
+
+/// The text of a parameter that is there once, is whole and not too long.
+fn the_value(forms: [&[u8]; 2], name: &str, max: usize) -> Option<String> {
+    let mut values = Vec::new();
+    for pair in forms.into_iter().flat_map(|form| form.split(|byte| *byte == b'&')) {
+        let has_whole_escapes = (0..pair.len()).filter(|at| pair[*at] == b'%').all(|at| {
+            pair.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+        });
+        let decoded = form_urlencoded::parse(pair).filter(|(key, _)| key == name);
+        values.extend(decoded.map(|(_, value)| has_whole_escapes.then(|| value.into_owned())));
+    }
+    let is_odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+    match values.as_slice() {
+        [Some(value)] if value.len() <= max && !value.contains(is_odd) => Some(value.clone()),
+        _ => None,
+    }
+}
+
+/// RFC 1123, 2.1, with underscores, and no IPv4 address.
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        label.len() <= 63
+            && !label.trim_matches('-').is_empty()
+            && label.trim_matches('-') == label
+            && label.chars().all(|c| matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_'))
+    };
+    text.len() <= 253 && text.split('.').all(is_label) && text.parse::<Ipv4Addr>().is_err()
 }
 
 /// A claim is believed with the right hash alone; then host and clock decide.
