@@ -63,7 +63,7 @@ pub fn parse(text: &str, name: &str) -> serde_json::Result<Lookup> {
         return Ok(Lookup::Unknown);
     }
     let Some(entry) = lookup::find(text, |key| key == name)? else { return Ok(Lookup::Unknown) };
-    Ok(match serde_json::from_str(entry.get()).map_err(|_| "nested too deeply").and_then(user) {
+    Ok(match serde_json::from_str(entry.get()).map_err(|_| "it cannot be read").and_then(user) {
         Ok(user) => Lookup::Known(user),
         Err(why) => Lookup::Broken(why),
     })

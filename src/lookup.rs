@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -48,13 +48,23 @@ impl<'t, P: Fn(&str) -> bool> Visitor<'t> for Object<'_, P> {
         let mut found = None;
         while let Some(is_wanted) = map.next_key_seed(Key { is_wanted: self.is_wanted })? {
             if is_wanted {
-                found = Some(map.next_value()?);
+                let value = map.next_value()?;
+                if !can_be_built(value) {
+                    return Err(M::Error::custom("a value that cannot be built"));
+                }
+                found = Some(value);
             } else {
                 map.next_value::<Skipped>()?;
             }
         }
         Ok(found)
     }
+}
+
+/// Whether a value can be built: a raw one was only skimmed. In a list, it is nested as deeply as in
+/// the object that it comes from.
+fn can_be_built(value: &RawValue) -> bool {
+    serde_json::from_str::<Skipped>(&format!("[{value}]")).is_ok()
 }
 
 /// A value that is read and forgotten. Unlike serde's `IgnoredAny`, it finds what only the contents
@@ -175,7 +185,15 @@ mod tests {
         for text in [r#"{"x": "\ud800"}"#, r#"{"\ud800": 1}"#, r#"{"x": [{"y": "\udc00"}]}"#, &deep]
         {
             assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
-            assert!(find(text, |key| key == "a").is_err(), "{text}");
+            for wanted in ["a", "x"] {
+                assert!(find(text, |key| key == wanted).is_err(), "{wanted} in {text}");
+            }
+        }
+        assert!(find(r#"{"a": "\ud800", "a": 1}"#, |key| key == "a").is_err());
+        for depth in 126..=129 {
+            let text = format!("{{\"x\": {}{}}}", "[".repeat(depth), "]".repeat(depth));
+            let whole = serde_json::from_str::<Value>(&text);
+            assert_eq!(find(&text, |key| key == "x").is_ok(), whole.is_ok(), "{depth}");
         }
         let all =
             r#"{"x": [null, true, -1.5e300, 123456789012345678901234567890, "\u00e9"], "a": 1}"#;

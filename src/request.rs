@@ -81,6 +81,7 @@ fn read_body(length: &[u8], kind: &[u8], body: impl Read) -> Result<Vec<u8>, Ref
     let refused = |problem| Refusal::Form(problem, Part::Body);
     let length: usize = std::str::from_utf8(length)
         .ok()
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|digits| digits.parse().ok())
         .ok_or(refused(Problem::Malformed))?;
     if length > MAX_FORM {
@@ -318,6 +319,7 @@ mod tests {
             ("4", FORM, "a=b"),
             ("-1", FORM, "a=b"),
             ("x", FORM, "a=b"),
+            ("+3", FORM, "a=b"),
             ("8193", FORM, "a=b"),
             ("99999999999999999999", FORM, "a=b"),
             ("3", "multipart/form-data", "a=b"),

@@ -41,9 +41,9 @@ impl Stamp {
                 Zone::Local => parse_local(time)?,
             }
         } else {
-            // chrono takes the leap second :60, which no clock here can show.
+            // chrono takes the leap second :60, which no clock here can show, and U+2212 for a minus.
             parse_civil(&text.get(..19)?.replace(['T', 't'], " "))?;
-            DateTime::parse_from_rfc3339(text).ok()?.to_utc()
+            DateTime::parse_from_rfc3339(text).ok().filter(|_| text.is_ascii())?.to_utc()
         };
         Self::at(moment)
     }
@@ -155,6 +155,7 @@ mod tests {
             "0001-01-01T00:00:00+14:00",
             "9999-12-31T23:59:59-14:00",
             "2012-06-14é15:58:27Z",
+            "2012-06-14T15:58:27\u{2212}02:00",
         ] {
             assert_eq!(utc(text), None, "{text:?}");
         }

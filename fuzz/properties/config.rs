@@ -1,0 +1,78 @@
+//! The configuration.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use ddns_cgi::config::Config;
+use ddns_cgi::stamp::Zone;
+use serde_json::{Map, Value, json};
+
+/// The text of a configuration file.
+pub fn config(input: &[u8]) {
+    let keys = serde_json::from_slice::<Map<String, Value>>(input).ok();
+    let config = match Config::parse(input) {
+        Ok(config) => config,
+        Err(why) => {
+            let are_valid = keys
+                .as_ref()
+                .is_some_and(|keys| keys.iter().all(|(key, value)| is_valid(key, value)));
+            let names_it = |keys: &Map<String, Value>| {
+                keys.keys().any(|key| why.contains(&format!("\"{key}\"")))
+            };
+            assert!(!are_valid || why.contains("three files"), "{why}");
+            assert!(keys.is_none_or(|keys| names_it(&keys)), "no key is named: {why}");
+            return;
+        }
+    };
+    let keys = keys.unwrap();
+    for (key, value) in &keys {
+        assert!(is_valid(key, value), "{key}: {value}");
+    }
+    let files: BTreeSet<&PathBuf> = [&config.state, &config.hosts, &config.credentials].into();
+    assert_eq!(files.len(), 3, "three files");
+    assert_eq!(config.file, None);
+    let Value::Object(mut expected) = described(&Config::default()) else { panic!() };
+    expected.extend(keys);
+    assert_eq!(described(&config), Value::Object(expected.clone()));
+    assert_eq!(Config::parse(described(&config).to_string().as_bytes()), Ok(config));
+}
+
+/// The README's table of keys.
+fn is_valid(key: &str, value: &Value) -> bool {
+    let is_number =
+        |range: RangeInclusive<u64>| value.as_u64().is_some_and(|number| range.contains(&number));
+    match key {
+        "state" | "hosts" | "credentials" => value.as_str().is_some_and(|path| {
+            let last = path.split('/').rfind(|part| !part.is_empty() && *part != ".");
+            path.starts_with('/') && last.is_some_and(|name| name != "..") && !path.contains('\0')
+        }),
+        "restart" => value.as_array().is_some_and(|words| {
+            let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
+            words.is_some_and(|words| {
+                !words.iter().any(|word| word.contains('\0'))
+                    && words.first().is_none_or(|program| {
+                        program.starts_with('/') || !program.is_empty() && !program.contains('/')
+                    })
+            })
+        }),
+        "restart_interval" | "lock_timeout" => is_number(0..=3600),
+        "window" => is_number(1..=u64::MAX),
+        "time_zone" => value == "UTC" || value == "local",
+        _ => false,
+    }
+}
+
+/// A configuration as the JSON that it is made of.
+fn described(config: &Config) -> Value {
+    json!({
+        "state": config.state,
+        "hosts": config.hosts,
+        "credentials": config.credentials,
+        "restart": config.restart,
+        "restart_interval": config.restart_interval,
+        "window": config.window,
+        "time_zone": match config.time_zone { Zone::Utc => "UTC", Zone::Local => "local" },
+        "lock_timeout": config.lock_timeout,
+    })
+}

@@ -1,0 +1,64 @@
+//! The credentials: one user found among all.
+
+use ddns_cgi::credentials::{self, Lookup};
+use ddns_cgi::lookup;
+use serde_json::{Value, json};
+
+use super::is_printable;
+use super::json::{Entries, first_line, has_private_names};
+
+/// A user's name, a line feed, and the text of the credentials.
+pub fn credentials(input: &[u8]) {
+    let Some((name, text)) = first_line(input) else { return };
+    if has_private_names(text) || has_private_names(name) {
+        return;
+    }
+    let is_empty = lookup::is_empty_map(text);
+    let whole = serde_json::from_str::<Entries>(text).ok().map(|entries| entries.0);
+    let names = whole.iter().flatten().map(|(key, _)| key.as_str());
+    for name in names.chain([name, "user1", "id", "key"]) {
+        let found = credentials::parse(text, name);
+        assert_eq!(found.is_ok(), is_empty || whole.is_some(), "both say whether it is broken");
+        let Ok(found) = found else { continue };
+        let last = whole.iter().flatten().rev().find(|(key, _)| key == name);
+        check_user(found, last.map(|(_, value)| value));
+    }
+
+    let Some(entries) = whole else { return };
+    // Escapes are a name too. A name is found nowhere but among the keys of the whole.
+    let units: Vec<String> = name.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    let escaped = units.concat();
+    if let Ok(found) = credentials::parse(&format!("{{\"{escaped}x\": {text}}}"), name) {
+        assert!(matches!(found, Lookup::Unknown), "a name within a value is found");
+    }
+    // Of equal names the last one counts.
+    if !entries.is_empty() {
+        let before = text.trim_end().strip_suffix('}').unwrap();
+        let text = format!("{before}, \"{escaped}\": {{\"key\": \"k\", \"id\": [\"h\"]}}}}");
+        let last = json!({"key": "k", "id": ["h"]});
+        check_user(credentials::parse(&text, name).unwrap(), Some(&last));
+    }
+}
+
+/// What was found is what the entry says, read without the product.
+fn check_user(found: Lookup, entry: Option<&Value>) {
+    let Some(entry) = entry else {
+        assert!(matches!(found, Lookup::Unknown), "a user that is not there");
+        return;
+    };
+    let key = entry.get("key").and_then(Value::as_str).filter(|key| !key.is_empty());
+    let hosts = entry.get("id").and_then(Value::as_array);
+    let hosts: Option<Vec<&str>> = hosts.and_then(|all| all.iter().map(Value::as_str).collect());
+    match (found, key, hosts) {
+        (Lookup::Known(user), Some(key), Some(hosts)) => {
+            assert_eq!(user.key.as_bytes(), key.as_bytes());
+            assert_eq!(user.hosts, hosts);
+        }
+        (Lookup::Broken(why), key, hosts) => {
+            assert!(key.is_none() || hosts.is_none(), "{why}");
+            assert!(is_printable(why));
+        }
+        (Lookup::Known(_), ..) => panic!("a user without key or hosts is known"),
+        (Lookup::Unknown, ..) => panic!("a user is not found"),
+    }
+}

@@ -1,0 +1,108 @@
+//! The state, and the hosts file made of it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ddns_cgi::host::HostName;
+use ddns_cgi::stamp::{Stamp, Zone};
+use ddns_cgi::{hosts, lookup, php_json, record};
+use serde_json::{Map, Value};
+
+use super::is_printable;
+use super::json::{Entries, first_line, has_private_names};
+
+/// A host name, a line feed, and the text of a state, or of a hosts file.
+pub fn state(input: &[u8]) {
+    let Some((name, text)) = first_line(input) else { return };
+    hosts_file(text);
+    if has_private_names(text) {
+        return;
+    }
+    let whole = serde_json::from_str::<Entries>(text).ok().map(|entries| entries.0);
+    let entry = |is_wanted: &dyn Fn(&str) -> bool| {
+        let found = lookup::find(text, is_wanted);
+        assert_eq!(found.is_ok(), whole.is_some(), "both say whether it is broken: {found:?}");
+        let found = found.ok()?.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
+        let last = whole.as_ref()?.iter().rev().find(|(key, _)| is_wanted(key));
+        assert_eq!(found.as_ref(), last.map(|(_, value)| value));
+        found
+    };
+    entry(&|key| key == name);
+    let host = HostName::parse(name);
+    let fields = host.as_ref().and_then(|host| entry(&|key| host.is(key)));
+    for (key, _) in whole.iter().flatten() {
+        entry(&|wanted| wanted == key);
+    }
+
+    let map = lookup::parse_map(text).ok();
+    if lookup::is_empty_map(text) {
+        assert_eq!(map, Some(Map::new()));
+    } else {
+        assert_eq!(map, whole.map(|entries| entries.into_iter().collect()));
+    }
+    if let Some(map) = map {
+        written_state(&map);
+        rendered_state(&map);
+    }
+    if let Some(Value::Object(fields)) = fields {
+        updated_record(&fields);
+    }
+}
+
+/// What PHP can read, ASCII, and the same when it is read and written again.
+fn written_state(map: &Map<String, Value>) {
+    let bytes = php_json::to_bytes(map).unwrap();
+    assert!(bytes.is_ascii() && bytes.first() == Some(&b'{') && bytes.last() == Some(&b'}'));
+    let text = String::from_utf8(bytes).unwrap();
+    let again = lookup::parse_map(&text).unwrap();
+    assert_eq!(&again, map);
+    assert_eq!(php_json::to_bytes(&again).unwrap(), text.as_bytes());
+}
+
+/// A line for each address of each host name, and nothing else.
+fn rendered_state(map: &Map<String, Value>) {
+    let mut expected = Vec::new();
+    for (name, fields) in map.iter().filter(|(name, _)| HostName::parse(name).is_some()) {
+        for field in ["ip", "ip6"] {
+            let text = fields.as_object().and_then(|fields| fields.get(field)?.as_str());
+            let address = text.and_then(|text| text.parse::<IpAddr>().ok());
+            expected.extend(address.map(|address| format!("{} {name}\n", address.to_canonical())));
+        }
+    }
+    let text = hosts::render(map);
+    assert_eq!(text, expected.concat());
+    assert!(text.lines().all(|line| is_printable(line) && line.split(' ').count() == 2));
+    assert!(!text.contains(['#', '\r', '\t']));
+    let told = hosts::to_state(&text, Zone::Utc);
+    let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(told.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "no host is lost");
+}
+
+/// Address and stamp are stored, other fields stay, and to store them again changes nothing.
+fn updated_record(fields: &Map<String, Value>) {
+    for (address, stamp) in
+        [("192.0.2.1", "2012-06-14 15:58:27"), ("2001:db8::1", "9999-12-31 23:59:59")]
+    {
+        let address: IpAddr = address.parse().unwrap();
+        let stamp = Stamp::parse(stamp, Zone::Utc).unwrap();
+        let mut new = fields.clone();
+        record::set(&mut new, address, stamp, Zone::Utc);
+        assert!(record::addresses(&new).any(|stored| stored == address));
+        assert_eq!(record::stamp(&new, Zone::Utc), Ok(stamp));
+        let is_ours = |key: &str| [record::IPV4, record::IPV6, record::UPDATE].contains(&key);
+        let others = |map: &Map<String, Value>| {
+            map.clone().into_iter().filter(|(key, _)| !is_ours(key)).collect::<Vec<_>>()
+        };
+        assert_eq!(others(&new), others(fields));
+        let once = new.clone();
+        record::set(&mut new, address, stamp, Zone::Utc);
+        assert_eq!(new, once);
+    }
+}
+
+/// Any text can be read as a hosts file. What it tells is told again by the file made of it.
+fn hosts_file(text: &str) {
+    let told = hosts::to_state(text, Zone::Utc);
+    assert!(told.keys().all(|name| HostName::parse(name).is_some()));
+    assert_eq!(hosts::to_state(&hosts::render(&told), Zone::Utc), told);
+}
