@@ -24,3 +24,4 @@ mod scene;
 mod secrets;
 mod shipped;
 mod web;
+mod writes;
