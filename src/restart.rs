@@ -176,6 +176,7 @@ fn last_start(mut file: &File) -> Option<DateTime<Utc>> {
 fn note_start(turn: &Lock) -> io::Result<()> {
     let mut file = turn.file();
     file.rewind()?;
-    // Always as long, so that it replaces the last one whole and needs no further space.
-    writeln!(file, "{}", Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true))
+    // Always as long, so that one write replaces the last one whole and needs no further space.
+    let text = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true) + "\n";
+    file.write_all(text.as_bytes())
 }

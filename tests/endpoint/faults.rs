@@ -12,11 +12,11 @@ use sha1::{Digest, Sha1};
 
 use crate::scene::{HOSTS, STATE, Scene, can_run, one_line, signed, tell, time};
 
-const STRACE: &str = "/usr/bin/strace";
+pub const STRACE: &str = "/usr/bin/strace";
 
 /// What is done while the fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
+pub enum Deed {
     Changed,
     Redundant,
     /// A restarter's work, with the mark set and the hosts file behind the state.
@@ -27,7 +27,7 @@ enum Deed {
 const NEW: &str = "127.0.0.11";
 
 /// A scene in which the restart command copies the hosts file, as dnsmasq would read it.
-fn scene() -> Scene {
+pub fn scene() -> Scene {
     let scene = Scene::new();
     let (hosts, served) = (scene.path("www/ramcache/hosts.dns"), scene.path("run/served"));
     let copy = format!("cp {} {}", hosts.display(), served.display());
@@ -54,17 +54,17 @@ fn prepare(scene: &Scene, deed: Deed) {
 }
 
 /// The outcome of a deed under strace.
-struct Outcome {
+pub struct Outcome {
     /// The line of the reply; empty where there was none.
-    line: String,
+    pub line: String,
     log: String,
     /// The stamp that the request had.
     stamp: String,
-    trace: String,
+    pub trace: String,
 }
 
 /// Does the deed under strace, with these options. Only the process itself is traced.
-fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
+pub fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
     prepare(scene, deed);
     let stamp = time(0);
     let query = signed("user1", "secretkey1", "host1.h.lohray.com", &stamp);

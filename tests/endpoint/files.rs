@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -176,22 +176,12 @@ fn mode_owner_and_group_are_kept_and_the_hosts_file_stays_readable() {
 fn a_lock_held_for_long_is_a_fault_after_the_time_out_and_not_for_ever() {
     let scene = Scene::new();
     scene.configure(&json!({"lock_timeout": 1}));
-    let lock = scene.path("www/ramcache/.ip.txt.lock");
-    let mut holder = Command::new("flock")
-        .arg(&lock)
-        .args(["-c", "echo held; exec sleep 99"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = [0; 5];
-    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut line).unwrap();
+    let holder = fs::File::create(scene.path("www/ramcache/.ip.txt.lock")).unwrap();
+    fs2::FileExt::lock_exclusive(&holder).unwrap();
     let started = Instant::now();
     faulty(&scene, "127.0.0.11", ".ip.txt.lock");
     assert!((1..4).contains(&started.elapsed().as_secs()));
-    let children = Command::new("pkill").args(["-P", &holder.id().to_string()]).status().unwrap();
-    assert!(children.success());
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    drop(holder);
     assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11");
 }
 
@@ -342,6 +332,16 @@ fn helper_files_that_are_links_are_not_followed() {
         assert!(reply.log.contains(name), "{reply:?}");
         assert_eq!(scene.read("run/victim"), "");
         assert_eq!(scene.state(), STATE);
+    }
+    // A new file takes their place.
+    for name in [".ip.txt.tmp", ".hosts.dns.tmp"] {
+        let scene = Scene::new();
+        scene.write("run/victim", "");
+        symlink(scene.path("run/victim"), scene.path("www/ramcache").join(name)).unwrap();
+        assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11", "{name}");
+        scene.settle();
+        assert_eq!(scene.read("run/victim"), "", "{name}");
+        assert_eq!(scene.hosts(), HOSTS.replace(ADDRESS, "127.0.0.11"), "{name}");
     }
 }
 

@@ -26,3 +26,4 @@ mod scene;
 mod secrets;
 mod shipped;
 mod web;
+mod writes;

@@ -317,6 +317,19 @@ fn the_restart_command_gets_default_signals() {
 }
 
 #[test]
+fn the_restart_command_inherits_no_lock() {
+    let scene = Scene::new();
+    let files = scene.path("run/files");
+    // A daemon that it starts would keep the lock, and there would be no further restart.
+    let note = format!("ls -l /proc/$$/fd > {}", files.display());
+    scene.configure(&json!({"restart": ["sh", "-c", note]}));
+    assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11");
+    scene.settle();
+    let files = scene.read("run/files");
+    assert!(files.contains("memfd") && !files.contains("ramcache"), "{files}");
+}
+
+#[test]
 fn where_no_process_can_be_started_the_change_is_kept_and_the_mark_stays() {
     let scene = Scene::new();
     let mut cgi = scene.cgi("127.0.0.11", &host1_at(-3)).by(&["/usr/bin/prlimit", "--nproc=0:0"]);

@@ -102,8 +102,11 @@ fn the_reply_arrives_whole_whatever_becomes_of_the_body() {
 #[test]
 fn a_body_without_end_is_not_waited_for() {
     let scene = Scene::new();
-    let mut post =
-        scene.cgi("127.0.0.10", &host1()).env("REQUEST_METHOD", "POST").env("CONTENT_LENGTH", "0");
+    let mut post = scene
+        .cgi("127.0.0.10", &host1())
+        .env("REQUEST_METHOD", "POST")
+        .env("CONTENT_LENGTH", "0")
+        .by(&["timeout", "20"]);
     // The writing end stays open as long as the child value lives.
     post.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = post.0.spawn().unwrap();
