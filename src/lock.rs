@@ -7,8 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use fs2::FileExt;
 
@@ -21,24 +22,27 @@ pub struct Lock(File);
 
 impl Lock {
     /// Waits for the lock, `limit` at most.
+    ///
+    /// flock(2) lets those who wait have the lock in turn, but has no time limit. So a thread waits in
+    /// it. To try again and again instead would leave it to chance who comes next, and under load some
+    /// would never.
     pub fn acquire(path: &Path, limit: Duration) -> Result<Self, Fault> {
-        let deadline = Instant::now() + limit;
-        let mut pause = Duration::from_millis(1);
-        loop {
-            if let Some(lock) = Self::try_acquire(path)? {
-                return Ok(lock);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let reason = format!(
-                    "the lock was not free within {} s: see who holds it with fuser",
-                    limit.as_secs()
-                );
-                return Err(Fault::new(path.display(), reason));
-            }
-            sleep(pause.min(left));
-            pause = (pause * 2).min(Duration::from_millis(16));
+        if let Some(lock) = Self::try_acquire(path)? {
+            return Ok(lock);
         }
+        let (sender, receiver) = channel();
+        let file = path.to_owned();
+        thread::Builder::new()
+            // Where nobody receives it any more, the lock ends with the message.
+            .spawn(move || sender.send(Self::wait(&file)))
+            .map_err(|error| Fault::io("start a thread that waits for the lock", path, &error))?;
+        receiver.recv_timeout(limit).unwrap_or_else(|_| {
+            let reason = format!(
+                "the lock was not free within {} s: see who holds it with fuser",
+                limit.as_secs()
+            );
+            Err(Fault::new(path.display(), reason))
+        })
     }
 
     /// Takes the lock, or `None` where another process holds it.
@@ -95,6 +99,7 @@ fn open(path: &Path) -> Result<File, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn one_holder_at_a_time() {
@@ -105,7 +110,35 @@ mod tests {
         let fault = Lock::acquire(&path, Duration::from_millis(30)).unwrap_err();
         assert!(fault.reason.contains("not free within"), "{fault}");
         drop(held);
-        assert!(Lock::try_acquire(&path).unwrap().is_some());
+        // Not by trying once: the thread of the attempt before has it for a moment.
+        Lock::acquire(&path, Duration::from_secs(20)).unwrap();
         assert!(path.exists(), "the lock file stays");
+    }
+
+    #[test]
+    fn nobody_waits_much_longer_than_the_others() {
+        const WAITERS: u32 = 32;
+        const TURNS: u32 = 12;
+        const HOLD: Duration = Duration::from_millis(2);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".ip.txt.lock");
+        let started = Instant::now();
+        let wait = || {
+            (0..TURNS).map(|_| {
+                let asked = Instant::now();
+                let _lock = Lock::acquire(&path, Duration::from_secs(60)).unwrap();
+                let waited = asked.elapsed();
+                thread::sleep(HOLD);
+                waited
+            })
+        };
+        let longest = thread::scope(|scope| {
+            let waiters: Vec<_> =
+                (0..WAITERS).map(|_| scope.spawn(|| wait().max().unwrap())).collect();
+            waiters.into_iter().map(|waiter| waiter.join().unwrap()).max().unwrap()
+        });
+        // In turn, each waits for a twelfth of it. Trying again and again, some wait for nearly all.
+        let total = started.elapsed();
+        assert!(longest < total / 2, "{longest:?} of {total:?}");
     }
 }
