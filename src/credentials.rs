@@ -4,13 +4,15 @@
 //! { "user1": { "id": ["host1.h.lohray.com"], "key": "secretkey1" } }
 //! ```
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::error::{Fault, json_position};
 use crate::lookup;
+use crate::sealed::{self, Seal, Search};
 
 /// A secret that a user shares with this server. It has no way to be printed.
 pub struct Key(String);
@@ -48,13 +50,27 @@ pub enum Lookup {
 }
 
 /// Looks up one user in the credentials file. An error means that the file as a whole is unusable.
-pub fn find(path: &Path, name: &str) -> Result<Lookup, Fault> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Fault::io("read the credentials", path, &error))?;
-    parse(&text, name).map_err(|error| {
+///
+/// `known` is the seal of the credentials as far as it is known; it becomes that of the file read.
+pub fn find(path: &Path, name: &str, known: &mut Option<Seal>) -> Result<Lookup, Fault> {
+    let fault = |error| Fault::io("read the credentials", path, &error);
+    let mut file = File::open(path).map_err(fault)?;
+    let seal = file.metadata().and_then(|metadata| Seal::of(&metadata)).map_err(fault)?;
+    if *known == Some(seal) {
+        match sealed::find(&file, name).map_err(fault)? {
+            Search::Found(entry) => return Ok(lookup(&entry.json)),
+            Search::Absent => return Ok(Lookup::Unknown),
+            Search::Unsure => {}
+        }
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(fault)?;
+    let user = parse(&text, name).map_err(|error| {
         let reason = format!("{}; it must be an object of users", json_position(&error));
         Fault::new(path.display(), reason)
-    })
+    })?;
+    *known = sealed::is_laid_out(&text).then_some(seal);
+    Ok(user)
 }
 
 /// Looks up one user in the text of a credentials file.
@@ -62,11 +78,15 @@ pub fn parse(text: &str, name: &str) -> serde_json::Result<Lookup> {
     if lookup::is_empty_map(text) {
         return Ok(Lookup::Unknown);
     }
-    let Some(entry) = lookup::find(text, |key| key == name)? else { return Ok(Lookup::Unknown) };
-    Ok(match serde_json::from_str(entry.get()).map_err(|_| "it cannot be read").and_then(user) {
+    let entry = lookup::find(text, |key| key == name)?;
+    Ok(entry.map_or(Lookup::Unknown, |entry| lookup(entry.get())))
+}
+
+fn lookup(entry: &str) -> Lookup {
+    match serde_json::from_str(entry).map_err(|_| "it cannot be read").and_then(user) {
         Ok(user) => Lookup::Known(user),
         Err(why) => Lookup::Broken(why),
-    })
+    }
 }
 
 /// Takes a user's entry. The error says what is wrong with it.

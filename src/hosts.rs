@@ -15,7 +15,7 @@ use crate::replace::{Readers, replace};
 use crate::stamp::{Stamp, Zone};
 
 /// dnsmasq reads the file as its own user: where it cannot, all names vanish.
-const READERS: Readers = Readers::EverybodyAlways;
+pub const READERS: Readers = Readers::EverybodyAlways;
 
 /// The hosts file of a state, in the state's order. What is not a host name or not an address never
 /// gets into it.

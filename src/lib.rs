@@ -8,7 +8,7 @@
 //! 3. [`credentials`]: the user that the claim names,
 //! 4. [`auth`]: hash, host and clock; makes the claim an authentic update,
 //! 5. [`update`]: stores it: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
-//!    [`decide`], [`mark`], [`hosts`], [`replace`],
+//!    [`decide`], [`mark`], [`hosts`], [`replace`]; [`sealed`] is the fast path through large files,
 //! 6. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 7. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
 
@@ -30,6 +30,7 @@ pub mod replace;
 pub mod reply;
 pub mod request;
 pub mod restart;
+pub mod sealed;
 pub mod stamp;
 pub mod state;
 pub mod update;
@@ -45,6 +46,7 @@ use crate::error::Error;
 use crate::log::Who;
 use crate::reply::{Accepted, Reply};
 use crate::request::{Claim, Request};
+use crate::state::State;
 
 /// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
 pub fn run(
@@ -81,9 +83,10 @@ fn serve(
     let claim = Claim::parse(&request, address, config.time_zone)?;
     who.user = Some(claim.user().to_owned());
     who.host = Some(claim.host().to_string());
-    let user = credentials::find(&config.credentials, claim.user())?;
+    let mut seal = State::seal_of_credentials(&config);
+    let user = credentials::find(&config.credentials, claim.user(), &mut seal)?;
     let update = authenticate(claim, user, now, config.window)?;
-    let accepted = update::store(&config, &update, now)?;
+    let accepted = update::store(&config, &update, seal, now)?;
     restart::if_pending(&config);
     Ok(accepted)
 }

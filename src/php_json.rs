@@ -16,6 +16,13 @@ pub fn to_bytes(map: &Map<String, Value>) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The text of one value of a map, as it stands in the text of the map.
+pub fn value_to_string(value: Value) -> serde_json::Result<String> {
+    let text = to_bytes(&Map::from_iter([(String::new(), value)]))?;
+    let text = text.strip_prefix(b"{\n    \"\": ").and_then(|text| text.strip_suffix(b"\n}"));
+    Ok(String::from_utf8_lossy(text.unwrap_or_default()).into_owned())
+}
+
 /// `serde_json`'s own layout with PHP's strings.
 struct PhpFormatter(PrettyFormatter<'static>);
 

@@ -46,9 +46,18 @@ impl Readers {
 ///
 /// Whoever calls this holds the lock on the files: there is one temporary name.
 pub fn replace(path: &Path, contents: &[u8], readers: Readers) -> Result<(), Fault> {
+    replace_with(path, |file| file.write_all(contents), readers)
+}
+
+/// As [`replace`], with what `write` puts into the new file.
+pub fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+    readers: Readers,
+) -> Result<(), Fault> {
     let target = follow(path);
     let temporary = companion(&target, "tmp");
-    write_temporary(&temporary, &target, contents, readers)
+    write_temporary(&temporary, &target, write, readers)
         .map_err(|error| Fault::io("write", &temporary, &error))
         .and_then(|()| {
             fs::rename(&temporary, &target).map_err(|error| Fault::io("replace", &target, &error))
@@ -89,7 +98,7 @@ pub fn follow(path: &Path) -> PathBuf {
 fn write_temporary(
     temporary: &Path,
     target: &Path,
-    contents: &[u8],
+    write: impl FnOnce(&mut File) -> io::Result<()>,
     readers: Readers,
 ) -> io::Result<()> {
     let existing = match fs::metadata(target) {
@@ -104,7 +113,7 @@ fn write_temporary(
     }
     let mode = readers.mode(existing.map(|existing| existing.mode() & 0o7777));
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(contents)?;
+    write(&mut file)?;
     file.sync_all()
 }
 

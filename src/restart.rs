@@ -127,9 +127,11 @@ fn prepare(config: &Config, turn: &mut Option<Lock>) -> Result<Option<Mark>, Fau
         *turn = None;
         return Ok(None);
     };
-    let wanted = state.parse()?;
-    if hosts::read(&config.hosts)?.as_deref() != Some(&hosts::render(&wanted)) {
-        hosts::store(&config.hosts, &wanted)?;
+    if !state.knows_hosts() {
+        let wanted = state.parse()?;
+        if hosts::read(&config.hosts)?.as_deref() != Some(&hosts::render(&wanted)) {
+            hosts::store(&config.hosts, &wanted)?;
+        }
     }
     Ok(Some(mark))
 }

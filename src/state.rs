@@ -1,12 +1,15 @@
 //! The state: which host has which address, and which stamp it was given with.
 //!
 //! An open [`State`] holds the lock, so what it reads stays true until it is dropped. A stamp alone
-//! is written over the old one in place; anything else replaces the file.
+//! is written over the old one in place; anything else replaces the file. Where the files are
+//! [`sealed`], only the host's entry is read.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -21,7 +24,8 @@ use crate::lock::Lock;
 use crate::lookup;
 use crate::php_json;
 use crate::record::{self, Record};
-use crate::replace::{Readers, companion, replace};
+use crate::replace::{Readers, companion, replace, replace_with};
+use crate::sealed::{self, Entry, Seal, Seals, Search, Splice};
 use crate::stamp::{Stamp, Zone};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
@@ -36,17 +40,25 @@ const SECTOR: u64 = 512;
 #[derive(Debug)]
 pub struct State {
     path: PathBuf,
+    hosts: PathBuf,
     zone: Zone,
-    text: String,
     source: Source,
-    _lock: Lock,
+    /// All of the text, once it has been read.
+    text: OnceCell<String>,
+    /// The seals as they are in the lock file.
+    seals: Seals,
+    /// The seal of the credentials that the update was verified with.
+    credentials: Option<Seal>,
+    lock: Lock,
 }
 
 /// Where the text of a state comes from.
 #[derive(Debug)]
 enum Source {
-    /// From the state file.
+    /// From the state file, all of which is read.
     File(File),
+    /// From the state file, whose seal is whole.
+    Sealed(File),
     /// There was nothing in the state file, or no file, so it is what the hosts file tells.
     Hosts,
 }
@@ -60,9 +72,32 @@ pub enum Patience {
     Endless,
 }
 
+/// A host's entry in the state.
+#[derive(Debug)]
+pub struct HostEntry {
+    /// What it says.
+    pub record: Record,
+    fields: Map<String, Value>,
+    entry: Entry,
+}
+
+/// What an update leaves in the two files.
+#[derive(Debug)]
+pub enum Change {
+    /// A new state; the hosts file is rendered from it.
+    Whole(Map<String, Value>),
+    /// A new record in the state, and its lines in the hosts file.
+    Record {
+        /// The state.
+        state: Splice,
+        /// The hosts file.
+        hosts: Splice,
+    },
+}
+
 impl State {
-    /// Takes the lock and reads the state. One that is missing or empty is rebuilt from the hosts
-    /// file; one that is broken is a fault, and stays as it is.
+    /// Takes the lock and reads the state, unless it is sealed. One that is missing or empty is
+    /// rebuilt from the hosts file; one that is broken is a fault, and stays as it is.
     pub fn open(config: &Config, patience: Patience) -> Result<Self, Fault> {
         let path = config.state.clone();
         let lock_file = companion(&path, "lock");
@@ -72,20 +107,69 @@ impl State {
             }
             Patience::Endless => Lock::wait(&lock_file)?,
         };
-        let (text, source) = match read(&path)? {
-            Some((text, file)) if !lookup::is_empty_map(&text) => (text, Source::File(file)),
-            Some(_) | None => (rebuild(config)?, Source::Hosts),
+        let seals = Seals::read(lock.file()).unwrap_or_default();
+        let (source, text) = match open(&path)? {
+            Some((file, seal)) if seals.state == Some(seal) => {
+                (Source::Sealed(file), OnceCell::new())
+            }
+            Some((file, seal)) => match read(&file, seal, &path)? {
+                text if lookup::is_empty_map(&text) => (Source::Hosts, rebuild(config)?.into()),
+                text => (Source::File(file), text.into()),
+            },
+            None => (Source::Hosts, rebuild(config)?.into()),
         };
-        Ok(Self { path, zone: config.time_zone, text, source, _lock: lock })
+        Ok(Self {
+            path,
+            hosts: config.hosts.clone(),
+            zone: config.time_zone,
+            source,
+            text,
+            credentials: seals.credentials,
+            seals,
+            lock,
+        })
     }
 
-    /// The record of a host.
-    pub fn record(&self, host: &HostName) -> Result<Option<Record>, Fault> {
-        let Some(entry) = self.entry(host)? else { return Ok(None) };
-        let fields = self.fields(host, entry)?;
+    /// The seal of the credentials, which needs no lock.
+    #[must_use]
+    pub fn seal_of_credentials(config: &Config) -> Option<Seal> {
+        let lock = File::open(companion(&config.state, "lock")).ok()?;
+        Seals::read(&lock).ok()?.credentials
+    }
+
+    /// Takes note of the credentials, to be sealed with the next update that is stored.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<Seal>) -> Self {
+        Self { credentials, ..self }
+    }
+
+    /// The entry of a host.
+    pub fn entry(&self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
+        let Some(entry) = self.find(host)? else { return Ok(None) };
+        let fields: Map<String, Value> = serde_json::from_str(&entry.json).map_err(|error| {
+            self.broken(format_args!("the record of {host} {}", json_position(&error)))
+        })?;
         let stamp = record::stamp(&fields, self.zone)
             .map_err(|why| self.broken(format_args!("the record of {host}: {why}")))?;
-        Ok(Some(Record { addresses: record::addresses(&fields).collect(), stamp }))
+        let record = Record { addresses: record::addresses(&fields).collect(), stamp };
+        Ok(Some(HostEntry { record, fields, entry }))
+    }
+
+    fn find(&self, host: &HostName) -> Result<Option<Entry>, Fault> {
+        if let Source::Sealed(file) = &self.source {
+            let found = sealed::find(file, host.as_str())
+                .map_err(|error| Fault::io("read the state", &self.path, &error))?;
+            if let Search::Found(entry) = found {
+                return Ok(Some(entry));
+            }
+        }
+        let text = self.text()?;
+        if lookup::is_empty_map(text) {
+            return Ok(None);
+        }
+        let found = lookup::find(text, |name| host.is(name))
+            .map_err(|error| self.broken(json_position(&error)))?;
+        Ok(found.map(|json| Entry { offset: place(text, json), json: json.get().to_owned() }))
     }
 
     /// Stores the stamp of a redundant update.
@@ -93,25 +177,35 @@ impl State {
     /// Both stamps have the same length as a rule, and lie in one sector. Then the new one goes over
     /// the old one in place: one small write, without fsync, because what a power failure can cost is
     /// this stamp alone.
-    pub fn store_stamp(&self, update: &Authentic) -> Result<(), Fault> {
+    pub fn store_stamp(&self, update: &Authentic, entry: &HostEntry) -> Result<(), Fault> {
         let stamp = update.stamp().format(self.zone);
-        if let (Source::File(file), Some(offset)) =
-            (&self.source, self.stamp_offset(update, &stamp)?)
-        {
-            return file
+        match (&self.source, self.stamp_offset(entry, &stamp)?) {
+            (Source::File(file) | Source::Sealed(file), Some(offset)) => file
                 .write_all_at(stamp.as_bytes(), offset)
-                .map_err(|error| Fault::io("write the stamp", &self.path, &error));
+                .map_err(|error| Fault::io("write the stamp", &self.path, &error))?,
+            (Source::File(_) | Source::Sealed(_) | Source::Hosts, _) => {
+                self.put(&self.change(update, Some(entry))?)?;
+            }
         }
-        self.replace(&self.with(update)?)
+        match &self.source {
+            Source::Sealed(_) => self.seal(self.seals.hosts),
+            Source::File(_) if self.is_ours()? => self.seal(seal_of(&self.hosts)),
+            Source::File(_) | Source::Hosts => {}
+        }
+        Ok(())
     }
 
-    /// The whole state with address and stamp of an update; nothing is written.
-    pub fn with(&self, update: &Authentic) -> Result<Map<String, Value>, Fault> {
+    /// What an update leaves in the two files; nothing is written.
+    pub fn change(&self, update: &Authentic, entry: Option<&HostEntry>) -> Result<Change, Fault> {
+        if let (Source::Sealed(state), Some(entry)) = (&self.source, entry) {
+            let splices = self.splices(state, update, entry);
+            let splices = splices.map_err(|error| Fault::io("read", &self.hosts, &error))?;
+            if let Some((state, hosts)) = splices {
+                return Ok(Change::Record { state, hosts });
+            }
+        }
         let host = update.host();
-        let mut fields = match self.entry(host)? {
-            Some(entry) => self.fields(host, entry)?,
-            None => Map::new(),
-        };
+        let mut fields = entry.map(|entry| entry.fields.clone()).unwrap_or_default();
         record::set(&mut fields, update.address(), update.stamp(), self.zone);
         let mut state = self.parse()?;
         // PHP told names apart by case; of such twins one stays.
@@ -121,7 +215,75 @@ impl State {
             state.shift_remove(twin);
         }
         state.insert(name, fields.into());
-        Ok(state)
+        Ok(Change::Whole(state))
+    }
+
+    /// The change of one record in sealed files; `None` where the hosts file is not sealed, or the
+    /// state has the host under another spelling.
+    fn splices(
+        &self,
+        state: &File,
+        update: &Authentic,
+        entry: &HostEntry,
+    ) -> io::Result<Option<(Splice, Splice)>> {
+        let Some(hosts) = self.sealed_hosts() else { return Ok(None) };
+        let lines = |fields: Map<String, Value>| {
+            hosts::render(&Map::from_iter([(update.host().to_string(), fields.into())]))
+        };
+        let mut fields = entry.fields.clone();
+        let old = lines(fields.clone());
+        record::set(&mut fields, update.address(), update.stamp(), self.zone);
+        let (false, Some(at)) = (old.is_empty(), sealed::position(&hosts, old.as_bytes())?) else {
+            return Ok(None);
+        };
+        let Entry { offset, json } = &entry.entry;
+        let state = Splice {
+            file: state.try_clone()?,
+            part: *offset..offset + json.len() as u64,
+            text: php_json::value_to_string(fields.clone().into())?,
+        };
+        let part = at..at + old.len() as u64;
+        let hosts = Splice { file: hosts, part, text: lines(fields) };
+        Ok(Some((state, hosts)))
+    }
+
+    /// The hosts file, if it is known to be that of the state.
+    fn sealed_hosts(&self) -> Option<File> {
+        let Source::Sealed(_) = &self.source else { return None };
+        let file = File::open(&self.hosts).ok()?;
+        let seal = Seal::of(&file.metadata().ok()?).ok();
+        (seal.is_some() && seal == self.seals.hosts).then_some(file)
+    }
+
+    /// Whether the hosts file is known to be that of the state, without reading either.
+    #[must_use]
+    pub fn knows_hosts(&self) -> bool {
+        self.sealed_hosts().is_some()
+    }
+
+    /// Puts a change into the state and the hosts file.
+    pub fn store(&self, change: &Change) -> Result<(), Fault> {
+        self.put(change)?;
+        match change {
+            Change::Whole(state) => hosts::store(&self.hosts, state)?,
+            Change::Record { hosts, .. } => {
+                replace_with(&self.hosts, |new| hosts.write_to(new), hosts::READERS)?;
+            }
+        }
+        match change {
+            Change::Whole(state) if !has_distinct_names(state) => {}
+            Change::Whole(_) | Change::Record { .. } => self.seal(seal_of(&self.hosts)),
+        }
+        Ok(())
+    }
+
+    fn put(&self, change: &Change) -> Result<(), Fault> {
+        match change {
+            Change::Whole(state) => self.replace(state),
+            Change::Record { state, .. } => {
+                replace_with(&self.path, |new| state.write_to(new), Readers::Everybody)
+            }
+        }
     }
 
     /// Puts `new` in the place of the state file.
@@ -130,47 +292,57 @@ impl State {
         replace(&self.path, &bytes, Readers::Everybody)
     }
 
+    /// Seals the files as they are, for the next request. What has been stored is stored also where
+    /// that fails: the next request reads all of it.
+    fn seal(&self, hosts: Option<Seal>) {
+        let seals = Seals { state: seal_of(&self.path), hosts, credentials: self.credentials };
+        let _ = seals.write(self.lock.file(), &self.seals);
+    }
+
+    /// Whether both files are what this program would write.
+    fn is_ours(&self) -> Result<bool, Fault> {
+        let state = self.parse()?;
+        let text = self.text()?.as_bytes();
+        Ok(php_json::to_bytes(&state).is_ok_and(|ours| ours == text)
+            && has_distinct_names(&state)
+            && hosts::read(&self.hosts)?.as_deref() == Some(&hosts::render(&state)))
+    }
+
     /// The whole state.
     pub fn parse(&self) -> Result<Map<String, Value>, Fault> {
-        lookup::parse_map(&self.text).map_err(|error| self.broken(json_position(&error)))
+        lookup::parse_map(self.text()?).map_err(|error| self.broken(json_position(&error)))
+    }
+
+    /// The whole text.
+    fn text(&self) -> Result<&str, Fault> {
+        if let (Source::Sealed(file), None) = (&self.source, self.text.get()) {
+            let seal = file.metadata().and_then(|metadata| Seal::of(&metadata));
+            let seal = seal.map_err(|error| Fault::io("read the state", &self.path, &error))?;
+            let _ = self.text.set(read(file, seal, &self.path)?);
+        }
+        Ok(self.text.get().map_or("", String::as_str))
     }
 
     /// How many hosts were taken from the hosts file because there was no state.
     pub fn rebuilt_hosts(&self) -> Result<usize, Fault> {
         match self.source {
-            Source::File(_) => Ok(0),
+            Source::File(_) | Source::Sealed(_) => Ok(0),
             Source::Hosts => Ok(self.parse()?.len()),
         }
     }
 
-    /// A host's entry as it stands in the text.
-    fn entry(&self, host: &HostName) -> Result<Option<&RawValue>, Fault> {
-        if lookup::is_empty_map(&self.text) {
-            return Ok(None);
-        }
-        lookup::find(&self.text, |name| host.is(name))
-            .map_err(|error| self.broken(json_position(&error)))
-    }
-
-    /// The fields of a host's entry.
-    fn fields(&self, host: &HostName, entry: &RawValue) -> Result<Map<String, Value>, Fault> {
-        serde_json::from_str(entry.get()).map_err(|error| {
-            self.broken(format_args!("the record of {host} {}", json_position(&error)))
-        })
-    }
-
     /// Where in the file the stored stamp begins, if `stamp` can be written over it.
-    fn stamp_offset(&self, update: &Authentic, stamp: &str) -> Result<Option<u64>, Fault> {
-        let Some(entry) = self.entry(update.host())? else { return Ok(None) };
-        let old = lookup::find(entry.get(), |name| name == record::UPDATE)
+    fn stamp_offset(&self, entry: &HostEntry, stamp: &str) -> Result<Option<u64>, Fault> {
+        let Entry { offset, json } = &entry.entry;
+        let old = lookup::find(json, |name| name == record::UPDATE)
             .map_err(|error| self.broken(json_position(&error)))?;
-        Ok(old.map(RawValue::get).and_then(|old| {
+        Ok(old.and_then(|old| {
             // Without an escape, since a stamp with one would be longer.
-            let is_stamp = old.len() == stamp.len() + 2
-                && Stamp::parse(old.trim_matches('"'), self.zone).is_some();
-            let offset = (old.as_ptr().addr() - self.text.as_ptr().addr() + 1) as u64;
-            let last = offset + stamp.len() as u64 - 1;
-            (is_stamp && offset / SECTOR == last / SECTOR).then_some(offset)
+            let is_stamp = old.get().len() == stamp.len() + 2
+                && Stamp::parse(old.get().trim_matches('"'), self.zone).is_some();
+            let first = offset + place(json, old) + 1;
+            let last = first + stamp.len() as u64 - 1;
+            (is_stamp && first / SECTOR == last / SECTOR).then_some(first)
         }))
     }
 
@@ -184,14 +356,38 @@ impl State {
     }
 }
 
-/// The text of the state file, and the file, open for writing; `None` where there is none.
-fn read(path: &std::path::Path) -> Result<Option<(String, File)>, Fault> {
-    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+/// Where a value begins in the text that it is a part of.
+fn place(text: &str, value: &RawValue) -> u64 {
+    (value.get().as_ptr().addr() - text.as_ptr().addr()) as u64
+}
+
+/// Whether no two hosts have the same name, in whatever case.
+fn has_distinct_names(state: &Map<String, Value>) -> bool {
+    let names: HashSet<String> = state.keys().map(|name| name.to_ascii_lowercase()).collect();
+    names.len() == state.len()
+}
+
+fn seal_of(path: &Path) -> Option<Seal> {
+    Seal::of(&fs::metadata(path).ok()?).ok()
+}
+
+/// The state file, open for writing, and its seal; `None` where there is none.
+fn open(path: &Path) -> Result<Option<(File, Seal)>, Fault> {
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Fault::io("open the state", path, &error)),
     };
-    let size = file.metadata().map_err(|error| Fault::io("examine the state", path, &error))?.len();
+    let seal = file
+        .metadata()
+        .and_then(|metadata| Seal::of(&metadata))
+        .map_err(|error| Fault::io("examine the state", path, &error))?;
+    Ok(Some((file, seal)))
+}
+
+/// The text of the state file.
+fn read(mut file: &File, seal: Seal, path: &Path) -> Result<String, Fault> {
+    let size = seal.size();
     if size > MAX {
         return Err(Fault::new(
             path.display(),
@@ -200,7 +396,7 @@ fn read(path: &std::path::Path) -> Result<Option<(String, File)>, Fault> {
     }
     let mut text = String::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     file.read_to_string(&mut text).map_err(|error| Fault::io("read the state", path, &error))?;
-    Ok(Some((text, file)))
+    Ok(text)
 }
 
 /// The text of the state that the hosts file tells of.

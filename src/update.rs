@@ -6,33 +6,41 @@ use crate::auth::Authentic;
 use crate::config::Config;
 use crate::decide::{Decision, decide};
 use crate::error::{Error, Fault, Refusal};
-use crate::hosts;
 use crate::log;
 use crate::mark::Mark;
 use crate::reply::Accepted;
-use crate::state::{Patience, State};
+use crate::sealed::Seal;
+use crate::state::{HostEntry, Patience, State};
 
 /// Brings the state up to date and, where an address changed, the hosts file.
 ///
 /// The mark comes first: wherever this is killed, the mark is there before the files differ from
 /// what dnsmasq serves, and the next request finds it.
-pub fn store(config: &Config, update: &Authentic, now: DateTime<Utc>) -> Result<Accepted, Error> {
-    let state = State::open(config, Patience::Client)?;
-    let record = state.record(update.host())?;
+///
+/// `credentials` is the seal of those that the update was verified with.
+pub fn store(
+    config: &Config,
+    update: &Authentic,
+    credentials: Option<Seal>,
+    now: DateTime<Utc>,
+) -> Result<Accepted, Error> {
+    let state = State::open(config, Patience::Client)?.with_credentials(credentials);
+    let entry = state.entry(update.host())?;
     let address = update.address();
-    match decide(update, record.as_ref()) {
+    match decide(update, entry.as_ref().map(|entry| &entry.record)) {
         Decision::Repeated => Ok(Accepted::NoChange(address)),
         Decision::Redundant => {
-            if config.hosts.exists() {
-                state.store_stamp(update)?;
-                notice_rebuild(config, &state);
-            } else {
-                store_both(config, &state, update)?;
+            match &entry {
+                Some(entry) if config.hosts.exists() => {
+                    state.store_stamp(update, entry)?;
+                    notice_rebuild(config, &state);
+                }
+                Some(_) | None => store_both(config, &state, update, entry.as_ref())?,
             }
             Ok(Accepted::NoChange(address))
         }
         Decision::Changed => {
-            store_both(config, &state, update)?;
+            store_both(config, &state, update, entry.as_ref())?;
             Ok(Accepted::Good(address))
         }
         Decision::Replay { last } => {
@@ -43,12 +51,17 @@ pub fn store(config: &Config, update: &Authentic, now: DateTime<Utc>) -> Result<
     }
 }
 
-fn store_both(config: &Config, state: &State, update: &Authentic) -> Result<(), Fault> {
-    let new = state.with(update)?;
+fn store_both(
+    config: &Config,
+    state: &State,
+    update: &Authentic,
+    entry: Option<&HostEntry>,
+) -> Result<(), Fault> {
+    let change = state.change(update, entry)?;
     Mark::add(&config.hosts, format_args!("{} {}", update.host(), update.address()))?;
-    state.replace(&new)?;
+    state.store(&change)?;
     notice_rebuild(config, state);
-    hosts::store(&config.hosts, &new)
+    Ok(())
 }
 
 fn notice_rebuild(config: &Config, state: &State) {

@@ -19,6 +19,10 @@ pub const STRACE: &str = "/usr/bin/strace";
 pub enum Deed {
     Changed,
     Redundant,
+    /// As `Changed`, with sealed files.
+    ChangedSealed,
+    /// As `Redundant`, with sealed files.
+    RedundantSealed,
     /// A restarter's work, with the mark set and the hosts file behind the state.
     Restart,
 }
@@ -35,6 +39,12 @@ pub fn scene() -> Scene {
     scene
 }
 
+impl Deed {
+    fn is_redundant(self) -> bool {
+        matches!(self, Self::Redundant | Self::RedundantSealed)
+    }
+}
+
 /// The files as they are before a deed.
 fn prepare(scene: &Scene, deed: Deed) {
     for name in [".hosts.dns.pending", ".ip.txt.tmp", ".hosts.dns.tmp", ".hosts.dns.pending.tmp"] {
@@ -42,6 +52,11 @@ fn prepare(scene: &Scene, deed: Deed) {
     }
     match deed {
         Deed::Changed | Deed::Redundant => scene.reset(STATE, HOSTS),
+        Deed::ChangedSealed | Deed::RedundantSealed => {
+            scene.reset(STATE, HOSTS);
+            let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(-9));
+            assert_eq!(scene.answer("50.19.108.105", &query), "nochg 50.19.108.105");
+        }
         Deed::Restart => {
             scene.reset(&STATE.replace("129.118.243.10", NEW), HOSTS);
             scene.write(
@@ -58,6 +73,8 @@ pub struct Outcome {
     /// The line of the reply; empty where there was none.
     pub line: String,
     log: String,
+    /// The state before it.
+    before: String,
     /// The stamp that the request had.
     stamp: String,
     pub trace: String,
@@ -66,9 +83,10 @@ pub struct Outcome {
 /// Does the deed under strace, with these options. Only the process itself is traced.
 pub fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
     prepare(scene, deed);
+    let before = scene.state();
     let stamp = time(0);
     let query = signed("user1", "secretkey1", "host1.h.lohray.com", &stamp);
-    let address = if deed == Deed::Changed { NEW } else { "129.118.243.10" };
+    let address = if deed.is_redundant() { "129.118.243.10" } else { NEW };
     let trace = scene.path("run/trace");
     let trace_text = trace.display().to_string();
     let words = [&[STRACE, "-o", &trace_text][..], options, &["--"]].concat();
@@ -80,7 +98,7 @@ pub fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
     let reply = String::from_utf8(output.stdout).unwrap();
     let line = reply.split_once("\r\n\r\n").map(|(_, body)| one_line(body)).unwrap_or_default();
     let log = String::from_utf8(output.stderr).unwrap();
-    Outcome { line, log, stamp, trace: fs::read_to_string(trace).unwrap() }
+    Outcome { line, log, before, stamp, trace: fs::read_to_string(trace).unwrap() }
 }
 
 /// How often each system call is made.
@@ -102,25 +120,22 @@ fn calls(scene: &Scene, deed: Deed) -> BTreeMap<String, usize> {
 
 /// Old or new, and nothing else; and what was acknowledged is there.
 fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
-    let (before, hosts_before) = match deed {
-        Deed::Changed | Deed::Redundant => (STATE.to_owned(), HOSTS),
-        Deed::Restart => (STATE.replace("129.118.243.10", NEW), HOSTS),
-    };
-    let stamped = STATE.replace("2012-04-20 20:45:59", &outcome.stamp);
+    let before = &outcome.before;
+    let stamped = before.replace("2012-04-20 20:45:59", &outcome.stamp);
     let after = match deed {
-        Deed::Changed => stamped.replace("129.118.243.10", NEW),
-        Deed::Redundant => stamped,
+        Deed::Changed | Deed::ChangedSealed => stamped.replace("129.118.243.10", NEW),
+        Deed::Redundant | Deed::RedundantSealed => stamped,
         Deed::Restart => before.clone(),
     };
     let state = scene.state();
     assert!(
-        state == before || state == after,
+        state == *before || state == after,
         "{point}: the state is neither old nor new: {state}"
     );
     let hosts = scene.hosts();
     let hosts_after = HOSTS.replace("129.118.243.10", NEW);
     assert!(
-        hosts == hosts_before || (deed != Deed::Redundant && hosts == hosts_after),
+        hosts == HOSTS || (!deed.is_redundant() && hosts == hosts_after),
         "{point}: the hosts file is neither old nor new: {hosts}"
     );
     if outcome.line.starts_with("good") || outcome.line.starts_with("nochg") {
@@ -180,11 +195,13 @@ fn killed_everywhere(deed: Deed) {
 #[test]
 fn a_changed_update_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Changed);
+    killed_everywhere(Deed::ChangedSealed);
 }
 
 #[test]
 fn a_redundant_update_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Redundant);
+    killed_everywhere(Deed::RedundantSealed);
 }
 
 #[test]
@@ -193,11 +210,14 @@ fn the_restarter_can_be_killed_at_every_system_call() {
 }
 
 /// Calls on files, and what they may fail with, open(2) to rename(2).
-const FILE_CALLS: [&str; 17] = [
+const FILE_CALLS: [&str; 20] = [
     "openat",
     "read",
     "write",
     "pwrite64",
+    "pread64",
+    "copy_file_range",
+    "utimensat",
     "fsync",
     "rename",
     "fchmod",
@@ -249,11 +269,13 @@ fn check_reply(outcome: &Outcome, point: &str) {
 #[test]
 fn a_changed_update_survives_every_error_at_every_call() {
     fails_everywhere(Deed::Changed);
+    fails_everywhere(Deed::ChangedSealed);
 }
 
 #[test]
 fn a_redundant_update_survives_every_error_at_every_call() {
     fails_everywhere(Deed::Redundant);
+    fails_everywhere(Deed::RedundantSealed);
 }
 
 #[test]

@@ -151,6 +151,10 @@ impl Model {
                 return None;
             }
             disk.hosts = Some(disk.rendered());
+            // Before the seals, which only save time.
+            if death == Some(Point::Stamp) {
+                return None;
+            }
         }
         if disk.is_pending {
             if death == Some(Point::Restarter) {
