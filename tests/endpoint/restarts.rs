@@ -126,7 +126,8 @@ fn two_hundred_changes_by_eight_clients_are_all_stored_and_served_with_few_resta
         "{} restarts in {seconds} s",
         restarts.len()
     );
-    assert!(restarts.windows(2).all(|pair| pair[1] - pair[0] >= 990 * INTERVAL), "{restarts:?}");
+    // On a busy machine, the shell notes its start some milliseconds late.
+    assert!(restarts.windows(2).all(|pair| pair[1] - pair[0] >= 900 * INTERVAL), "{restarts:?}");
     assert!(!scene.mark().exists());
 }
 
@@ -236,7 +237,7 @@ fn changes_within_the_interval_share_one_restart() {
     scene.settle();
     let restarts = scene.restarts();
     assert!((1..=3).contains(&restarts.len()), "{restarts:?}");
-    assert!(restarts.windows(2).all(|pair| pair[1] - pair[0] >= 1990), "{restarts:?}");
+    assert!(restarts.windows(2).all(|pair| pair[1] - pair[0] >= 1900), "{restarts:?}");
     assert!(scene.hosts().contains("127.0.0.105 host1"));
 }
 
