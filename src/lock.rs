@@ -7,14 +7,22 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 
 use crate::error::Fault;
 use crate::replace::{give_to_folder_owner, no_follow};
+
+/// How long a process that finds the lock taken sleeps before it tries again.
+const FIRST_PAUSE: Duration = Duration::from_millis(8);
+
+/// The pause is half as long after this time, a third after twice this time, and so on.
+const HALVING: Duration = Duration::from_millis(50);
+
+/// The shortest pause.
+const LAST_PAUSE: Duration = Duration::from_micros(500);
 
 /// An exclusive lock, held until it is dropped.
 #[derive(Debug)]
@@ -23,40 +31,31 @@ pub struct Lock(File);
 impl Lock {
     /// Waits for the lock, `limit` at most.
     ///
-    /// flock(2) lets those who wait have the lock in turn, but has no time limit. So a thread waits in
-    /// it. To try again and again instead would leave it to chance who comes next, and under load some
-    /// would never.
+    /// flock(2) has no time limit, so this tries again and again, the more often the longer it has
+    /// waited. So it is mostly the one who has waited longest who comes next. With pauses that grow
+    /// instead, somebody waits for ever while others come and go.
     pub fn acquire(path: &Path, limit: Duration) -> Result<Self, Fault> {
-        if let Some(lock) = Self::try_acquire(path)? {
-            return Ok(lock);
+        let asked = Instant::now();
+        let file = open(path)?;
+        while !try_lock(&file, path)? {
+            let waited = asked.elapsed();
+            if waited >= limit {
+                let reason = format!(
+                    "the lock was not free within {} s: see who holds it with fuser",
+                    limit.as_secs()
+                );
+                return Err(Fault::new(path.display(), reason));
+            }
+            let pause = FIRST_PAUSE.div_f32(1.0 + waited.div_duration_f32(HALVING));
+            sleep(pause.max(LAST_PAUSE).min(limit.saturating_sub(waited)));
         }
-        let (sender, receiver) = channel();
-        let file = path.to_owned();
-        thread::Builder::new()
-            // Where nobody receives it any more, the lock ends with the message.
-            .spawn(move || sender.send(Self::wait(&file)))
-            .map_err(|error| Fault::io("start a thread that waits for the lock", path, &error))?;
-        receiver.recv_timeout(limit).unwrap_or_else(|_| {
-            let reason = format!(
-                "the lock was not free within {} s: see who holds it with fuser",
-                limit.as_secs()
-            );
-            Err(Fault::new(path.display(), reason))
-        })
+        Ok(Self(file))
     }
 
     /// Takes the lock, or `None` where another process holds it.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>, Fault> {
         let file = open(path)?;
-        match file.try_lock_exclusive() {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(Fault::io("lock", path, &error)),
-        }
+        Ok(try_lock(&file, path)?.then_some(Self(file)))
     }
 
     /// Waits for the lock as long as it takes.
@@ -75,6 +74,16 @@ impl Lock {
     #[must_use]
     pub fn file(&self) -> &File {
         &self.0
+    }
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool, Fault> {
+    match file.try_lock_exclusive() {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(false)
+        }
+        Err(error) => Err(Fault::io("lock", path, &error)),
     }
 }
 
@@ -99,7 +108,7 @@ fn open(path: &Path) -> Result<File, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use std::thread;
 
     #[test]
     fn one_holder_at_a_time() {
@@ -110,35 +119,35 @@ mod tests {
         let fault = Lock::acquire(&path, Duration::from_millis(30)).unwrap_err();
         assert!(fault.reason.contains("not free within"), "{fault}");
         drop(held);
-        // Not by trying once: the thread of the attempt before has it for a moment.
-        Lock::acquire(&path, Duration::from_secs(20)).unwrap();
+        assert!(Lock::try_acquire(&path).unwrap().is_some());
         assert!(path.exists(), "the lock file stays");
     }
 
     #[test]
-    fn nobody_waits_much_longer_than_the_others() {
-        const WAITERS: u32 = 32;
-        const TURNS: u32 = 12;
-        const HOLD: Duration = Duration::from_millis(2);
+    fn those_who_have_waited_longest_come_next() {
+        const CLIENTS: u32 = 32;
+        const TURNS: u32 = 30;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".ip.txt.lock");
         let started = Instant::now();
-        let wait = || {
-            (0..TURNS).map(|_| {
+        let client = || {
+            let turns = (0..TURNS).map(|_| {
+                // Another process begins.
+                sleep(Duration::from_millis(1));
                 let asked = Instant::now();
                 let _lock = Lock::acquire(&path, Duration::from_secs(60)).unwrap();
                 let waited = asked.elapsed();
-                thread::sleep(HOLD);
+                sleep(Duration::from_millis(3));
                 waited
-            })
+            });
+            turns.max().unwrap()
         };
         let longest = thread::scope(|scope| {
-            let waiters: Vec<_> =
-                (0..WAITERS).map(|_| scope.spawn(|| wait().max().unwrap())).collect();
-            waiters.into_iter().map(|waiter| waiter.join().unwrap()).max().unwrap()
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+            clients.into_iter().map(|client| client.join().unwrap()).max().unwrap()
         });
-        // In turn, each waits for a twelfth of it. Trying again and again, some wait for nearly all.
+        // In turn, it would be a thirtieth. With pauses that grow, it is about a half.
         let total = started.elapsed();
-        assert!(longest < total / 2, "{longest:?} of {total:?}");
+        assert!(longest < total / 3, "{longest:?} of {total:?}");
     }
 }

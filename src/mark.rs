@@ -67,6 +67,18 @@ impl Mark {
         if is_new { sync_folder(&path) } else { Ok(()) }
     }
 
+    /// Leaves the last line alone, which is enough to tell whether another comes. Otherwise the mark
+    /// would grow for as long as changes come faster than restarts.
+    pub fn shorten(self, hosts: &Path) -> Result<Self, Fault> {
+        match self.0.lines().next_back().map(|last| format!("{last}\n")) {
+            Some(last) if last.len() < self.0.len() => {
+                replace(&Self::path(hosts), last.as_bytes(), Readers::Everybody)?;
+                Ok(Self(last))
+            }
+            Some(_) | None => Ok(self),
+        }
+    }
+
     /// Puts the reason of a failed restart in the place of the changes that led to it.
     pub fn fail(hosts: &Path, reason: &str) -> Result<(), Fault> {
         replace(&Self::path(hosts), format!("failed {reason}\n").as_bytes(), Readers::Everybody)

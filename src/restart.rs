@@ -133,7 +133,7 @@ fn prepare(config: &Config, turn: &mut Option<Lock>) -> Result<Option<Mark>, Fau
             hosts::store(&config.hosts, &wanted)?;
         }
     }
-    Ok(Some(mark))
+    mark.shorten(&config.hosts).map(Some)
 }
 
 /// Settles the mark after a restart, and gives up the turn unless another change came meanwhile.

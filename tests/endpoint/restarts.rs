@@ -274,6 +274,24 @@ fn a_change_during_a_restart_leads_to_another() {
 }
 
 #[test]
+fn the_mark_does_not_grow_from_restart_to_restart() {
+    let scene = Scene::new();
+    restarter_at_work(&scene);
+    for n in 1_u8..4 {
+        let address = format!("127.0.0.{}", 20 + n);
+        assert_eq!(scene.answer(&address, &host1_at(i64::from(n))), format!("good {address}"));
+    }
+    assert_eq!(fs::read_to_string(scene.mark()).unwrap().lines().count(), 4);
+    eventually("the second restart begins", || scene.restarts().len() == 2);
+    let mark = fs::read_to_string(scene.mark()).unwrap();
+    assert_eq!(mark, "changed host1.h.lohray.com 127.0.0.23\n");
+    assert_eq!(scene.answer("127.0.0.23", &host1_at(5)), "nochg 127.0.0.23");
+    scene.settle();
+    assert_eq!(scene.restarts().len(), 2);
+    assert!(!scene.mark().exists());
+}
+
+#[test]
 fn the_restarter_is_detached_with_nothing_of_the_request() {
     let scene = Scene::new();
     let process = restarter_at_work(&scene);

@@ -1,0 +1,138 @@
+//! A private dnsmasq behind a scene, with the shipped configuration. A restart really stops it and
+//! starts another.
+
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Name, Packet, Question, TYPE};
+
+use crate::scene::{Scene, eventually, is_root, web_user};
+
+pub const DNSMASQ: &str = "/usr/sbin/dnsmasq";
+
+/// How long an answer may take. On the loopback address a later one is as good as none.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A running dnsmasq. It ends when this is dropped, and also where the tests are killed.
+pub struct Dnsmasq {
+    keeper: Child,
+    port: u16,
+}
+
+impl Dnsmasq {
+    /// Starts one on a free port of the loopback address, with the scene's hosts file. It runs as the
+    /// web server's user, who restarts it.
+    pub fn start(scene: &Scene) -> Self {
+        let port = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        write_program(scene, port);
+        let service = scene.path("bin/dnsmasq-service").display().to_string();
+        // It reads until this test closes its input, be it by its death.
+        let script = format!("{service}; read -r _; {service} end");
+        let mut keeper = Command::new("/bin/sh");
+        if is_root() {
+            keeper = Command::new("/usr/bin/setpriv");
+            let user = web_user();
+            keeper.args([&format!("--reuid={user}"), &format!("--regid={user}")]);
+            keeper.args(["--clear-groups", "/bin/sh"]);
+        }
+        keeper.arg("-c").arg(script).stdin(Stdio::piped());
+        // Whoever interrupts the tests at a terminal does not interrupt the keeper.
+        let keeper = keeper.process_group(0).spawn().unwrap();
+        let dnsmasq = Self { keeper, port };
+        let mut resolver = dnsmasq.resolver();
+        eventually("dnsmasq answers", || resolver.ask("localhost").is_ok());
+        dnsmasq
+    }
+
+    /// The shell command that restarts it.
+    pub fn restart(scene: &Scene) -> String {
+        format!("exec {}", scene.path("bin/dnsmasq-service").display())
+    }
+
+    /// Somebody who asks it.
+    pub fn resolver(&self) -> Resolver {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        socket.connect(("127.0.0.1", self.port)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Resolver { socket, id: 0 }
+    }
+}
+
+impl Drop for Dnsmasq {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+/// In the place of `service dnsmasq`: restarts, or with `end` stops for good, one call at a time.
+fn write_program(scene: &Scene, port: u16) {
+    let path = |name| scene.path(name).display().to_string();
+    let (run, settings) = (path("run"), path("run/dnsmasq.conf"));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("dnsmasq.d/ddns-cgi.conf");
+    let shipped = fs::read_to_string(shipped).unwrap();
+    let text = shipped.replace("/media/data/www/ramcache", &path("www/ramcache"));
+    assert_ne!(text, shipped);
+    let frame = format!(
+        "port={port}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\n\
+         pid-file={run}/dnsmasq.pid\nlog-facility={run}/dnsmasq.log\n"
+    );
+    scene.write("run/dnsmasq.conf", &(text + &frame));
+    // Not kill -0: where nobody reaps orphans, a zombie stays for ever.
+    let script = format!(
+        "#!/bin/sh\nexec 9>>{run}/dnsmasq.lock\nflock 9\n\
+         pid=$(cat {run}/dnsmasq.pid 2>/dev/null) && kill \"$pid\" &&\n\
+         while [ -e \"/proc/$pid/exe\" ]; do sleep 0.02; done\n\
+         [ \"$1\" = end ] && rm {settings} && exit\n\
+         {DNSMASQ} --conf-file={settings} --user=\"$(id -un)\" 9>&-\n"
+    );
+    scene.write("bin/dnsmasq-service", &script);
+    fs::set_permissions(scene.path("bin/dnsmasq-service"), Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Asks for IPv4 addresses.
+pub struct Resolver {
+    socket: UdpSocket,
+    id: u16,
+}
+
+impl Resolver {
+    /// The one address of `name`, or `None` where the answer has none. An error where there is no
+    /// answer in time.
+    pub fn ask(&mut self, name: &str) -> io::Result<Option<Ipv4Addr>> {
+        self.id = self.id.wrapping_add(1);
+        let mut query = Packet::new_query(self.id);
+        let name = Name::new(name).unwrap();
+        query.questions.push(Question::new(name, TYPE::A.into(), CLASS::IN.into(), false));
+        self.socket.send(&query.build_bytes_vec().unwrap())?;
+        let mut buffer = [0; 512];
+        loop {
+            let length = self.socket.recv(&mut buffer)?;
+            let answer = Packet::parse(&buffer[..length]).map_err(|error| {
+                io::Error::new(ErrorKind::InvalidData, format!("no DNS message: {error}"))
+            })?;
+            // A late answer to an earlier question is passed over.
+            if answer.id() == self.id {
+                return Ok(only_address(&answer));
+            }
+        }
+    }
+}
+
+fn only_address(answer: &Packet) -> Option<Ipv4Addr> {
+    match answer.answers.as_slice() {
+        [] => None,
+        [record] => match &record.rdata {
+            RData::A(a) => Some(a.address.into()),
+            other => panic!("not asked for: {other:?}"),
+        },
+        several => panic!("a host has one address: {several:?}"),
+    }
+}
