@@ -57,7 +57,7 @@ pub fn find(path: &Path, name: &str, known: &mut Option<Seal>) -> Result<Lookup,
     let mut file = File::open(path).map_err(fault)?;
     let seal = file.metadata().and_then(|metadata| Seal::of(&metadata)).map_err(fault)?;
     if *known == Some(seal) {
-        match sealed::find(&file, name).map_err(fault)? {
+        match sealed::find_evenly(&file, name).map_err(fault)? {
             Search::Found(entry) => return Ok(lookup(&entry.json)),
             Search::Absent => return Ok(Lookup::Unknown),
             Search::Unsure => {}

@@ -12,6 +12,8 @@
 //! 6. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 7. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
 
+#![forbid(unsafe_code)]
+
 pub mod auth;
 pub mod command;
 pub mod config;

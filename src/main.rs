@@ -2,6 +2,10 @@
 //!
 //! It never reads its arguments: a query string without `=` arrives there (RFC 3875, 4.4).
 
+#![no_main]
+
+mod start;
+
 use std::env;
 use std::io::{self, Write};
 
@@ -17,5 +21,6 @@ fn main() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let reply = ddns_cgi::run(|name| env::var_os(name), io::stdin().lock(), Utc::now());
     // The update is stored by now. A client that hung up changes nothing about that.
-    let _ = io::stdout().write_all(&reply.to_bytes());
+    let mut output = io::stdout();
+    let _ = output.write_all(&reply.to_bytes()).and_then(|()| output.flush());
 }

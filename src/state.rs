@@ -25,7 +25,7 @@ use crate::lookup;
 use crate::php_json;
 use crate::record::{self, Record};
 use crate::replace::{Readers, companion, replace, replace_with};
-use crate::sealed::{self, Entry, Seal, Seals, Search, Splice};
+use crate::sealed::{self, Entry, Needle, Seal, Seals, Search, Splice};
 use crate::stamp::{Stamp, Zone};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
@@ -233,17 +233,16 @@ impl State {
         let mut fields = entry.fields.clone();
         let old = lines(fields.clone());
         record::set(&mut fields, update.address(), update.stamp(), self.zone);
-        let (false, Some(at)) = (old.is_empty(), sealed::position(&hosts, old.as_bytes())?) else {
-            return Ok(None);
-        };
+        let Some(name) = old.find(' ').map(|space| space + 1) else { return Ok(None) };
+        let length = old.len() as u64;
+        let Some(at) = sealed::position(&hosts, &Needle::new(old, name))? else { return Ok(None) };
         let Entry { offset, json } = &entry.entry;
         let state = Splice {
             file: state.try_clone()?,
             part: *offset..offset + json.len() as u64,
             text: php_json::value_to_string(fields.clone().into())?,
         };
-        let part = at..at + old.len() as u64;
-        let hosts = Splice { file: hosts, part, text: lines(fields) };
+        let hosts = Splice { file: hosts, part: at..at + length, text: lines(fields) };
         Ok(Some((state, hosts)))
     }
 

@@ -73,3 +73,85 @@ fn notice_rebuild(config: &Config, state: &State) {
         log::notice(&Fault::new(config.state.display(), reason));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::php_json;
+    use crate::record;
+    use crate::sealed::Seals;
+    use crate::stamp::{Stamp, Zone};
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+    use std::fs::{self, File};
+    use std::net::IpAddr;
+
+    const NAMES: [&str; 4] = ["a.example", "aa.example", "host1.a.example", "B.example"];
+
+    fn stamp(second: u32) -> Stamp {
+        Stamp::parse(&format!("2026-11-23 12:00:{second:02}"), Zone::Utc).unwrap()
+    }
+
+    /// A record with an address of each family at most, and a field that is not ours.
+    fn a_record() -> impl Strategy<Value = Value> {
+        let note = prop_oneof![
+            "\\PC{0,9}".prop_map(Value::from),
+            Just(serde_json::json!([{"a.example": "\n    \"a.example\": {"}, 1.0, null, {}])),
+            any::<i64>().prop_map(Value::from),
+        ];
+        (any::<Option<u32>>(), any::<Option<u128>>(), prop::option::of(note)).prop_map(
+            |(ip, ip6, note)| {
+                let mut fields = Map::new();
+                let addresses =
+                    [ip.map(|ip| IpAddr::V4(ip.into())), ip6.map(|ip| IpAddr::V6(ip.into()))];
+                for address in addresses.into_iter().flatten() {
+                    record::set(&mut fields, address, stamp(0), Zone::Utc);
+                }
+                fields.extend(note.map(|note| ("note".to_owned(), note)));
+                fields.into()
+            },
+        )
+    }
+
+    /// Both files after the updates, in a folder of their own. Where they are not to be sealed, the
+    /// lock file is emptied before each.
+    fn files_after(
+        state: &Map<String, Value>,
+        updates: &[Authentic],
+        is_sealed: bool,
+    ) -> (String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let config =
+            Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
+        fs::write(&config.state, php_json::to_bytes(state).unwrap()).unwrap();
+        fs::write(&config.hosts, crate::hosts::render(state)).unwrap();
+        for update in updates {
+            if !is_sealed {
+                fs::write(path(".ip.txt.lock"), "").unwrap();
+            }
+            let _ = store(&config, update, None, Utc::now());
+        }
+        if is_sealed {
+            let lock = File::open(path(".ip.txt.lock")).unwrap();
+            let seals = Seals::read(&lock).unwrap();
+            assert!(seals.state.is_some() && seals.hosts.is_some(), "all this is without seals");
+        }
+        (fs::read_to_string(&config.state).unwrap(), fs::read_to_string(&config.hosts).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn sealed_files_become_what_others_become(
+            records in prop::collection::vec(a_record(), NAMES.len()),
+            updates in prop::collection::vec((0..NAMES.len(), 0_u8..3, any::<bool>()), 1..9),
+        ) {
+            let state: Map<_, _> = NAMES.iter().skip(1).map(|name| (*name).to_owned()).zip(records).collect();
+            let updates: Vec<_> = (1..).zip(&updates).map(|(second, (name, address, is_ip6))| {
+                let address = if *is_ip6 { format!("2001:db8::{address}") } else { format!("192.0.2.{address}") };
+                Authentic::for_test(NAMES[*name], &address, stamp(second))
+            }).collect();
+            prop_assert_eq!(files_after(&state, &updates, true), files_after(&state, &updates, false));
+        }
+    }
+}

@@ -76,7 +76,7 @@ fn a_changed_update_writes_the_mark_then_the_state_then_the_hosts_file_each_dura
         list(&["locks .ip.txt.lock", "write .hosts.dns.pending", "fsync ."]),
         replaced("ip.txt"),
         replaced("hosts.dns"),
-        list(&["pwrite .ip.txt.lock 219", "unlocks .ip.txt.lock", "starts a process"]),
+        list(&["pwrite .ip.txt.lock 96", "unlocks .ip.txt.lock", "starts a process"]),
     ];
     assert_eq!(steps(&scene(), Deed::Changed), expected.concat());
 }
