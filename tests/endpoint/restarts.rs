@@ -324,7 +324,7 @@ fn the_restart_command_gets_default_signals() {
     let note = format!("grep -E '^Sig(Blk|Ign)' /proc/self/status > {}", status.display());
     scene.configure(&json!({"restart": ["sh", "-c", note]}));
     // As mod_cgi under the event MPM starts a CGI.
-    let env = ["/usr/bin/env", "--block-signal=TERM", "--ignore-signal=PIPE"];
+    let env = ["/usr/bin/env", "--default-signal", "--block-signal=TERM", "--ignore-signal=PIPE"];
     let cgi = scene.cgi("127.0.0.11", &host1()).by(&env);
     assert_eq!(cgi.run().line, "good 127.0.0.11");
     scene.settle();

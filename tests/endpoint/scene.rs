@@ -73,7 +73,10 @@ impl Scene {
         for folder in ["bin", "etc", "www", "www/ramcache", "run"] {
             fs::create_dir(scene.path(folder)).unwrap();
         }
-        fs::copy(program(), scene.path("bin/ddns-cgi")).unwrap();
+        // Not by this process: while it writes, another test's child would have the file open for
+        // writing, too, and no program runs that somebody can write (ETXTBSY).
+        let copied = Command::new("cp").arg(program()).arg(scene.path("bin/ddns-cgi")).status();
+        assert!(copied.unwrap().success());
         scene.write("www/ramcache/ip.txt", STATE);
         scene.write("www/ramcache/hosts.dns", HOSTS);
         scene.write("etc/credentials.json", CREDENTIALS);
