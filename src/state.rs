@@ -189,7 +189,7 @@ impl State {
         }
         match &self.source {
             Source::Sealed(_) => self.seal(self.seals.hosts),
-            Source::File(_) if self.is_ours()? => self.seal(seal_of(&self.hosts)),
+            Source::File(_) if self.is_ours() => self.seal(seal_of(&self.hosts)),
             Source::File(_) | Source::Hosts => {}
         }
         Ok(())
@@ -298,13 +298,12 @@ impl State {
         let _ = seals.write(self.lock.file(), &self.seals);
     }
 
-    /// Whether both files are what this program would write.
-    fn is_ours(&self) -> Result<bool, Fault> {
-        let state = self.parse()?;
-        let text = self.text()?.as_bytes();
-        Ok(php_json::to_bytes(&state).is_ok_and(|ours| ours == text)
+    /// Whether both files are known to be what this program would write.
+    fn is_ours(&self) -> bool {
+        let (Ok(text), Ok(state)) = (self.text(), self.parse()) else { return false };
+        php_json::to_bytes(&state).is_ok_and(|ours| ours == text.as_bytes())
             && has_distinct_names(&state)
-            && hosts::read(&self.hosts)?.as_deref() == Some(&hosts::render(&state)))
+            && hosts::read(&self.hosts).is_ok_and(|text| text == Some(hosts::render(&state)))
     }
 
     /// The whole state.
