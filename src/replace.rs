@@ -3,8 +3,10 @@
 //! A temporary file in the same folder, mode, write, fsync, rename, fsync of the folder: see
 //! rename(2) and fsync(2).
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -79,8 +81,11 @@ pub fn sync_folder(path: &Path) -> Result<(), Fault> {
 /// The helper file `.NAME.PURPOSE` beside `path`. dnsmasq skips dot files.
 #[must_use]
 pub fn companion(path: &Path, purpose: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{}.{purpose}", name.trim_start_matches('.')))
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let dots = name.iter().take_while(|byte| **byte == b'.').count();
+    let name = name.get(dots..).unwrap_or_default();
+    let companion = [b".", name, b".", purpose.as_bytes()].concat();
+    path.with_file_name(OsString::from_vec(companion))
 }
 
 /// Where a path leads through symbolic links, also where nothing is there yet.

@@ -3,6 +3,7 @@
 //! All of it is hostile. Only the four declared parameters of protocol 1 are looked at, only once
 //! each, and only in their exact form.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::Read;
 use std::net::IpAddr;
@@ -72,6 +73,26 @@ impl Request {
         }
         Ok(Self { query, body })
     }
+
+    /// The pairs of the query and the body together.
+    fn pairs(&self) -> Vec<Pair<'_>> {
+        [&self.query, &self.body]
+            .into_iter()
+            .flat_map(|form| form.split(|byte| *byte == b'&'))
+            .filter_map(|text| {
+                let (name, value) = form_urlencoded::parse(text).next()?;
+                Some(Pair { text, name, value })
+            })
+            .collect()
+    }
+}
+
+/// A name and a value of a form.
+struct Pair<'r> {
+    /// As it was sent.
+    text: &'r [u8],
+    name: Cow<'r, str>,
+    value: Cow<'r, str>,
 }
 
 fn read_body(length: &[u8], kind: &[u8], body: impl Read) -> Result<Vec<u8>, Refusal> {
@@ -114,17 +135,18 @@ impl Claim {
     /// Takes the four parameters from the query and the body together.
     pub fn parse(request: &Request, address: IpAddr, zone: Zone) -> Result<Self, Refusal> {
         let malformed = |part| Refusal::Form(Problem::Malformed, part);
-        let user = parameter(request, Part::User, MAX_USER)?;
-        let host = parameter(request, Part::Id, HostName::MAX)?;
-        let time = parameter(request, Part::TimeSt, Stamp::MAX)?;
-        let hash = parameter(request, Part::Hash, 40)?;
+        let form = request.pairs();
+        let user = parameter(&form, Part::User, MAX_USER)?;
+        let host = parameter(&form, Part::Id, HostName::MAX)?;
+        let time = parameter(&form, Part::TimeSt, Stamp::MAX)?;
+        let hash = parameter(&form, Part::Hash, 40)?;
         let mut digest = [0; 20];
         hex::decode_to_slice(hash, &mut digest).map_err(|_| malformed(Part::Hash))?;
         Ok(Self {
-            user,
-            host: HostName::parse(&host).ok_or(malformed(Part::Id))?,
-            stamp: Stamp::parse(&time, zone).ok_or(malformed(Part::TimeSt))?,
-            time,
+            user: user.to_owned(),
+            host: HostName::parse(host).ok_or(malformed(Part::Id))?,
+            time: time.to_owned(),
+            stamp: Stamp::parse(time, zone).ok_or(malformed(Part::TimeSt))?,
             hash: digest,
             address,
         })
@@ -168,22 +190,15 @@ impl Claim {
 }
 
 /// The value of the one occurrence of a parameter: at most `max` bytes of printable text.
-fn parameter(request: &Request, part: Part, max: usize) -> Result<String, Refusal> {
+fn parameter<'f>(form: &'f [Pair], part: Part, max: usize) -> Result<&'f str, Refusal> {
     let refused = |problem| Refusal::Form(problem, part);
     let name = part.to_string();
     let mut found = None;
-    for pair in [&request.query, &request.body]
-        .into_iter()
-        .flat_map(|form| form.split(|byte| *byte == b'&'))
-    {
-        let Some((key, value)) = form_urlencoded::parse(pair).next() else { continue };
-        if key != name {
-            continue;
-        }
-        if !has_whole_escapes(pair) {
+    for pair in form.iter().filter(|pair| pair.name == name) {
+        if !has_whole_escapes(pair.text) {
             return Err(refused(Problem::Malformed));
         }
-        if found.replace(value.into_owned()).is_some() {
+        if found.replace(&*pair.value).is_some() {
             return Err(refused(Problem::Repeated));
         }
     }

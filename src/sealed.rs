@@ -24,8 +24,12 @@ use std::time::{Duration, SystemTime};
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-/// How much is searched at a time, in bytes. Small, since fresh memory costs more than the search.
-const WINDOW: usize = 32 << 10;
+/// How much is searched at a time, in bytes. Small, since fresh memory costs more than the search,
+/// and what was just copied is searched while it is in the nearest cache.
+const WINDOW: usize = 16 << 10;
+
+/// How much is searched at first: all of what most people have.
+const FIRST_WINDOW: usize = 4 << 10;
 
 /// How much of an entry is read at first, in bytes.
 const ENTRY: usize = 1 << 10;
@@ -180,8 +184,7 @@ pub fn position(file: &File, needle: &Needle) -> io::Result<Option<u64>> {
 }
 
 fn position_from(start: u64, file: &File, needle: &Needle) -> io::Result<Option<u64>> {
-    let rest = usize::try_from(file.metadata()?.len().saturating_sub(start)).unwrap_or(WINDOW);
-    let mut window = vec![0; WINDOW.min(rest + 1)];
+    let mut window = vec![0; FIRST_WINDOW];
     let (mut offset, mut kept) = (start, 0);
     loop {
         let fresh = window.get_mut(kept..).unwrap_or_default();
@@ -196,6 +199,7 @@ fn position_from(start: u64, file: &File, needle: &Needle) -> io::Result<Option<
         // The needle may lie across two windows.
         kept = needle.text.len().saturating_sub(1).min(length);
         window.copy_within(length - kept.., 0);
+        window.resize(WINDOW, 0);
         offset += (length - kept) as u64;
     }
 }
