@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::error::{Fault, json_position};
 use crate::lookup;
-use crate::sealed::{self, Seal, Search};
+use crate::sealed::{self, Seal, SealedFile, Search};
 
 /// A secret that a user shares with this server. It has no way to be printed.
 pub struct Key(String);
@@ -54,15 +54,16 @@ pub enum Lookup {
 /// `known` is the seal of the credentials as far as it is known; it becomes that of the file read.
 pub fn find(path: &Path, name: &str, known: &mut Option<Seal>) -> Result<Lookup, Fault> {
     let fault = |error| Fault::io("read the credentials", path, &error);
-    let mut file = File::open(path).map_err(fault)?;
+    let file = File::open(path).map_err(fault)?;
     let seal = file.metadata().and_then(|metadata| Seal::of(&metadata)).map_err(fault)?;
-    if *known == Some(seal) {
-        match sealed::find_evenly(&file, name).map_err(fault)? {
+    let mut file = match SealedFile::new(file, seal, *known) {
+        Ok(sealed) => match sealed.find_evenly(name).map_err(fault)? {
             Search::Found(entry) => return Ok(lookup(&entry.json)),
             Search::Absent => return Ok(Lookup::Unknown),
-            Search::Unsure => {}
-        }
-    }
+            Search::Unsure => sealed.into_file(),
+        },
+        Err(file) => file,
+    };
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(fault)?;
     let user = parse(&text, name).map_err(|error| {

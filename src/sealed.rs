@@ -28,9 +28,6 @@ use serde_json::value::RawValue;
 /// and what was just copied is searched while it is in the nearest cache.
 const WINDOW: usize = 16 << 10;
 
-/// How much is searched at first: all of what most people have.
-const FIRST_WINDOW: usize = 4 << 10;
-
 /// How much of an entry is read at first, in bytes.
 const ENTRY: usize = 1 << 10;
 
@@ -133,38 +130,100 @@ pub struct Entry {
     pub json: String,
 }
 
-/// Searches a sealed JSON file for the entry with this key.
-pub fn find(file: &File, key: &str) -> io::Result<Search> {
-    if !is_plain(key) {
-        return Ok(Search::Unsure);
-    }
-    let needle = needle(key);
-    let Some(start) = position(file, &needle)? else { return Ok(Search::Absent) };
-    let offset = start + needle.text.len() as u64;
-    let mut window = vec![0; ENTRY];
-    loop {
-        let length = read_up_to(file, &mut window, offset)?;
-        let text = window.get(..length).unwrap_or_default();
-        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
-        match values.next() {
-            Some(Ok(value)) => {
-                return Ok(Search::Found(Entry { offset, json: value.get().to_owned() }));
-            }
-            Some(Err(error)) if error.is_eof() && length == window.len() => {
-                window.resize(2 * length, 0);
-            }
-            Some(Err(_)) | None => return Ok(Search::Unsure),
-        }
-    }
+/// A file whose seal is whole.
+#[derive(Debug)]
+pub struct SealedFile {
+    file: File,
+    size: u64,
 }
 
-/// As [`find`], in a time that does not tell where the entry is, or whether there is one.
-pub fn find_evenly(file: &File, key: &str) -> io::Result<Search> {
-    let found = find(file, key)?;
-    if let Search::Found(entry) = &found {
-        position_from(entry.offset, file, &needle(key))?;
+impl SealedFile {
+    /// Takes a file with its seal as it is; gives it back where that is not the one `known`.
+    pub fn new(file: File, seal: Seal, known: Option<Seal>) -> Result<Self, File> {
+        if known == Some(seal) { Ok(Self { file, size: seal.size }) } else { Err(file) }
     }
-    Ok(found)
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The file alone.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// Searches a JSON file for the entry with this key.
+    pub fn find(&self, key: &str) -> io::Result<Search> {
+        if !is_plain(key) {
+            return Ok(Search::Unsure);
+        }
+        let needle = needle(key);
+        let Some(start) = self.position(&needle)? else { return Ok(Search::Absent) };
+        let offset = start + needle.text.len() as u64;
+        let mut window = ENTRY;
+        loop {
+            let text = self.read(offset, window)?;
+            let mut values = serde_json::Deserializer::from_slice(&text).into_iter::<&RawValue>();
+            match values.next() {
+                Some(Ok(value)) => {
+                    return Ok(Search::Found(Entry { offset, json: value.get().to_owned() }));
+                }
+                Some(Err(error)) if error.is_eof() && text.len() == window => window *= 2,
+                Some(Err(_)) | None => return Ok(Search::Unsure),
+            }
+        }
+    }
+
+    /// As [`SealedFile::find`], in a time that does not tell where the entry is, or whether there is one.
+    pub fn find_evenly(&self, key: &str) -> io::Result<Search> {
+        let found = self.find(key)?;
+        if let Search::Found(entry) = &found {
+            self.position_from(entry.offset, &needle(key))?;
+        }
+        Ok(found)
+    }
+
+    /// Where a text is.
+    pub fn position(&self, needle: &Needle) -> io::Result<Option<u64>> {
+        self.position_from(0, needle)
+    }
+
+    fn position_from(&self, start: u64, needle: &Needle) -> io::Result<Option<u64>> {
+        let mut window = vec![0; self.length(start, WINDOW)];
+        let (mut offset, mut kept) = (start, 0);
+        loop {
+            self.file
+                .read_exact_at(window.get_mut(kept..).unwrap_or_default(), offset + kept as u64)?;
+            if let Some(at) = needle.search(&window) {
+                return Ok(Some(offset + at as u64));
+            }
+            let end = offset + window.len() as u64;
+            if end >= self.size {
+                return Ok(None);
+            }
+            // The needle may lie across two windows.
+            kept = needle.text.len().saturating_sub(1).min(window.len());
+            let rest = window.len() - kept;
+            window.copy_within(rest.., 0);
+            offset = end - kept as u64;
+            window.truncate(self.length(offset, WINDOW));
+        }
+    }
+
+    /// What is there from `offset` on, of at most this length.
+    fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length(offset, length)];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    /// How much there is from `offset` on, up to `most`.
+    fn length(&self, offset: u64, most: usize) -> usize {
+        usize::try_from(self.size.saturating_sub(offset)).unwrap_or(most).min(most)
+    }
 }
 
 /// What an entry begins with.
@@ -176,32 +235,6 @@ fn needle(key: &str) -> Needle {
 /// Whether a key stands in a sealed file as it is, if it is there at all.
 fn is_plain(key: &str) -> bool {
     key.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'/'))
-}
-
-/// Where in a file a text is.
-pub fn position(file: &File, needle: &Needle) -> io::Result<Option<u64>> {
-    position_from(0, file, needle)
-}
-
-fn position_from(start: u64, file: &File, needle: &Needle) -> io::Result<Option<u64>> {
-    let mut window = vec![0; FIRST_WINDOW];
-    let (mut offset, mut kept) = (start, 0);
-    loop {
-        let fresh = window.get_mut(kept..).unwrap_or_default();
-        let length = kept + read_up_to(file, fresh, offset + kept as u64)?;
-        let text = window.get(..length).unwrap_or_default();
-        if let Some(at) = needle.search(text) {
-            return Ok(Some(offset + at as u64));
-        }
-        if length < window.len() {
-            return Ok(None);
-        }
-        // The needle may lie across two windows.
-        kept = needle.text.len().saturating_sub(1).min(length);
-        window.copy_within(length - kept.., 0);
-        window.resize(WINDOW, 0);
-        offset += (length - kept) as u64;
-    }
 }
 
 /// What is searched for.
@@ -242,20 +275,6 @@ impl Needle {
         }
         memmem::find(text, needle)
     }
-}
-
-/// Fills the buffer as far as the file reaches.
-fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
 
 /// Whether a valid JSON text has the layout of a sealed file. Where a key is there twice, it has not.
@@ -307,6 +326,10 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         file
+    }
+
+    fn sealed(text: &str) -> SealedFile {
+        SealedFile { file: file(text), size: text.len() as u64 }
     }
 
     #[test]
@@ -370,13 +393,13 @@ mod tests {
     fn a_long_entry_is_read_whole_and_a_key_with_escapes_is_left_to_the_strict_way() {
         let long = format!("[\"{}\"]", "x".repeat(5 * ENTRY));
         let text = format!("{{\n    \"a\": {long},\n    \"\\u00e9\": 1\n}}");
-        let found = find(&file(&text), "a").unwrap();
+        let found = sealed(&text).find("a").unwrap();
         assert!(matches!(found, Search::Found(entry) if entry.json == long && entry.offset == 11));
         for key in ["é", "\\u00e9", "a\"", "a/b", "\n"] {
-            assert!(matches!(find(&file(&text), key).unwrap(), Search::Unsure), "{key}");
+            assert!(matches!(sealed(&text).find(key).unwrap(), Search::Unsure), "{key}");
         }
-        assert!(matches!(find(&file(&text), "b").unwrap(), Search::Absent));
-        assert!(matches!(find(&file(&text), "").unwrap(), Search::Absent));
+        assert!(matches!(sealed(&text).find("b").unwrap(), Search::Absent));
+        assert!(matches!(sealed(&text).find("").unwrap(), Search::Absent));
     }
 
     proptest! {
@@ -384,9 +407,9 @@ mod tests {
         fn a_text_is_found_wherever_it_lies(before in 0..3 * WINDOW, after in 0..WINDOW, name in "[a-z.]{0,300}") {
             let text = format!("\n    \"{name}\": ");
             let needle = Needle::new(text.clone(), 6);
-            let with = file(&format!("{}{text}{}", "a.".repeat(before / 2), "\n    \"".repeat(after / 6)));
-            prop_assert_eq!(position(&with, &needle).unwrap(), Some(before as u64 / 2 * 2));
-            prop_assert_eq!(position_from(before as u64 / 2 * 2 + 1, &with, &needle).unwrap(), None);
+            let with = sealed(&format!("{}{text}{}", "a.".repeat(before / 2), "\n    \"".repeat(after / 6)));
+            prop_assert_eq!(with.position(&needle).unwrap(), Some(before as u64 / 2 * 2));
+            prop_assert_eq!(with.position_from(before as u64 / 2 * 2 + 1, &needle).unwrap(), None);
         }
 
         #[test]
@@ -398,7 +421,7 @@ mod tests {
             if is_laid_out(&text) {
                 for key in map.keys().chain([&key]) {
                     let strict = lookup::find(&text, |name| name == key).unwrap().map(RawValue::get);
-                    match find_evenly(&file(&text), key).unwrap() {
+                    match sealed(&text).find_evenly(key).unwrap() {
                         Search::Found(entry) => prop_assert_eq!(Some(entry.json.as_str()), strict),
                         Search::Absent => prop_assert_eq!(None, strict),
                         Search::Unsure => prop_assert!(!is_plain(key)),

@@ -2,7 +2,7 @@
 //!
 //! An open [`State`] holds the lock, so what it reads stays true until it is dropped. A stamp alone
 //! is written over the old one in place; anything else replaces the file. Where the files are
-//! [`sealed`], only the host's entry is read.
+//! sealed ([`crate::sealed`]), only the host's entry is read.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ use crate::lookup;
 use crate::php_json;
 use crate::record::{self, Record};
 use crate::replace::{Readers, companion, replace, replace_with};
-use crate::sealed::{self, Entry, Needle, Seal, Seals, Search, Splice};
+use crate::sealed::{Entry, Needle, Seal, SealedFile, Seals, Search, Splice};
 use crate::stamp::{Stamp, Zone};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
@@ -58,7 +58,7 @@ enum Source {
     /// From the state file, all of which is read.
     File(File),
     /// From the state file, whose seal is whole.
-    Sealed(File),
+    Sealed(SealedFile),
     /// There was nothing in the state file, or no file, so it is what the hosts file tells.
     Hosts,
 }
@@ -109,12 +109,12 @@ impl State {
         };
         let seals = Seals::read(lock.file()).unwrap_or_default();
         let (source, text) = match open(&path)? {
-            Some((file, seal)) if seals.state == Some(seal) => {
-                (Source::Sealed(file), OnceCell::new())
-            }
-            Some((file, seal)) => match read(&file, seal, &path)? {
-                text if lookup::is_empty_map(&text) => (Source::Hosts, rebuild(config)?.into()),
-                text => (Source::File(file), text.into()),
+            Some((file, seal)) => match SealedFile::new(file, seal, seals.state) {
+                Ok(file) => (Source::Sealed(file), OnceCell::new()),
+                Err(file) => match read(&file, seal, &path)? {
+                    text if lookup::is_empty_map(&text) => (Source::Hosts, rebuild(config)?.into()),
+                    text => (Source::File(file), text.into()),
+                },
             },
             None => (Source::Hosts, rebuild(config)?.into()),
         };
@@ -157,7 +157,8 @@ impl State {
 
     fn find(&self, host: &HostName) -> Result<Option<Entry>, Fault> {
         if let Source::Sealed(file) = &self.source {
-            let found = sealed::find(file, host.as_str())
+            let found = file
+                .find(host.as_str())
                 .map_err(|error| Fault::io("read the state", &self.path, &error))?;
             if let Search::Found(entry) = found {
                 return Ok(Some(entry));
@@ -179,13 +180,11 @@ impl State {
     /// this stamp alone.
     pub fn store_stamp(&self, update: &Authentic, entry: &HostEntry) -> Result<(), Fault> {
         let stamp = update.stamp().format(self.zone);
-        match (&self.source, self.stamp_offset(entry, &stamp)?) {
-            (Source::File(file) | Source::Sealed(file), Some(offset)) => file
+        match (self.file(), self.stamp_offset(entry, &stamp)?) {
+            (Some(file), Some(offset)) => file
                 .write_all_at(stamp.as_bytes(), offset)
                 .map_err(|error| Fault::io("write the stamp", &self.path, &error))?,
-            (Source::File(_) | Source::Sealed(_) | Source::Hosts, _) => {
-                self.put(&self.change(update, Some(entry))?)?;
-            }
+            (Some(_), None) | (None, _) => self.put(&self.change(update, Some(entry))?)?,
         }
         match &self.source {
             Source::Sealed(_) => self.seal(self.seals.hosts),
@@ -193,6 +192,14 @@ impl State {
             Source::File(_) | Source::Hosts => {}
         }
         Ok(())
+    }
+
+    fn file(&self) -> Option<&File> {
+        match &self.source {
+            Source::File(file) => Some(file),
+            Source::Sealed(file) => Some(file.file()),
+            Source::Hosts => None,
+        }
     }
 
     /// What an update leaves in the two files; nothing is written.
@@ -222,7 +229,7 @@ impl State {
     /// state has the host under another spelling.
     fn splices(
         &self,
-        state: &File,
+        state: &SealedFile,
         update: &Authentic,
         entry: &HostEntry,
     ) -> io::Result<Option<(Splice, Splice)>> {
@@ -235,23 +242,23 @@ impl State {
         record::set(&mut fields, update.address(), update.stamp(), self.zone);
         let Some(name) = old.find(' ').map(|space| space + 1) else { return Ok(None) };
         let length = old.len() as u64;
-        let Some(at) = sealed::position(&hosts, &Needle::new(old, name))? else { return Ok(None) };
+        let Some(at) = hosts.position(&Needle::new(old, name))? else { return Ok(None) };
         let Entry { offset, json } = &entry.entry;
         let state = Splice {
-            file: state.try_clone()?,
+            file: state.file().try_clone()?,
             part: *offset..offset + json.len() as u64,
             text: php_json::value_to_string(fields.clone().into())?,
         };
-        let hosts = Splice { file: hosts, part: at..at + length, text: lines(fields) };
+        let hosts = Splice { file: hosts.into_file(), part: at..at + length, text: lines(fields) };
         Ok(Some((state, hosts)))
     }
 
     /// The hosts file, if it is known to be that of the state.
-    fn sealed_hosts(&self) -> Option<File> {
+    fn sealed_hosts(&self) -> Option<SealedFile> {
         let Source::Sealed(_) = &self.source else { return None };
         let file = File::open(&self.hosts).ok()?;
-        let seal = Seal::of(&file.metadata().ok()?).ok();
-        (seal.is_some() && seal == self.seals.hosts).then_some(file)
+        let seal = Seal::of(&file.metadata().ok()?).ok()?;
+        SealedFile::new(file, seal, self.seals.hosts).ok()
     }
 
     /// Whether the hosts file is known to be that of the state, without reading either.
@@ -314,6 +321,7 @@ impl State {
     /// The whole text.
     fn text(&self) -> Result<&str, Fault> {
         if let (Source::Sealed(file), None) = (&self.source, self.text.get()) {
+            let file = file.file();
             let seal = file.metadata().and_then(|metadata| Seal::of(&metadata));
             let seal = seal.map_err(|error| Fault::io("read the state", &self.path, &error))?;
             let _ = self.text.set(read(file, seal, &self.path)?);
