@@ -143,13 +143,13 @@ pub fn find(file: &File, key: &str) -> io::Result<Search> {
         let text = window.get(..length).unwrap_or_default();
         let mut values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
         match values.next() {
-            Some(Ok(value)) => {
+            // A number that ends where the window does may go on.
+            Some(Ok(value)) if value.get().len() < window.len() => {
                 return Ok(Search::Found(Entry { offset, json: value.get().to_owned() }));
             }
-            Some(Err(error)) if error.is_eof() && length == window.len() => {
-                window.resize(2 * length, 0);
-            }
-            Some(Err(_)) | None => return Ok(Search::Unsure),
+            // Whatever is wrong may be so because the window cuts it off.
+            _ if length == window.len() => window.resize(2 * length, 0),
+            Some(_) | None => return Ok(Search::Unsure),
         }
     }
 }
@@ -373,6 +373,23 @@ mod tests {
         }
         assert!(matches!(find(&file(&text), "b").unwrap(), Search::Absent));
         assert!(matches!(find(&file(&text), "").unwrap(), Search::Absent));
+    }
+
+    #[test]
+    fn what_is_read_at_first_may_end_anywhere_in_an_entry() {
+        for part in ["1.5e-7, ", "true, ", "\"é\\u00e9\", ", "12, "] {
+            for shift in 0..=part.len() {
+                let value =
+                    format!("[\"{}\", {}0]", "x".repeat(shift), part.repeat(ENTRY / part.len()));
+                let found = find(&file(&format!("{{\n    \"a\": {value}\n}}")), "a").unwrap();
+                assert!(matches!(found, Search::Found(entry) if entry.json == value), "{value}");
+            }
+        }
+        for length in ENTRY - 2..ENTRY + 2 {
+            let value = "1".repeat(length);
+            let found = find(&file(&format!("{{\n    \"a\": {value}}}")), "a").unwrap();
+            assert!(matches!(found, Search::Found(entry) if entry.json == value), "{length}");
+        }
     }
 
     proptest! {
