@@ -64,7 +64,8 @@ impl Seal {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(*bytes.get(8 * at..)?.first_chunk()?));
-        let time = Duration::new(number(2)?, u32::try_from(number(3)?).ok()?);
+        // Not `Duration::new`, which panics where the seconds overflow.
+        let time = Duration::from_secs(number(2)?).checked_add(Duration::from_nanos(number(3)?))?;
         let modified = SystemTime::UNIX_EPOCH.checked_add(time)?;
         Some(Self { inode: number(0)?, size: number(1)?, modified }).filter(|seal| seal.size > 0)
     }
@@ -321,6 +322,20 @@ mod tests {
         lock.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         let torn = Seals::read(&lock).unwrap();
         assert!(torn.state != seal && torn.hosts.is_none(), "{torn:?}");
+    }
+
+    #[test]
+    fn anything_may_stand_in_a_lock_file() {
+        let other =
+            |byte| [0x00, 0x01, 0x7f, 0xff].map(|first| [[first; 8], [byte; 8]].concat().repeat(6));
+        let huge = u64::from(u32::MAX).to_le_bytes();
+        let late = [[1; 8], [1; 8], [0xff; 8], huge].concat().repeat(3);
+        for bytes in [0x00, 0x01, 0x7f, 0xff].into_iter().flat_map(other).chain([late]) {
+            let lock = file("");
+            lock.write_all_at(&bytes, 0).unwrap();
+            let seals = Seals::read(&lock).unwrap();
+            assert!(seals.hosts.is_none_or(|seal| seal.size > 0), "{bytes:?}");
+        }
     }
 
     #[test]
