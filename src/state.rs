@@ -81,6 +81,17 @@ pub struct HostEntry {
     entry: Entry,
 }
 
+impl HostEntry {
+    /// Whether the lines in the hosts file stay what they are. Of two addresses of one family, as only
+    /// a hand writes them, an update leaves the one that it names.
+    #[must_use]
+    pub fn keeps_addresses(&self, update: &Authentic) -> bool {
+        let mut fields = self.fields.clone();
+        record::set(&mut fields, update.address(), update.stamp(), Zone::Utc);
+        record::addresses(&fields).eq(self.record.addresses.iter().copied())
+    }
+}
+
 /// What an update leaves in the two files.
 #[derive(Debug)]
 pub enum Change {
