@@ -28,6 +28,13 @@ impl Record {
     pub fn holds(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address)
     }
+
+    /// Whether an update that holds leaves the addresses as they are. Of two addresses of one family,
+    /// as only a hand writes them, it leaves the one that it names, and IPv4 comes first.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        matches!(*self.addresses, [] | [_] | [IpAddr::V4(_), IpAddr::V6(_)])
+    }
 }
 
 /// The addresses in the fields of a record, IPv4 first.

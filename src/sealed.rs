@@ -65,7 +65,8 @@ impl Seal {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(*bytes.get(8 * at..)?.first_chunk()?));
-        let time = Duration::new(number(2)?, u32::try_from(number(3)?).ok()?);
+        // Not `Duration::new`, which panics where the seconds overflow.
+        let time = Duration::from_secs(number(2)?).checked_add(Duration::from_nanos(number(3)?))?;
         let modified = SystemTime::UNIX_EPOCH.checked_add(time)?;
         Some(Self { inode: number(0)?, size: number(1)?, modified }).filter(|seal| seal.size > 0)
     }
@@ -168,11 +169,13 @@ impl SealedFile {
             let text = self.read(offset, window)?;
             let mut values = serde_json::Deserializer::from_slice(&text).into_iter::<&RawValue>();
             match values.next() {
-                Some(Ok(value)) => {
+                // A number that ends where the window does may go on.
+                Some(Ok(value)) if value.get().len() < window => {
                     return Ok(Search::Found(Entry { offset, json: value.get().to_owned() }));
                 }
-                Some(Err(error)) if error.is_eof() && text.len() == window => window *= 2,
-                Some(Err(_)) | None => return Ok(Search::Unsure),
+                // Whatever is wrong may be so because the window cuts it off.
+                _ if text.len() == window => window *= 2,
+                Some(_) | None => return Ok(Search::Unsure),
             }
         }
     }
@@ -351,6 +354,20 @@ mod tests {
     }
 
     #[test]
+    fn anything_may_stand_in_a_lock_file() {
+        let other =
+            |byte| [0x00, 0x01, 0x7f, 0xff].map(|first| [[first; 8], [byte; 8]].concat().repeat(6));
+        let huge = u64::from(u32::MAX).to_le_bytes();
+        let late = [[1; 8], [1; 8], [0xff; 8], huge].concat().repeat(3);
+        for bytes in [0x00, 0x01, 0x7f, 0xff].into_iter().flat_map(other).chain([late]) {
+            let lock = file("");
+            lock.write_all_at(&bytes, 0).unwrap();
+            let seals = Seals::read(&lock).unwrap();
+            assert!(seals.hosts.is_none_or(|seal| seal.size > 0), "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn any_write_breaks_the_seal() {
         let mut file = file("{}");
         let seal = || Seal::of(&file.metadata().unwrap()).unwrap();
@@ -400,6 +417,23 @@ mod tests {
         }
         assert!(matches!(sealed(&text).find("b").unwrap(), Search::Absent));
         assert!(matches!(sealed(&text).find("").unwrap(), Search::Absent));
+    }
+
+    #[test]
+    fn what_is_read_at_first_may_end_anywhere_in_an_entry() {
+        for part in ["1.5e-7, ", "true, ", "\"é\\u00e9\", ", "12, "] {
+            for shift in 0..=part.len() {
+                let value =
+                    format!("[\"{}\", {}0]", "x".repeat(shift), part.repeat(ENTRY / part.len()));
+                let found = sealed(&format!("{{\n    \"a\": {value}\n}}")).find("a").unwrap();
+                assert!(matches!(found, Search::Found(entry) if entry.json == value), "{value}");
+            }
+        }
+        for length in ENTRY - 2..ENTRY + 2 {
+            let value = "1".repeat(length);
+            let found = sealed(&format!("{{\n    \"a\": {value}}}")).find("a").unwrap();
+            assert!(matches!(found, Search::Found(entry) if entry.json == value), "{length}");
+        }
     }
 
     proptest! {

@@ -31,7 +31,7 @@ pub fn store(
         Decision::Repeated => Ok(Accepted::NoChange(address)),
         Decision::Redundant => {
             match &entry {
-                Some(entry) if config.hosts.exists() => {
+                Some(entry) if entry.record.is_in_order() && config.hosts.exists() => {
                     state.store_stamp(update, entry)?;
                     notice_rebuild(config, &state);
                 }
@@ -139,6 +139,28 @@ mod tests {
             assert!(seals.state.is_some() && seals.hosts.is_some(), "all this is without seals");
         }
         (fs::read_to_string(&config.state).unwrap(), fs::read_to_string(&config.hosts).unwrap())
+    }
+
+    #[test]
+    fn where_a_redundant_update_drops_an_address_the_hosts_file_loses_it_too() {
+        for (record, address) in [
+            // Both of one family, as only a hand makes them.
+            (r#"{"ip": "2001:db8::1", "ip6": "2001:db8::2"}"#, "2001:db8::2"),
+            (r#"{"ip": "192.0.2.1", "ip6": "192.0.2.2"}"#, "192.0.2.2"),
+            (r#"{"ip": "2001:db8::1", "ip6": "192.0.2.2"}"#, "192.0.2.2"),
+        ] {
+            let record = serde_json::from_str(record).unwrap();
+            let state =
+                [("a.example".to_owned(), record), ("b.example".to_owned(), Map::new().into())];
+            let state = Map::from_iter(state);
+            let updates = [("b.example", "192.0.2.9", 1), ("a.example", address, 2)]
+                .map(|(name, address, second)| Authentic::for_test(name, address, stamp(second)));
+            for is_sealed in [true, false] {
+                let (text, hosts) = files_after(&state, &updates, is_sealed);
+                let rendered = crate::hosts::render(&serde_json::from_str(&text).unwrap());
+                assert_eq!(hosts, rendered, "sealed: {is_sealed}, {text}");
+            }
+        }
     }
 
     proptest! {

@@ -1,11 +1,12 @@
 //! The credentials: one user found among all.
 
 use ddns_cgi::credentials::{self, Lookup};
-use ddns_cgi::lookup;
-use serde_json::{Value, json};
+use ddns_cgi::sealed::is_laid_out;
+use ddns_cgi::{lookup, php_json};
+use serde_json::{Map, Value, json};
 
-use super::is_printable;
 use super::json::{Entries, first_line, has_private_names};
+use super::{is_printable, sealed};
 
 /// A user's name, a line feed, and the text of the credentials.
 pub fn credentials(input: &[u8]) {
@@ -25,6 +26,7 @@ pub fn credentials(input: &[u8]) {
     }
 
     let Some(entries) = whole else { return };
+    sealed_credentials(text, name, &entries);
     // Escapes are a name too. A name is found nowhere but among the keys of the whole.
     let units: Vec<String> = name.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     let escaped = units.concat();
@@ -37,6 +39,24 @@ pub fn credentials(input: &[u8]) {
         let text = format!("{before}, \"{escaped}\": {{\"key\": \"k\", \"id\": [\"h\"]}}}}");
         let last = json!({"key": "k", "id": ["h"]});
         check_user(credentials::parse(&text, name).unwrap(), Some(&last));
+    }
+}
+
+/// In a file that may be sealed, as it is or written anew, the fast path finds what the strict way
+/// finds.
+fn sealed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
+    let map: Map<_, _> = entries.iter().cloned().collect();
+    let anew = String::from_utf8(php_json::to_bytes(&map).unwrap()).unwrap();
+    let is_plain = map.keys().all(|name| sealed::is_plain(name));
+    assert!(!is_plain || is_laid_out(&anew), "{anew}");
+    let names = || map.keys().map(String::as_str).chain([name, "user1", "id", "key"]);
+    for text in [text, &anew] {
+        if is_laid_out(text) {
+            sealed::finds_the_same(text, names());
+        }
+    }
+    if is_laid_out(&anew) && !map.is_empty() && anew.len() % 4 == 0 {
+        sealed::finds_the_same_at_a_border(&anew, &names().collect::<Vec<_>>(), anew.len() / 4);
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod credentials;
 mod json;
 mod request;
+mod sealed;
 mod stamp;
 mod state;
 

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ddns_cgi::host::HostName;
+use ddns_cgi::sealed::Needle;
 use ddns_cgi::stamp::{Stamp, Zone};
 use ddns_cgi::{hosts, lookup, php_json, record};
 use serde_json::{Map, Value};
 
-use super::is_printable;
 use super::json::{Entries, first_line, has_private_names};
+use super::{is_printable, sealed};
 
 /// A host name, a line feed, and the text of a state, or of a hosts file.
 pub fn state(input: &[u8]) {
@@ -43,6 +44,7 @@ pub fn state(input: &[u8]) {
     if let Some(map) = map {
         written_state(&map);
         rendered_state(&map);
+        sealed_state(&map, name);
     }
     if let Some(Value::Object(fields)) = fields {
         updated_record(&fields);
@@ -76,6 +78,41 @@ fn rendered_state(map: &Map<String, Value>) {
     let told = hosts::to_state(&text, Zone::Utc);
     let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
     assert_eq!(told.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "no host is lost");
+}
+
+/// In a state as it is written here, the fast path finds what the strict way finds, and makes of both
+/// files what the strict way makes of them.
+fn sealed_state(map: &Map<String, Value>, name: &str) {
+    let Some(text) = sealed::sealed_state(map) else { return };
+    let names = || map.keys().map(String::as_str).chain([name]);
+    sealed::finds_the_same(&text, names());
+    if !map.is_empty() && text.len() % 4 == 0 {
+        sealed::finds_the_same_at_a_border(&text, &names().collect::<Vec<_>>(), text.len() / 4);
+    }
+    let hosts = hosts::render(map);
+    for name in names().filter(|name| HostName::parse(name).is_some()) {
+        let Some(entry) = sealed::find(&text, name) else { continue };
+        let Some(Value::Object(fields)) = map.get(name) else { continue };
+        let of_host = |fields: &Map<String, Value>| {
+            Map::from_iter([(name.to_owned(), fields.clone().into())])
+        };
+        let old = hosts::render(&of_host(fields));
+        let mut new = fields.clone();
+        let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
+        record::set(&mut new, "192.0.2.1".parse().unwrap(), stamp, Zone::Utc);
+        let mut strict = map.clone();
+        strict.insert(name.to_owned(), new.clone().into());
+
+        let part = entry.offset..entry.offset + entry.json.len() as u64;
+        let value = php_json::value_to_string(new.clone().into()).unwrap();
+        assert_eq!(sealed::spliced(&text, part, value), php_json::to_bytes(&strict).unwrap());
+        let Some(space) = old.find(' ') else { continue };
+        let at = sealed::position(&hosts, &Needle::new(old.clone(), space + 1));
+        let at = at.expect("the lines of the host are in the hosts file");
+        let lines =
+            sealed::spliced(&hosts, at..at + old.len() as u64, hosts::render(&of_host(&new)));
+        assert_eq!(lines, hosts::render(&strict).as_bytes());
+    }
 }
 
 /// Address and stamp are stored, other fields stay, and to store them again changes nothing.
