@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use ddns_cgi::sealed::{Entry, Seal, SealedFile, Search, Splice};
+use ddns_cgi::sealed::{Entry, Needle, Seal, SealedFile, Search, Splice};
 use ddns_cgi::{lookup, php_json};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, Value};
@@ -98,13 +98,13 @@ pub fn spliced(text: &str, part: std::ops::Range<u64>, new: String) -> Vec<u8> {
 }
 
 /// Where a text is in a file, by the search of the product.
-pub fn position(text: &str, needle: &sealed::Needle) -> Option<u64> {
-    SCRATCH.with(|[file, _]| sealed::position(file.with(text.as_bytes()), needle).unwrap())
+pub fn position(text: &str, needle: &Needle) -> Option<u64> {
+    SCRATCH.with(|[file, _]| sealed(file.with(text.as_bytes())).position(needle).unwrap())
 }
 
 /// The entry with this name in a text that is sealed.
 pub fn find(text: &str, name: &str) -> Option<Entry> {
-    SCRATCH.with(|[file, _]| match sealed::find(file.with(text.as_bytes()), name).unwrap() {
+    SCRATCH.with(|[file, _]| match sealed(file.with(text.as_bytes())).find(name).unwrap() {
         Search::Found(entry) => Some(entry),
         Search::Absent | Search::Unsure => None,
     })
