@@ -44,6 +44,16 @@ impl Seal {
         Ok(Self { inode: metadata.ino(), size: metadata.len(), modified: metadata.modified()? })
     }
 
+    /// Whether this is the seal of the file still. The error is for the operator, who may have edited it.
+    pub fn check(self, file: &File) -> io::Result<()> {
+        if Self::of(&file.metadata()?)? == self {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "it was edited meanwhile, without the lock: the next request tries again",
+        ))
+    }
+
     /// The size of the file in bytes.
     #[must_use]
     pub fn size(self) -> u64 {
@@ -273,6 +283,8 @@ pub fn is_laid_out(text: &str) -> bool {
 pub struct Splice {
     /// The file as it is.
     pub file: File,
+    /// Its seal when the part was found.
+    pub seal: Seal,
     /// The part that is replaced.
     pub part: Range<u64>,
     /// What comes in its place.
@@ -281,6 +293,8 @@ pub struct Splice {
 
 impl Splice {
     /// Writes the new contents. The kernel copies the rest, without memory of ours.
+    ///
+    /// An error where somebody edited the file meanwhile: the part may be elsewhere now.
     pub fn write_to(&self, new: &mut File) -> io::Result<()> {
         use io::{Read, Seek, SeekFrom, Write};
         let mut old = &self.file;
@@ -289,7 +303,7 @@ impl Splice {
         new.write_all(self.text.as_bytes())?;
         old.seek(SeekFrom::Start(self.part.end))?;
         io::copy(&mut old, new)?;
-        Ok(())
+        self.seal.check(&self.file)
     }
 }
 

@@ -6,8 +6,8 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::lock::Lock;
 use crate::lookup;
 use crate::php_json;
 use crate::record::{self, Record};
-use crate::replace::{Readers, companion, replace, replace_with};
+use crate::replace::{Readers, companion, replace_with};
 use crate::sealed::{self, Entry, Needle, Seal, Seals, Search, Splice};
 use crate::stamp::{Stamp, Zone};
 
@@ -56,9 +56,9 @@ pub struct State {
 #[derive(Debug)]
 enum Source {
     /// From the state file, all of which is read.
-    File(File),
+    File(File, Seal),
     /// From the state file, whose seal is whole.
-    Sealed(File),
+    Sealed(File, Seal),
     /// There was nothing in the state file, or no file, so it is what the hosts file tells.
     Hosts,
 }
@@ -121,11 +121,11 @@ impl State {
         let seals = Seals::read(lock.file()).unwrap_or_default();
         let (source, text) = match open(&path)? {
             Some((file, seal)) if seals.state == Some(seal) => {
-                (Source::Sealed(file), OnceCell::new())
+                (Source::Sealed(file, seal), OnceCell::new())
             }
             Some((file, seal)) => match read(&file, seal, &path)? {
                 text if lookup::is_empty_map(&text) => (Source::Hosts, rebuild(config)?.into()),
-                text => (Source::File(file), text.into()),
+                text => (Source::File(file, seal), text.into()),
             },
             None => (Source::Hosts, rebuild(config)?.into()),
         };
@@ -167,7 +167,7 @@ impl State {
     }
 
     fn find(&self, host: &HostName) -> Result<Option<Entry>, Fault> {
-        if let Source::Sealed(file) = &self.source {
+        if let Source::Sealed(file, _) = &self.source {
             let found = sealed::find(file, host.as_str())
                 .map_err(|error| Fault::io("read the state", &self.path, &error))?;
             if let Search::Found(entry) = found {
@@ -190,26 +190,35 @@ impl State {
     /// this stamp alone.
     pub fn store_stamp(&self, update: &Authentic, entry: &HostEntry) -> Result<(), Fault> {
         let stamp = update.stamp().format(self.zone);
-        match (&self.source, self.stamp_offset(entry, &stamp)?) {
-            (Source::File(file) | Source::Sealed(file), Some(offset)) => file
-                .write_all_at(stamp.as_bytes(), offset)
-                .map_err(|error| Fault::io("write the stamp", &self.path, &error))?,
-            (Source::File(_) | Source::Sealed(_) | Source::Hosts, _) => {
-                self.put(&self.change(update, Some(entry))?)?;
+        let state = match (&self.source, self.stamp_offset(entry, &stamp)?) {
+            (Source::File(file, seal) | Source::Sealed(file, seal), Some(offset)) => {
+                seal.check(file)
+                    .and_then(|()| file.write_all_at(stamp.as_bytes(), offset))
+                    .map_err(|error| Fault::io("write the stamp", &self.path, &error))?;
+                file.metadata().ok()
             }
-        }
+            (Source::File(..) | Source::Sealed(..) | Source::Hosts, _) => {
+                Some(self.put(&self.change(update, Some(entry))?)?)
+            }
+        };
         match &self.source {
-            Source::Sealed(_) => self.seal(self.seals.hosts),
-            Source::File(_) if self.is_ours()? => self.seal(seal_of(&self.hosts)),
-            Source::File(_) | Source::Hosts => {}
+            Source::Sealed(..) => self.seal(state.as_ref(), self.seals.hosts),
+            Source::File(..) => {
+                // From before the file is read.
+                let hosts = seal_of(&self.hosts);
+                if self.is_ours()? {
+                    self.seal(state.as_ref(), hosts);
+                }
+            }
+            Source::Hosts => {}
         }
         Ok(())
     }
 
     /// What an update leaves in the two files; nothing is written.
     pub fn change(&self, update: &Authentic, entry: Option<&HostEntry>) -> Result<Change, Fault> {
-        if let (Source::Sealed(state), Some(entry)) = (&self.source, entry) {
-            let splices = self.splices(state, update, entry);
+        if let (Source::Sealed(state, seal), Some(entry)) = (&self.source, entry) {
+            let splices = self.splices(state, *seal, update, entry);
             let splices = splices.map_err(|error| Fault::io("read", &self.hosts, &error))?;
             if let Some((state, hosts)) = splices {
                 return Ok(Change::Record { state, hosts });
@@ -234,10 +243,11 @@ impl State {
     fn splices(
         &self,
         state: &File,
+        seal: Seal,
         update: &Authentic,
         entry: &HostEntry,
     ) -> io::Result<Option<(Splice, Splice)>> {
-        let Some(hosts) = self.sealed_hosts() else { return Ok(None) };
+        let Some((hosts, seal_of_hosts)) = self.sealed_hosts() else { return Ok(None) };
         let lines = |fields: Map<String, Value>| {
             hosts::render(&Map::from_iter([(update.host().to_string(), fields.into())]))
         };
@@ -250,19 +260,21 @@ impl State {
         let Entry { offset, json } = &entry.entry;
         let state = Splice {
             file: state.try_clone()?,
+            seal,
             part: *offset..offset + json.len() as u64,
             text: php_json::value_to_string(fields.clone().into())?,
         };
-        let hosts = Splice { file: hosts, part: at..at + length, text: lines(fields) };
+        let hosts =
+            Splice { file: hosts, seal: seal_of_hosts, part: at..at + length, text: lines(fields) };
         Ok(Some((state, hosts)))
     }
 
-    /// The hosts file, if it is known to be that of the state.
-    fn sealed_hosts(&self) -> Option<File> {
-        let Source::Sealed(_) = &self.source else { return None };
+    /// The hosts file and its seal, if it is known to be that of the state.
+    fn sealed_hosts(&self) -> Option<(File, Seal)> {
+        let Source::Sealed(..) = &self.source else { return None };
         let file = File::open(&self.hosts).ok()?;
-        let seal = Seal::of(&file.metadata().ok()?).ok();
-        (seal.is_some() && seal == self.seals.hosts).then_some(file)
+        let seal = Seal::of(&file.metadata().ok()?).ok()?;
+        (self.seals.hosts == Some(seal)).then_some((file, seal))
     }
 
     /// Whether the hosts file is known to be that of the state, without reading either.
@@ -273,21 +285,23 @@ impl State {
 
     /// Puts a change into the state and the hosts file.
     pub fn store(&self, change: &Change) -> Result<(), Fault> {
-        self.put(change)?;
-        match change {
+        let state = self.put(change)?;
+        let hosts = match change {
             Change::Whole(state) => hosts::store(&self.hosts, state)?,
             Change::Record { hosts, .. } => {
-                replace_with(&self.hosts, |new| hosts.write_to(new), hosts::READERS)?;
+                replace_with(&self.hosts, |new| hosts.write_to(new), hosts::READERS)?
             }
-        }
+        };
         match change {
             Change::Whole(state) if !has_distinct_names(state) => {}
-            Change::Whole(_) | Change::Record { .. } => self.seal(seal_of(&self.hosts)),
+            Change::Whole(_) | Change::Record { .. } => {
+                self.seal(Some(&state), Seal::of(&hosts).ok())
+            }
         }
         Ok(())
     }
 
-    fn put(&self, change: &Change) -> Result<(), Fault> {
+    fn put(&self, change: &Change) -> Result<Metadata, Fault> {
         match change {
             Change::Whole(state) => self.replace(state),
             Change::Record { state, .. } => {
@@ -296,16 +310,17 @@ impl State {
         }
     }
 
-    /// Puts `new` in the place of the state file.
-    pub fn replace(&self, new: &Map<String, Value>) -> Result<(), Fault> {
+    /// Puts `new` in the place of the state file. Returns what [`replace_with`] does.
+    pub fn replace(&self, new: &Map<String, Value>) -> Result<Metadata, Fault> {
         let bytes = php_json::to_bytes(new).map_err(|error| self.broken(json_position(&error)))?;
-        replace(&self.path, &bytes, Readers::Everybody)
+        replace_with(&self.path, |file| file.write_all(&bytes), Readers::Everybody)
     }
 
-    /// Seals the files as they are, for the next request. What has been stored is stored also where
+    /// Seals the files as they were written, for the next request. What has been stored is stored also where
     /// that fails: the next request reads all of it.
-    fn seal(&self, hosts: Option<Seal>) {
-        let seals = Seals { state: seal_of(&self.path), hosts, credentials: self.credentials };
+    fn seal(&self, state: Option<&Metadata>, hosts: Option<Seal>) {
+        let state = state.and_then(|state| Seal::of(state).ok());
+        let seals = Seals { state, hosts, credentials: self.credentials };
         let _ = seals.write(self.lock.file(), &self.seals);
     }
 
@@ -325,10 +340,8 @@ impl State {
 
     /// The whole text.
     fn text(&self) -> Result<&str, Fault> {
-        if let (Source::Sealed(file), None) = (&self.source, self.text.get()) {
-            let seal = file.metadata().and_then(|metadata| Seal::of(&metadata));
-            let seal = seal.map_err(|error| Fault::io("read the state", &self.path, &error))?;
-            let _ = self.text.set(read(file, seal, &self.path)?);
+        if let (Source::Sealed(file, seal), None) = (&self.source, self.text.get()) {
+            let _ = self.text.set(read(file, *seal, &self.path)?);
         }
         Ok(self.text.get().map_or("", String::as_str))
     }
@@ -336,7 +349,7 @@ impl State {
     /// How many hosts were taken from the hosts file because there was no state.
     pub fn rebuilt_hosts(&self) -> Result<usize, Fault> {
         match self.source {
-            Source::File(_) | Source::Sealed(_) => Ok(0),
+            Source::File(..) | Source::Sealed(..) => Ok(0),
             Source::Hosts => Ok(self.parse()?.len()),
         }
     }

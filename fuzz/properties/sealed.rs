@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use ddns_cgi::sealed::{self, Entry, Search, Splice};
+use ddns_cgi::sealed::{self, Entry, Seal, Search, Splice};
 use ddns_cgi::{lookup, php_json};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, Value};
@@ -86,7 +86,8 @@ pub fn spliced(text: &str, part: std::ops::Range<u64>, new: String) -> Vec<u8> {
             spliced.with(b"");
             std::io::Seek::rewind(&mut spliced.0).unwrap();
             let file = old.with(text.as_bytes()).try_clone().unwrap();
-            Splice { file, part, text: new }.write_to(&mut spliced.0).unwrap();
+            let seal = Seal::of(&file.metadata().unwrap()).unwrap();
+            Splice { file, seal, part, text: new }.write_to(&mut spliced.0).unwrap();
             spliced.text()
         })
     })
