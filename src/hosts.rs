@@ -1,8 +1,8 @@
 //! dnsmasq's `addn-hosts` file: one line `ADDRESS NAME` for each address of each host.
 
 use std::fmt::Write;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, Metadata};
+use std::io::{ErrorKind, Write as _};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::error::Fault;
 use crate::host::HostName;
 use crate::record;
-use crate::replace::{Readers, replace};
+use crate::replace::{Readers, replace_with};
 use crate::stamp::{Stamp, Zone};
 
 /// dnsmasq reads the file as its own user: where it cannot, all names vanish.
@@ -62,9 +62,9 @@ pub fn read(path: &Path) -> Result<Option<String>, Fault> {
     }
 }
 
-/// Replaces the hosts file by that of `state`.
-pub fn store(path: &Path, state: &Map<String, Value>) -> Result<(), Fault> {
-    replace(path, render(state).as_bytes(), READERS)
+/// Replaces the hosts file by that of `state`. Returns what [`replace_with`] does.
+pub fn store(path: &Path, state: &Map<String, Value>) -> Result<Metadata, Fault> {
+    replace_with(path, |new| new.write_all(render(state).as_bytes()), READERS)
 }
 
 #[cfg(test)]

@@ -48,26 +48,30 @@ impl Readers {
 ///
 /// Whoever calls this holds the lock on the files: there is one temporary name.
 pub fn replace(path: &Path, contents: &[u8], readers: Readers) -> Result<(), Fault> {
-    replace_with(path, |file| file.write_all(contents), readers)
+    replace_with(path, |file| file.write_all(contents), readers).map(drop)
 }
 
-/// As [`replace`], with what `write` puts into the new file.
+/// As [`replace`], with what `write` puts into the new file. Returns that of the new file, also where
+/// somebody replaces it at once.
 pub fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
     readers: Readers,
-) -> Result<(), Fault> {
+) -> Result<Metadata, Fault> {
     let target = follow(path);
     let temporary = companion(&target, "tmp");
-    write_temporary(&temporary, &target, write, readers)
+    let new = write_temporary(&temporary, &target, write, readers)
         .map_err(|error| Fault::io("write", &temporary, &error))
-        .and_then(|()| {
-            fs::rename(&temporary, &target).map_err(|error| Fault::io("replace", &target, &error))
+        .and_then(|new| {
+            fs::rename(&temporary, &target)
+                .map_err(|error| Fault::io("replace", &target, &error))?;
+            Ok(new)
         })
         .inspect_err(|_| {
             let _ = fs::remove_file(&temporary);
         })?;
-    sync_folder(&target)
+    sync_folder(&target)?;
+    Ok(new)
 }
 
 /// Makes the names in the folder of `path` survive a power failure.
@@ -105,7 +109,7 @@ fn write_temporary(
     target: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
     readers: Readers,
-) -> io::Result<()> {
+) -> io::Result<Metadata> {
     let existing = match fs::metadata(target) {
         Ok(metadata) => Some(metadata),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -119,7 +123,8 @@ fn write_temporary(
     let mode = readers.mode(existing.map(|existing| existing.mode() & 0o7777));
     file.set_permissions(Permissions::from_mode(mode))?;
     write(&mut file)?;
-    file.sync_all()
+    file.sync_all()?;
+    file.metadata()
 }
 
 fn keep_owner(file: &File, existing: &Metadata) -> io::Result<()> {

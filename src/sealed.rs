@@ -45,6 +45,16 @@ impl Seal {
         Ok(Self { inode: metadata.ino(), size: metadata.len(), modified: metadata.modified()? })
     }
 
+    /// Whether this is the seal of the file still. The error is for the operator, who may have edited it.
+    pub fn check(self, file: &File) -> io::Result<()> {
+        if Self::of(&file.metadata()?)? == self {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "it was edited meanwhile, without the lock: the next request tries again",
+        ))
+    }
+
     /// The size of the file in bytes.
     #[must_use]
     pub fn size(self) -> u64 {
@@ -135,13 +145,13 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct SealedFile {
     file: File,
-    size: u64,
+    seal: Seal,
 }
 
 impl SealedFile {
     /// Takes a file with its seal as it is; gives it back where that is not the one `known`.
     pub fn new(file: File, seal: Seal, known: Option<Seal>) -> Result<Self, File> {
-        if known == Some(seal) { Ok(Self { file, size: seal.size }) } else { Err(file) }
+        if known == Some(seal) { Ok(Self { file, seal }) } else { Err(file) }
     }
 
     /// The file.
@@ -154,6 +164,17 @@ impl SealedFile {
     #[must_use]
     pub fn into_file(self) -> File {
         self.file
+    }
+
+    /// Its seal.
+    #[must_use]
+    pub fn seal(&self) -> Seal {
+        self.seal
+    }
+
+    /// The same file once more.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, seal: self.seal })
     }
 
     /// Searches a JSON file for the entry with this key.
@@ -204,7 +225,7 @@ impl SealedFile {
                 return Ok(Some(offset + at as u64));
             }
             let end = offset + window.len() as u64;
-            if end >= self.size {
+            if end >= self.seal.size {
                 return Ok(None);
             }
             // The needle may lie across two windows.
@@ -225,7 +246,7 @@ impl SealedFile {
 
     /// How much there is from `offset` on, up to `most`.
     fn length(&self, offset: u64, most: usize) -> usize {
-        usize::try_from(self.size.saturating_sub(offset)).unwrap_or(most).min(most)
+        usize::try_from(self.seal.size.saturating_sub(offset)).unwrap_or(most).min(most)
     }
 }
 
@@ -297,7 +318,7 @@ pub fn is_laid_out(text: &str) -> bool {
 #[derive(Debug)]
 pub struct Splice {
     /// The file as it is.
-    pub file: File,
+    pub file: SealedFile,
     /// The part that is replaced.
     pub part: Range<u64>,
     /// What comes in its place.
@@ -306,15 +327,17 @@ pub struct Splice {
 
 impl Splice {
     /// Writes the new contents. The kernel copies the rest, without memory of ours.
+    ///
+    /// An error where somebody edited the file meanwhile: the part may be elsewhere now.
     pub fn write_to(&self, new: &mut File) -> io::Result<()> {
         use io::{Read, Seek, SeekFrom, Write};
-        let mut old = &self.file;
+        let mut old = self.file.file();
         old.rewind()?;
         io::copy(&mut old.take(self.part.start), new)?;
         new.write_all(self.text.as_bytes())?;
         old.seek(SeekFrom::Start(self.part.end))?;
         io::copy(&mut old, new)?;
-        Ok(())
+        self.file.seal.check(&self.file.file)
     }
 }
 
@@ -332,7 +355,9 @@ mod tests {
     }
 
     fn sealed(text: &str) -> SealedFile {
-        SealedFile { file: file(text), size: text.len() as u64 }
+        let file = file(text);
+        let seal = Seal::of(&file.metadata().unwrap()).unwrap();
+        SealedFile { file, seal }
     }
 
     #[test]

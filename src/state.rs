@@ -6,8 +6,8 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::lock::Lock;
 use crate::lookup;
 use crate::php_json;
 use crate::record::{self, Record};
-use crate::replace::{Readers, companion, replace, replace_with};
+use crate::replace::{Readers, companion, replace_with};
 use crate::sealed::{Entry, Needle, Seal, SealedFile, Seals, Search, Splice};
 use crate::stamp::{Stamp, Zone};
 
@@ -56,7 +56,7 @@ pub struct State {
 #[derive(Debug)]
 enum Source {
     /// From the state file, all of which is read.
-    File(File),
+    File(File, Seal),
     /// From the state file, whose seal is whole.
     Sealed(SealedFile),
     /// There was nothing in the state file, or no file, so it is what the hosts file tells.
@@ -113,7 +113,7 @@ impl State {
                 Ok(file) => (Source::Sealed(file), OnceCell::new()),
                 Err(file) => match read(&file, seal, &path)? {
                     text if lookup::is_empty_map(&text) => (Source::Hosts, rebuild(config)?.into()),
-                    text => (Source::File(file), text.into()),
+                    text => (Source::File(file, seal), text.into()),
                 },
             },
             None => (Source::Hosts, rebuild(config)?.into()),
@@ -180,24 +180,34 @@ impl State {
     /// this stamp alone.
     pub fn store_stamp(&self, update: &Authentic, entry: &HostEntry) -> Result<(), Fault> {
         let stamp = update.stamp().format(self.zone);
-        match (self.file(), self.stamp_offset(entry, &stamp)?) {
-            (Some(file), Some(offset)) => file
-                .write_all_at(stamp.as_bytes(), offset)
-                .map_err(|error| Fault::io("write the stamp", &self.path, &error))?,
-            (Some(_), None) | (None, _) => self.put(&self.change(update, Some(entry))?)?,
-        }
+        let state = match (self.file(), self.stamp_offset(entry, &stamp)?) {
+            (Some((file, seal)), Some(offset)) => {
+                seal.check(file)
+                    .and_then(|()| file.write_all_at(stamp.as_bytes(), offset))
+                    .map_err(|error| Fault::io("write the stamp", &self.path, &error))?;
+                file.metadata().ok()
+            }
+            (Some(_), None) | (None, _) => Some(self.put(&self.change(update, Some(entry))?)?),
+        };
         match &self.source {
-            Source::Sealed(_) => self.seal(self.seals.hosts),
-            Source::File(_) if self.is_ours() => self.seal(seal_of(&self.hosts)),
-            Source::File(_) | Source::Hosts => {}
+            Source::Sealed(_) => self.seal(state.as_ref(), self.seals.hosts),
+            Source::File(..) => {
+                // From before the file is read.
+                let hosts = seal_of(&self.hosts);
+                if self.is_ours() {
+                    self.seal(state.as_ref(), hosts);
+                }
+            }
+            Source::Hosts => {}
         }
         Ok(())
     }
 
-    fn file(&self) -> Option<&File> {
+    /// The state file, and its seal from before it was read.
+    fn file(&self) -> Option<(&File, Seal)> {
         match &self.source {
-            Source::File(file) => Some(file),
-            Source::Sealed(file) => Some(file.file()),
+            Source::File(file, seal) => Some((file, *seal)),
+            Source::Sealed(sealed) => Some((sealed.file(), sealed.seal())),
             Source::Hosts => None,
         }
     }
@@ -245,11 +255,11 @@ impl State {
         let Some(at) = hosts.position(&Needle::new(old, name))? else { return Ok(None) };
         let Entry { offset, json } = &entry.entry;
         let state = Splice {
-            file: state.file().try_clone()?,
+            file: state.try_clone()?,
             part: *offset..offset + json.len() as u64,
             text: php_json::value_to_string(fields.clone().into())?,
         };
-        let hosts = Splice { file: hosts.into_file(), part: at..at + length, text: lines(fields) };
+        let hosts = Splice { file: hosts, part: at..at + length, text: lines(fields) };
         Ok(Some((state, hosts)))
     }
 
@@ -269,21 +279,23 @@ impl State {
 
     /// Puts a change into the state and the hosts file.
     pub fn store(&self, change: &Change) -> Result<(), Fault> {
-        self.put(change)?;
-        match change {
+        let state = self.put(change)?;
+        let hosts = match change {
             Change::Whole(state) => hosts::store(&self.hosts, state)?,
             Change::Record { hosts, .. } => {
-                replace_with(&self.hosts, |new| hosts.write_to(new), hosts::READERS)?;
+                replace_with(&self.hosts, |new| hosts.write_to(new), hosts::READERS)?
             }
-        }
+        };
         match change {
             Change::Whole(state) if !has_distinct_names(state) => {}
-            Change::Whole(_) | Change::Record { .. } => self.seal(seal_of(&self.hosts)),
+            Change::Whole(_) | Change::Record { .. } => {
+                self.seal(Some(&state), Seal::of(&hosts).ok());
+            }
         }
         Ok(())
     }
 
-    fn put(&self, change: &Change) -> Result<(), Fault> {
+    fn put(&self, change: &Change) -> Result<Metadata, Fault> {
         match change {
             Change::Whole(state) => self.replace(state),
             Change::Record { state, .. } => {
@@ -292,16 +304,17 @@ impl State {
         }
     }
 
-    /// Puts `new` in the place of the state file.
-    pub fn replace(&self, new: &Map<String, Value>) -> Result<(), Fault> {
+    /// Puts `new` in the place of the state file. Returns what [`replace_with`] does.
+    pub fn replace(&self, new: &Map<String, Value>) -> Result<Metadata, Fault> {
         let bytes = php_json::to_bytes(new).map_err(|error| self.broken(json_position(&error)))?;
-        replace(&self.path, &bytes, Readers::Everybody)
+        replace_with(&self.path, |file| file.write_all(&bytes), Readers::Everybody)
     }
 
-    /// Seals the files as they are, for the next request. What has been stored is stored also where
+    /// Seals the files as they were written, for the next request. What has been stored is stored also where
     /// that fails: the next request reads all of it.
-    fn seal(&self, hosts: Option<Seal>) {
-        let seals = Seals { state: seal_of(&self.path), hosts, credentials: self.credentials };
+    fn seal(&self, state: Option<&Metadata>, hosts: Option<Seal>) {
+        let state = state.and_then(|state| Seal::of(state).ok());
+        let seals = Seals { state, hosts, credentials: self.credentials };
         let _ = seals.write(self.lock.file(), &self.seals);
     }
 
@@ -321,10 +334,7 @@ impl State {
     /// The whole text.
     fn text(&self) -> Result<&str, Fault> {
         if let (Source::Sealed(file), None) = (&self.source, self.text.get()) {
-            let file = file.file();
-            let seal = file.metadata().and_then(|metadata| Seal::of(&metadata));
-            let seal = seal.map_err(|error| Fault::io("read the state", &self.path, &error))?;
-            let _ = self.text.set(read(file, seal, &self.path)?);
+            let _ = self.text.set(read(file.file(), file.seal(), &self.path)?);
         }
         Ok(self.text.get().map_or("", String::as_str))
     }
@@ -332,7 +342,7 @@ impl State {
     /// How many hosts were taken from the hosts file because there was no state.
     pub fn rebuilt_hosts(&self) -> Result<usize, Fault> {
         match self.source {
-            Source::File(_) | Source::Sealed(_) => Ok(0),
+            Source::File(..) | Source::Sealed(..) => Ok(0),
             Source::Hosts => Ok(self.parse()?.len()),
         }
     }

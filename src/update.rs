@@ -81,6 +81,7 @@ mod tests {
     use crate::record;
     use crate::sealed::Seals;
     use crate::stamp::{Stamp, Zone};
+    use crate::state::Change;
     use proptest::prelude::*;
     use serde_json::{Map, Value};
     use std::fs::{self, File};
@@ -160,6 +161,39 @@ mod tests {
                 let rendered = crate::hosts::render(&serde_json::from_str(&text).unwrap());
                 assert_eq!(hosts, rendered, "sealed: {is_sealed}, {text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_spliced_nor_sealed() {
+        let update = |name, address, second| Authentic::for_test(name, address, stamp(second));
+        for address in ["192.0.2.1", "192.0.2.2"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = |name: &str| folder.path().join(name);
+            let config =
+                Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
+            for (name, second) in [("a.example", 1), ("b.example", 2)] {
+                store(&config, &update(name, "192.0.2.1", second), None, Utc::now()).unwrap();
+            }
+            let update = update("b.example", address, 3);
+            let state = State::open(&config, Patience::Client).unwrap();
+            let entry = state.entry(update.host()).unwrap().unwrap();
+            let change = state.change(&update, Some(&entry)).unwrap();
+            assert!(matches!(change, Change::Record { .. }), "the files are not sealed");
+            // The clock of a file system may tick every 10 ms.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let edited = fs::read_to_string(&config.state).unwrap().replace("a.example", "A");
+            fs::write(&config.state, &edited).unwrap();
+            let result = match address {
+                "192.0.2.1" => state.store_stamp(&update, &entry),
+                _ => state.store(&change),
+            };
+            let fault = result.unwrap_err();
+            assert!(fault.reason.contains("edited meanwhile"), "{fault}");
+            assert_eq!(fs::read_to_string(&config.state).unwrap(), edited);
+            drop(state);
+            let state = State::open(&config, Patience::Client).unwrap();
+            assert!(!state.knows_hosts(), "{address}: the edited state is sealed");
         }
     }
 

@@ -90,7 +90,7 @@ pub fn spliced(text: &str, part: std::ops::Range<u64>, new: String) -> Vec<u8> {
         SPLICED.with_borrow_mut(|spliced| {
             spliced.with(b"");
             std::io::Seek::rewind(&mut spliced.0).unwrap();
-            let file = old.with(text.as_bytes()).try_clone().unwrap();
+            let file = sealed(old.with(text.as_bytes()));
             Splice { file, part, text: new }.write_to(&mut spliced.0).unwrap();
             spliced.text()
         })
