@@ -46,7 +46,7 @@ impl Deed {
 }
 
 /// The files as they are before a deed.
-fn prepare(scene: &Scene, deed: Deed) {
+pub fn prepare(scene: &Scene, deed: Deed) {
     for name in [".hosts.dns.pending", ".ip.txt.tmp", ".hosts.dns.tmp", ".hosts.dns.pending.tmp"] {
         let _ = fs::remove_file(scene.path("www/ramcache").join(name));
     }
@@ -341,7 +341,7 @@ fn a_full_disk_and_a_read_only_one_are_a_fault_and_keep_the_files() {
 }
 
 /// A state and its hosts file, six pages and two, so that a write can end after any of them.
-fn files_of(names: &[String]) -> (String, String) {
+pub fn files_of(names: &[String]) -> (String, String) {
     let record = json!({"ip": "192.0.2.1", "update": "2012-04-20 20:45:59"});
     let state: serde_json::Map<_, _> =
         names.iter().map(|name| (name.clone(), record.clone())).collect();

@@ -14,6 +14,7 @@ mod boot;
 mod cases;
 mod chain;
 mod client;
+mod cost;
 mod dnsmasq;
 mod faults;
 mod files;

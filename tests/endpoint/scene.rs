@@ -68,6 +68,11 @@ impl Scene {
         Self::in_folder(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
     }
 
+    /// The same in a scratch folder within this one.
+    pub fn within(folder: &Path) -> Self {
+        Self::in_folder(tempfile::tempdir_in(folder).unwrap())
+    }
+
     fn in_folder(folder: TempDir) -> Self {
         let scene = Self { folder };
         for folder in ["bin", "etc", "www", "www/ramcache", "run"] {

@@ -1,10 +1,13 @@
-//! The order of writes, as strace sees it: what the promises about power failures rest on.
+//! The order of writes, as strace sees it: what the promises about power failures rest on. And how much
+//! is written: flash memory wears out.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
-use crate::faults::{Deed, STRACE, run, scene};
-use crate::scene::{Scene, can_run};
+use crate::faults::{Deed, STRACE, prepare, run, scene};
+use crate::scene::{Scene, can_run, signed, tell, time};
 
 /// The steps that replace the file `name` in the folder of the state.
 fn replaced(name: &str) -> Vec<String> {
@@ -129,4 +132,90 @@ fn the_temporary_file_is_beside_the_target_of_a_link_which_may_be_on_another_dis
     ] {
         assert!(steps.contains(&step), "{step}: {steps:?}");
     }
+}
+
+/// The bytes that a deed puts into each file in the folder of the state, whatever the call.
+fn bytes_written(scene: &Scene, deed: Deed) -> BTreeMap<String, u64> {
+    let outcome = run(scene, deed, &["-y"]);
+    let folder = scene.path("www/ramcache/").display().to_string();
+    let mut bytes = BTreeMap::new();
+    for line in outcome.trace.lines() {
+        let Some((call, rest)) = line.split_once('(') else { continue };
+        let Some((arguments, result)) = rest.rsplit_once(" = ") else { continue };
+        // The file that is written to is the first of all, or the second where there are two.
+        let mut files = arguments.split(['<', '>']).filter(|word| word.starts_with('/'));
+        let file = match call {
+            "write" | "writev" | "pwrite64" | "pwritev" | "ftruncate" | "fallocate"
+            | "sendfile" => files.next(),
+            "copy_file_range" | "splice" => files.nth(1),
+            _ => None,
+        };
+        if let Some(name) = file.and_then(|file| file.strip_prefix(&folder)) {
+            *bytes.entry(name.to_owned()).or_insert(0) += result.parse::<u64>().unwrap_or(0);
+        }
+    }
+    scene.settle();
+    bytes
+}
+
+#[test]
+fn an_update_writes_no_byte_more_than_it_must() {
+    if !can_run("the bytes that an update writes", &[STRACE]) {
+        return;
+    }
+    for scene in [Scene::new(), Scene::on_ram_disk()] {
+        let bytes = bytes_written(&scene, Deed::RedundantSealed);
+        assert_eq!(bytes, BTreeMap::from([("ip.txt".to_owned(), 19)]));
+        let bytes = bytes_written(&scene, Deed::ChangedSealed);
+        let expected = [
+            (".hosts.dns.pending", "changed host1.h.lohray.com 127.0.0.11\n".len()),
+            (".hosts.dns.tmp", scene.hosts().len()),
+            (".ip.txt.lock", 96),
+            (".ip.txt.tmp", scene.state().len()),
+        ];
+        let expected = expected.map(|(name, length)| (name.to_owned(), length as u64));
+        assert_eq!(bytes, BTreeMap::from(expected));
+    }
+}
+
+/// The bytes of the blocks that an update makes the kernel write to a disk, as it accounts for them.
+fn disk_bytes(scene: &Scene, address: &str, stamp: &str) -> u64 {
+    // A block that has to be written anyhow is not accounted for again.
+    for file in fs::read_dir(scene.path("www/ramcache")).unwrap() {
+        File::open(file.unwrap().path()).unwrap().sync_all().unwrap();
+    }
+    // A process that has ended is accounted for with the one that waited for it.
+    let script =
+        "grep ^write_bytes: /proc/$$/io; \"$0\" > /dev/null; grep ^write_bytes: /proc/$$/io";
+    let query = signed("user1", "secretkey1", "host1.h.lohray.com", stamp);
+    let output = scene.cgi(address, &query).by(&["/bin/sh", "-c", script]).0.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let counts: Vec<u64> =
+        text.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    let [before, after] = counts[..] else { panic!("{text}") };
+    scene.settle();
+    after - before
+}
+
+#[test]
+fn on_a_disk_a_redundant_update_dirties_one_block() {
+    const PAGE: u64 = 4096;
+    if !can_run("the blocks of an update", &["/proc/self/io"]) {
+        return;
+    }
+    // Built programs are on a disk as a rule, whatever /tmp is.
+    let scene = Scene::within(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
+    prepare(&scene, Deed::RedundantSealed);
+    let redundant = disk_bytes(&scene, "129.118.243.10", &time(-3));
+    let changed = disk_bytes(&scene, "127.0.0.11", &time(0));
+    assert!(scene.state().contains("127.0.0.11"), "{}", scene.state());
+    if changed == 0 {
+        tell("SKIPPED the blocks of an update: the target folder is on no disk");
+        return;
+    }
+    tell(&format!("measured: to the disk: redundant {redundant} bytes, changed {changed} bytes"));
+    assert!(redundant <= PAGE, "19 bytes lie in one block, not in {redundant} bytes");
+    // The mark, the state, the hosts file and the seals are small files of a block each. Now and then
+    // the file system accounts for one of its own.
+    assert!(changed <= 6 * PAGE, "four small files are not {changed} bytes");
 }

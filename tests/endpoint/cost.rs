@@ -1,0 +1,194 @@
+//! What an update costs, in instructions and system calls, against a budget that is checked in.
+//!
+//! Counts and not times: they are the same on a busy machine, so a tenth more is seen. They are those of
+//! the program as it is shipped. The files are of a fixed size, the host is in their middle, and an
+//! update that was accepted before has sealed them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::faults::{STRACE, files_of};
+use crate::scene::{Scene, can_run, signed, tell, time};
+
+const VALGRIND: &str = "/usr/bin/valgrind";
+
+/// How much more instructions than the budget there may be, in percent, of a program that was built
+/// with the budget's compiler and C library.
+///
+/// From run to run the count differs by a few instructions. Valgrind counts what runs on the processor
+/// that there is, and on another one the C library copies memory with other instructions.
+const HEADROOM: u64 = 5;
+
+/// How much more there may be of a program that was built with others, in percent. The start of the C
+/// library of Debian 13 alone takes twice what all of a small update takes with that of Debian 12, since
+/// valgrind's processor describes its caches in an old way. Without its fast path, an update of 10,000
+/// hosts takes a hundred times as many.
+const HEADROOM_ELSEWHERE: u64 = 300;
+
+/// From how much less on the budget is out of date, in percent.
+const SLACK: u64 = 20;
+
+/// How many system calls more there may be: a write that the kernel does in two parts.
+const MORE_CALLS: u64 = 1;
+
+/// Prints the budget that the program as it is would need.
+const PRINT: &str = "DDNS_COST_BUDGET";
+
+/// What the program of the budget was built with.
+const BUILT_WITH: &str = "built with";
+
+/// The address of all hosts before, and that of the one that is changed.
+const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
+
+/// Names of one length.
+fn host(number: usize) -> String {
+    format!("host{number:05}.example")
+}
+
+/// The credentials of these hosts, ten for each user, in the layout that the state has.
+fn credentials(names: &[String]) -> String {
+    let users: Map<_, _> = names
+        .chunks(10)
+        .enumerate()
+        .map(|(n, hosts)| (format!("user{n:04}"), json!({"id": hosts, "key": "secretkey"})))
+        .collect();
+    serde_json::to_string_pretty(&users).unwrap().replace("  ", "    ")
+}
+
+/// Sealed files of so many hosts, on a RAM disk.
+fn sealed_scene(hosts: usize) -> Scene {
+    let scene = Scene::on_ram_disk();
+    let names: Vec<String> = (0..hosts).map(host).collect();
+    let (state, hosts_file) = files_of(&names);
+    scene.write("etc/credentials.json", &credentials(&names));
+    scene.configure(&json!({"restart": []}));
+    scene.reset(&state, &hosts_file);
+    update(&scene, 0, ADDRESSES[0], &[]);
+    scene
+}
+
+/// An update of one host, by a program that is started like this.
+fn update(scene: &Scene, number: usize, address: &str, words: &[&str]) {
+    let user = format!("user{:04}", number / 10);
+    let query = signed(&user, "secretkey", &host(number), &time(0));
+    let mut cgi = scene.cgi(address, &query);
+    if !words.is_empty() {
+        cgi = cgi.by(words);
+    }
+    let word = if address == ADDRESSES[0] { "nochg" } else { "good" };
+    let reply = cgi.run();
+    assert_eq!(reply.line, format!("{word} {address}"), "{reply:?}");
+    scene.settle();
+}
+
+/// How many instructions the update of one host takes.
+fn instructions(hosts: usize, address: &str) -> u64 {
+    let scene = sealed_scene(hosts);
+    let counts = scene.path("run/callgrind");
+    let out = format!("--callgrind-out-file={}", counts.display());
+    update(&scene, hosts / 2, address, &[VALGRIND, "--tool=callgrind", "--quiet", &out]);
+    let counts = fs::read_to_string(counts).unwrap();
+    let total = counts.lines().find_map(|line| line.strip_prefix("totals: ")).unwrap();
+    total.trim().parse().unwrap()
+}
+
+/// How many system calls the update of one host takes.
+fn system_calls(hosts: usize, address: &str) -> u64 {
+    let scene = sealed_scene(hosts);
+    let trace = scene.path("run/trace");
+    update(&scene, hosts / 2, address, &[STRACE, "-o", trace.to_str().unwrap()]);
+    let trace = fs::read_to_string(trace).unwrap();
+    trace.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).count() as u64
+}
+
+/// What all updates cost, in the form of the budget.
+fn measure() -> Map<String, Value> {
+    let mut costs = Map::new();
+    for hosts in [10, 10_000] {
+        for (update, address) in ["redundant", "changed"].into_iter().zip(ADDRESSES) {
+            let cost = json!({
+                "instructions": instructions(hosts, address),
+                "system calls": system_calls(hosts, address),
+            });
+            tell(&format!("measured: cost: {update} update, {hosts} hosts: {cost}"));
+            costs.insert(format!("{update}, {hosts} hosts"), cost);
+        }
+    }
+    costs
+}
+
+/// What the program was built with, as its compiler and its C library say in it.
+fn built_with(program: &str) -> String {
+    let bytes = fs::read(program).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    let version = |before: &str| {
+        let rest = text.split(before).nth(1).unwrap_or_default();
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        rest[..end].trim_end_matches('.').to_owned()
+    };
+    let [compiler, library] = ["rustc version ", "stable release version "].map(version);
+    format!("{}, rustc {compiler}, glibc {library}", std::env::consts::ARCH)
+}
+
+/// What is over the budget, and what is far below it.
+fn compare(
+    costs: &Map<String, Value>,
+    budget: &Value,
+    headroom: u64,
+) -> (Vec<String>, Vec<String>) {
+    let (mut over, mut below) = (Vec::new(), Vec::new());
+    for (update, cost) in costs {
+        for what in ["instructions", "system calls"] {
+            let (cost, budget) =
+                [&cost[what], &budget[update][what]].map(|count| count.as_u64().unwrap()).into();
+            let (most, least) = match what {
+                "instructions" => (budget + budget * headroom / 100, budget - budget * SLACK / 100),
+                _ => (budget + MORE_CALLS, budget - budget * SLACK / 100),
+            };
+            let line = format!("{update}: {cost} {what}, the budget is {budget}");
+            if cost > most {
+                over.push(format!("{line}: {} % more", (cost - budget) * 100 / budget));
+            } else if cost < least {
+                below.push(line);
+            }
+        }
+    }
+    (over, below)
+}
+
+#[test]
+fn an_update_costs_no_more_instructions_and_system_calls_than_its_budget() {
+    let program = std::env::var("DDNS_CGI");
+    let program = program.as_deref().unwrap_or("DDNS_CGI=dist/ddns-cgi (scripts/build)");
+    if !can_run("the cost of an update", &[VALGRIND, STRACE, program]) {
+        return;
+    }
+    let mut costs = measure();
+    let built_with = built_with(program);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endpoint/cost-budget.json");
+    let how = format!("print the new budget with {PRINT}=1 and put it into {}", file.display());
+    if std::env::var_os(PRINT).is_some() {
+        costs.insert(BUILT_WITH.to_owned(), built_with.into());
+        tell(&serde_json::to_string_pretty(&costs).unwrap());
+        return;
+    }
+    let budget: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let is_same = budget[BUILT_WITH] == *built_with;
+    if !is_same {
+        let other = &budget[BUILT_WITH];
+        tell(&format!("measured: cost: built with {built_with}; the budget is of {other}: {how}"));
+    }
+    let headroom = if is_same { HEADROOM } else { HEADROOM_ELSEWHERE };
+    let (over, below) = compare(&costs, &budget, headroom);
+    for line in below {
+        tell(&format!("measured: cost: far below the budget: {line}: {how}"));
+    }
+    assert!(
+        over.is_empty(),
+        "over the budget: {over:#?}\nSee where with valgrind --tool=callgrind and callgrind_annotate \
+         (of a build with CARGO_PROFILE_RELEASE_STRIP=none), and with strace. \
+         Where it is meant: {how}"
+    );
+}
