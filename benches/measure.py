@@ -8,8 +8,10 @@ import subprocess
 from scene import prefix
 
 FIELDS = ["cpu", "wall", "memory", "detached"]
-# Calls of strace whose result is a number of bytes that went into a file.
-WRITES = r"(?:p?write(?:v|64|v2)?|copy_file_range|sendfile|splice)"
+# System calls whose result is the number of bytes that went into a file, and which argument that is.
+WRITES = {"write": 0, "writev": 0, "pwrite64": 0, "sendfile": 0, "copy_file_range": 2}
+# Standard output and error.
+REPLY = (1, 2)
 BLOCK = 4096
 
 
@@ -76,15 +78,24 @@ def calls(scene, programs, tools, requests, changed):
 
 
 def read_trace(text):
-    """System calls, bytes and blocks in the output of strace."""
-    written = blocks = 0
-    # Not the reply, on descriptor 1.
-    for call, arguments, result in re.findall(rf"^({WRITES})\((?!1,|2,)(.*)\) += (\d+)$", text, re.MULTILINE):
-        # All but pwrite write new files from their beginning here.
-        offset = int(arguments.rpartition(", ")[2]) if call == "pwrite64" else 0
-        written += int(result)
-        blocks += (offset + int(result) + BLOCK - 1) // BLOCK - offset // BLOCK
-    return len(re.findall(r"^[a-z_0-9]+\(", text, re.MULTILINE)), written, blocks
+    """System calls, bytes written and blocks of files touched by that, in the output of strace."""
+    written, openings, positions, touched = 0, {}, {}, set()
+    for name, arguments, result in re.findall(r"^([a-z_0-9]+)\((.*)\) += (\d+)", text, re.MULTILINE):
+        arguments, result = arguments.split(", "), int(result)
+        if name == "openat":
+            # A number is used again after a close.
+            openings[result] = openings.get(result, 0) + 1
+            positions[result] = 0
+        elif name in WRITES:
+            file = int(arguments[WRITES[name]])
+            if file in REPLY:
+                continue
+            start = int(arguments[-1]) if name == "pwrite64" else positions[file]
+            positions[file] = start + result
+            blocks = range(start // BLOCK, -(-positions[file] // BLOCK))
+            touched.update((file, openings[file], block) for block in blocks)
+            written += result
+    return len(re.findall(r"^[a-z_0-9]+\(", text, re.MULTILINE)), written, len(touched)
 
 
 def disk(scene, programs, tools, requests, changed):
