@@ -38,6 +38,7 @@ def machine():
     system = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     here = os.path.dirname(__file__)
     return {
+        "load": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "processor": f"{os.cpu_count()} x {cpu[0].partition(':')[2].strip() if cpu else platform.machine()}",
         "virtual": first_line("systemd-detect-virt", "--vm") or "no",
