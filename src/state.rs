@@ -295,7 +295,7 @@ impl State {
         match change {
             Change::Whole(state) if !has_distinct_names(state) => {}
             Change::Whole(_) | Change::Record { .. } => {
-                self.seal(Some(&state), Seal::of(&hosts).ok())
+                self.seal(Some(&state), Seal::of(&hosts).ok());
             }
         }
         Ok(())
