@@ -445,6 +445,15 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_found_at_every_place_across_the_border_of_two_windows() {
+        let needle = needle("host1.example");
+        for before in WINDOW - needle.text.len() - 1..=WINDOW + 1 {
+            let with = file(&format!("{}{}", "x".repeat(before), needle.text));
+            assert_eq!(position(&with, &needle).unwrap(), Some(before as u64));
+        }
+    }
+
+    #[test]
     fn what_is_read_at_first_may_end_anywhere_in_an_entry() {
         for part in ["1.5e-7, ", "true, ", "\"é\\u00e9\", ", "12, "] {
             for shift in 0..=part.len() {

@@ -108,7 +108,7 @@ fn sealed_state(map: &Map<String, Value>, name: &str) {
         assert_eq!(sealed::spliced(&text, part, value), php_json::to_bytes(&strict).unwrap());
         let Some(space) = old.find(' ') else { continue };
         let at = sealed::position(&hosts, &Needle::new(old.clone(), space + 1));
-        let at = at.unwrap();
+        let Some(at) = at else { panic!("the lines of {name} are not found") };
         let lines =
             sealed::spliced(&hosts, at..at + old.len() as u64, hosts::render(&of_host(&new)));
         assert_eq!(lines, hosts::render(&strict).as_bytes());
