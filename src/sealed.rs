@@ -448,8 +448,8 @@ mod tests {
     fn a_text_is_found_at_every_place_across_the_border_of_two_windows() {
         let needle = needle("host1.example");
         for before in WINDOW - needle.text.len() - 1..=WINDOW + 1 {
-            let with = file(&format!("{}{}", "x".repeat(before), needle.text));
-            assert_eq!(position(&with, &needle).unwrap(), Some(before as u64));
+            let with = sealed(&format!("{}{}", "x".repeat(before), needle.text));
+            assert_eq!(with.position(&needle).unwrap(), Some(before as u64));
         }
     }
 
