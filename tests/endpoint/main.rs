@@ -27,6 +27,7 @@ mod plan;
 mod process;
 mod restarts;
 mod scene;
+mod seals;
 mod secrets;
 mod shipped;
 mod web;

@@ -2,8 +2,11 @@
 //! descriptors, umask, core dumps, resource limits.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use serde_json::json;
 
@@ -196,4 +199,19 @@ fn where_apache_allows_no_further_process_the_change_is_kept_and_the_mark_stays(
         assert!(scene.restarts().is_empty());
         assert!(scene.read("run/error.log").contains("cannot start the restarter"));
     }
+}
+
+#[test]
+fn a_request_that_nobody_listens_to_any_more_is_done_to_its_end() {
+    let scene = Scene::new();
+    // The restarter is started after a log line about this.
+    scene.write("www/ramcache/.hosts.dns.pending", "failed exit status 1\n");
+    let nobody = || Stdio::from(OwnedFd::from(UnixStream::pair().unwrap().0));
+    let mut cgi = scene.cgi("129.118.243.10", &host1());
+    let status = cgi.0.stdout(nobody()).stderr(nobody()).status().unwrap();
+    assert!(status.success(), "{status}");
+    scene.settle();
+    assert!(!scene.state().contains("2012-04-20"), "{}", scene.state());
+    assert_eq!(scene.restarts().len(), 1);
+    assert!(!scene.mark().exists());
 }
