@@ -46,6 +46,23 @@ fn closed_descriptors_corrupt_no_file() {
 }
 
 #[test]
+fn a_log_line_for_a_closed_standard_error_gets_into_no_file() {
+    let scene = Scene::new();
+    // That the state is rebuilt is logged while its files are open.
+    fs::remove_file(scene.path("www/ramcache/ip.txt")).unwrap();
+    let shell = ["/bin/sh", "-c", "exec \"$0\" 2>&-"];
+    let reply = scene.cgi("127.0.0.11", &host1()).by(&shell).run();
+    assert_eq!(reply.line, "good 127.0.0.11");
+    check_changed(&scene);
+    for entry in fs::read_dir(scene.path("www/ramcache")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("ddns-cgi: "), "{}: {text}", path.display());
+    }
+}
+
+#[test]
 fn open_descriptors_of_the_parent_are_not_used() {
     let scene = Scene::new();
     let files: Vec<_> = (3..10).map(|n| scene.path(&format!("run/inherited{n}"))).collect();
