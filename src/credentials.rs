@@ -55,7 +55,7 @@ pub enum Lookup {
 pub fn find(path: &Path, name: &str, known: &mut Option<Seal>) -> Result<Lookup, Fault> {
     let fault = |error| Fault::io("read the credentials", path, &error);
     let file = File::open(path).map_err(fault)?;
-    let seal = file.metadata().and_then(|metadata| Seal::of(&metadata)).map_err(fault)?;
+    let seal = Seal::of_file(&file).map_err(fault)?;
     let mut file = match SealedFile::new(file, seal, *known) {
         Ok(sealed) => match sealed.find_evenly(name).map_err(fault)? {
             Search::Found(entry) => return Ok(lookup(&entry.json)),

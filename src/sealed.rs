@@ -45,9 +45,14 @@ impl Seal {
         Ok(Self { inode: metadata.ino(), size: metadata.len(), modified: metadata.modified()? })
     }
 
+    /// The seal of an open file as it is now.
+    pub fn of_file(file: &File) -> io::Result<Self> {
+        Self::of(&file.metadata()?)
+    }
+
     /// Whether this is the seal of the file still. The error is for the operator, who may have edited it.
     pub fn check(self, file: &File) -> io::Result<()> {
-        if Self::of(&file.metadata()?)? == self {
+        if Self::of_file(file)? == self {
             return Ok(());
         }
         Err(io::Error::other(

@@ -267,7 +267,7 @@ impl State {
     fn sealed_hosts(&self) -> Option<SealedFile> {
         let Source::Sealed(_) = &self.source else { return None };
         let file = File::open(&self.hosts).ok()?;
-        let seal = Seal::of(&file.metadata().ok()?).ok()?;
+        let seal = Seal::of_file(&file).ok()?;
         SealedFile::new(file, seal, self.seals.hosts).ok()
     }
 
@@ -394,10 +394,8 @@ fn open(path: &Path) -> Result<Option<(File, Seal)>, Fault> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Fault::io("open the state", path, &error)),
     };
-    let seal = file
-        .metadata()
-        .and_then(|metadata| Seal::of(&metadata))
-        .map_err(|error| Fault::io("examine the state", path, &error))?;
+    let seal =
+        Seal::of_file(&file).map_err(|error| Fault::io("examine the state", path, &error))?;
     Ok(Some((file, seal)))
 }
 
