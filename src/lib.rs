@@ -8,7 +8,8 @@
 //! 3. [`credentials`]: the user that the claim names,
 //! 4. [`auth`]: hash, host and clock; makes the claim an authentic update,
 //! 5. [`update`]: stores it: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
-//!    [`decide`], [`mark`], [`hosts`], [`replace`]; [`sealed`] is the fast path through large files,
+//!    [`decide`], [`mark`], [`hosts`], [`replace`]; [`sealed`] and [`index`] are the fast path through
+//!    large files,
 //! 6. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 7. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
 
@@ -22,6 +23,7 @@ pub mod decide;
 pub mod error;
 pub mod host;
 pub mod hosts;
+pub mod index;
 pub mod lock;
 pub mod log;
 pub mod lookup;
@@ -44,11 +46,11 @@ use chrono::{DateTime, Utc};
 
 use crate::auth::authenticate;
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::log::Who;
 use crate::reply::{Accepted, Reply};
 use crate::request::{Claim, Request};
-use crate::state::State;
 
 /// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
 pub fn run(
@@ -85,10 +87,10 @@ fn serve(
     let claim = Claim::parse(&request, address, config.time_zone)?;
     who.user = Some(claim.user().to_owned());
     who.host = Some(claim.host().to_string());
-    let mut seal = State::seal_of_credentials(&config);
-    let user = credentials::find(&config.credentials, claim.user(), &mut seal)?;
+    let credentials = Credentials::open(&config)?;
+    let user = credentials.find(claim.user())?;
     let update = authenticate(claim, user, now, config.window)?;
-    let accepted = update::store(&config, &update, seal, now)?;
+    let accepted = update::store(&config, &update, &credentials, now)?;
     restart::if_pending(&config);
     Ok(accepted)
 }

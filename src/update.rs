@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use crate::auth::Authentic;
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::decide::{Decision, decide};
 use crate::error::{Error, Fault, Refusal};
 use crate::log;
 use crate::mark::Mark;
 use crate::reply::Accepted;
-use crate::sealed::Seal;
 use crate::state::{HostEntry, Patience, State};
 
 /// Brings the state up to date and, where an address changed, the hosts file.
@@ -17,14 +17,16 @@ use crate::state::{HostEntry, Patience, State};
 /// The mark comes first: wherever this is killed, the mark is there before the files differ from
 /// what dnsmasq serves, and the next request finds it.
 ///
-/// `credentials` is the seal of those that the update was verified with.
+/// `credentials` are those that the update was verified with; the next request will find its user in
+/// them the faster.
 pub fn store(
     config: &Config,
     update: &Authentic,
-    credentials: Option<Seal>,
+    credentials: &Credentials,
     now: DateTime<Utc>,
 ) -> Result<Accepted, Error> {
-    let state = State::open(config, Patience::Client)?.with_credentials(credentials);
+    let state = State::open(config, Patience::Client)?;
+    credentials.write_index(&state, now);
     let entry = state.entry(update.host())?;
     let address = update.address();
     match decide(update, entry.as_ref().map(|entry| &entry.record)) {
@@ -114,6 +116,11 @@ mod tests {
         )
     }
 
+    fn credentials(config: &Config) -> Credentials {
+        fs::write(&config.credentials, "{}").unwrap();
+        Credentials::open(config).unwrap()
+    }
+
     /// Both files after the updates, in a folder of their own. Where they are not to be sealed, the
     /// lock file is emptied before each.
     fn files_after(
@@ -124,15 +131,20 @@ mod tests {
         // On a RAM disk, where there is one: each update waits for the disk several times.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = |name: &str| folder.path().join(name);
-        let config =
-            Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
+        let config = Config {
+            state: path("ip.txt"),
+            hosts: path("hosts.dns"),
+            credentials: path("credentials.json"),
+            ..Config::default()
+        };
         fs::write(&config.state, php_json::to_bytes(state).unwrap()).unwrap();
         fs::write(&config.hosts, crate::hosts::render(state)).unwrap();
+        let credentials = credentials(&config);
         for update in updates {
             if !is_sealed {
                 fs::write(path(".ip.txt.lock"), "").unwrap();
             }
-            let _ = store(&config, update, None, Utc::now());
+            let _ = store(&config, update, &credentials, Utc::now());
         }
         if is_sealed {
             let lock = File::open(path(".ip.txt.lock")).unwrap();
@@ -170,10 +182,15 @@ mod tests {
         for address in ["192.0.2.1", "192.0.2.2"] {
             let folder = tempfile::tempdir().unwrap();
             let path = |name: &str| folder.path().join(name);
-            let config =
-                Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
+            let config = Config {
+                state: path("ip.txt"),
+                hosts: path("hosts.dns"),
+                credentials: path("credentials.json"),
+                ..Config::default()
+            };
             for (name, second) in [("a.example", 1), ("b.example", 2)] {
-                store(&config, &update(name, "192.0.2.1", second), None, Utc::now()).unwrap();
+                let update = update(name, "192.0.2.1", second);
+                store(&config, &update, &credentials(&config), Utc::now()).unwrap();
             }
             let update = update("b.example", address, 3);
             let state = State::open(&config, Patience::Client).unwrap();
