@@ -158,9 +158,10 @@ fn a_user_of_large_credentials_is_found_as_soon_as_the_operator_adds_it_and_no_l
     );
     scene.write("etc/credentials.json", &enlarged(&with));
     // Too young to be sealed: an editor may write once more within one tick of the clock.
-    assert_eq!(scene.answer(ADDRESS, &query(-7)), format!("nochg {ADDRESS}"));
     let index = scene.path("www/ramcache/.ip.txt.users");
     let before = fs::read(&index).unwrap();
+    assert_eq!(scene.answer(ADDRESS, &query(-7)), format!("nochg {ADDRESS}"));
+    assert_eq!(fs::read(&index).unwrap(), before, "young credentials are sealed");
     write_credentials(&scene, &enlarged(&with));
     for seconds in [-6, -5] {
         assert_eq!(scene.answer(ADDRESS, &query(seconds)), format!("nochg {ADDRESS}"));
@@ -175,10 +176,8 @@ fn a_user_of_large_credentials_is_found_as_soon_as_the_operator_adds_it_and_no_l
 #[test]
 fn an_index_of_the_state_that_is_out_of_date_or_garbage_misleads_nobody() {
     let scene = Scene::new();
-    scene.reset(
-        &enlarged(STATE).replace("\"xxx", "{\"note\": \"xxx").replace("xxx\"", "xxx\"}"),
-        HOSTS,
-    );
+    let large = format!("{{\n    \"large\": {{\"note\": \"{}\"}},", "x".repeat(20_000));
+    scene.reset(&STATE.replacen('{', &large, 1), HOSTS);
     let update = |address: &str, seconds| {
         let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(seconds));
         let reply = scene.answer(address, &query);
@@ -192,13 +191,19 @@ fn an_index_of_the_state_that_is_out_of_date_or_garbage_misleads_nobody() {
     let lock = || fs::read(&path).unwrap();
     let index = lock().split_off(64);
     assert!(index.iter().any(|byte| *byte != 0), "there is no index");
-    for (seconds, byte) in [(-10, 0x00), (-9, 0x01), (-8, 0xff)] {
+    // Every host is where the first entry of the file is.
+    let mut moved = index.clone();
+    for slot in moved.chunks_mut(8).filter(|slot| slot.iter().any(|byte| *byte != 0)) {
+        slot[4..].copy_from_slice(&15_u32.to_le_bytes());
+    }
+    let garbage = [0x00, 0x01, 0xff].map(|byte| vec![byte; index.len()]);
+    for (seconds, wrong) in (-10..).zip(garbage.iter().chain([&moved])) {
         let file = File::options().write(true).open(&path).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
-        file.write_all_at(&vec![byte; index.len()], 64).unwrap();
+        file.write_all_at(wrong, 64).unwrap();
         file.set_modified(modified).unwrap();
-        assert_eq!(update("127.0.0.1", seconds), "nochg 127.0.0.1", "{byte}");
-        assert_eq!(lock().split_off(64), index, "{byte}: the index is not written anew");
-        assert!(scene.state().contains(&time(seconds)), "{byte}: {}", scene.state());
+        assert_eq!(update("127.0.0.1", seconds), "nochg 127.0.0.1", "{seconds}");
+        assert_eq!(lock().split_off(64), index, "{seconds}: the index is not written anew");
+        assert!(scene.state().contains(&time(seconds)), "{seconds}: {}", scene.state());
     }
 }
