@@ -59,6 +59,8 @@ class Scene:
                 ("config.json", json.dumps(config, indent=4)),
             ]:
                 (folder / name).write_text(contents)
+            # As those of a system that has been running: ddns-cgi makes no index of young ones.
+            os.utime(folder / "credentials.json", (self.stamp - 60, self.stamp - 60))
         if os.geteuid() == 0:
             subprocess.run(["chown", "-R", "www-data:www-data", self.root], check=True)
 

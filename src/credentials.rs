@@ -119,7 +119,11 @@ impl Credentials {
         };
         match Index::open(&index, Seal::LENGTH as u64)?.map(|index| index.find(name)).transpose()? {
             Some(Place::At(place)) => Ok(file.find_near(place, name)?.unwrap_or(Search::Unsure)),
-            Some(Place::Absent) if sealed::is_plain(name) => Ok(Search::Absent),
+            Some(Place::Absent) if sealed::is_plain(name) => {
+                // As long as it takes for a user who is there.
+                file.find_near(0, name)?;
+                Ok(Search::Absent)
+            }
             Some(Place::Absent) | None => Ok(Search::Unsure),
         }
     }

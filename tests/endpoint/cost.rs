@@ -4,9 +4,8 @@
 //! the program as it is shipped. The files are of a fixed size, the host is in their middle, and updates
 //! that were accepted before have sealed them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -63,9 +62,7 @@ fn sealed_scene(hosts: usize) -> Scene {
     let scene = Scene::on_ram_disk();
     let names: Vec<String> = (0..hosts).map(host).collect();
     let (state, hosts_file) = files_of(&names);
-    scene.write("etc/credentials.json", &credentials(&names));
-    let file = File::options().append(true).open(scene.path("etc/credentials.json")).unwrap();
-    file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    scene.write_long_ago("etc/credentials.json", &credentials(&names));
     scene.configure(&json!({"restart": []}));
     scene.reset(&state, &hosts_file);
     // The first one seals the files, the next one writes the index of the state.

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -138,6 +138,13 @@ impl Scene {
 
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Writes a file that has not been written to for a minute.
+    pub fn write_long_ago(&self, name: &str, text: &str) {
+        self.write(name, text);
+        let file = fs::File::options().append(true).open(self.path(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
     }
 
     pub fn read(&self, name: &str) -> String {

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -17,16 +17,9 @@ fn enlarged(text: &str) -> String {
     format!("{},\n    \"large\": \"{}\"\n}}", text[..end].trim_end(), "x".repeat(20_000))
 }
 
-/// Credentials that were written a while ago.
-fn write_credentials(scene: &Scene, text: &str) {
-    scene.write("etc/credentials.json", text);
-    let file = File::options().append(true).open(scene.path("etc/credentials.json")).unwrap();
-    file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
-}
-
 /// An update of host3, which changes nothing and seals the files.
 fn seal(scene: &Scene) {
-    write_credentials(scene, &enlarged(CREDENTIALS));
+    scene.write_long_ago("etc/credentials.json", &enlarged(CREDENTIALS));
     let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(-9));
     assert_eq!(scene.answer("50.19.108.105", &query), "nochg 50.19.108.105");
     let [state, lock] = ["ip.txt", ".ip.txt.lock"]
@@ -113,7 +106,7 @@ fn credentials_mean_the_same_in_any_layout_also_once_the_files_are_sealed() {
     );
     for text in [known, nested, twice, CREDENTIALS.replace("    ", "  ")] {
         let scene = Scene::new();
-        write_credentials(&scene, &enlarged(&text));
+        scene.write_long_ago("etc/credentials.json", &enlarged(&text));
         for (seconds, key, expected) in [
             (-9, "secretkey1", "nochg 129.118.243.10"),
             (-8, "secretkey2", "badauth"),
@@ -162,12 +155,12 @@ fn a_user_of_large_credentials_is_found_as_soon_as_the_operator_adds_it_and_no_l
     let before = fs::read(&index).unwrap();
     assert_eq!(scene.answer(ADDRESS, &query(-7)), format!("nochg {ADDRESS}"));
     assert_eq!(fs::read(&index).unwrap(), before, "young credentials are sealed");
-    write_credentials(&scene, &enlarged(&with));
+    scene.write_long_ago("etc/credentials.json", &enlarged(&with));
     for seconds in [-6, -5] {
         assert_eq!(scene.answer(ADDRESS, &query(seconds)), format!("nochg {ADDRESS}"));
         assert_ne!(fs::read(&index).unwrap(), before, "there is no new index");
     }
-    write_credentials(&scene, &enlarged(CREDENTIALS));
+    scene.write_long_ago("etc/credentials.json", &enlarged(CREDENTIALS));
     for seconds in [-4, -3] {
         assert_eq!(scene.answer(ADDRESS, &query(seconds)), "badauth");
     }

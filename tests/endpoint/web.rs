@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::apache::{APACHE, Apache, Kind, MODULES};
-use crate::scene::{Reply, Scene, can_run, host1, signed, tell, time};
+use crate::scene::{CREDENTIALS, Reply, Scene, can_run, host1, signed, tell, time};
 
 #[test]
 fn the_path_stays_ours_with_mod_php_loaded() {
@@ -121,6 +121,21 @@ fn a_body_without_end_is_not_waited_for() {
 fn an_unknown_user_and_a_wrong_hash_get_the_same_bytes_in_a_similar_time() {
     let scene = Scene::new();
     scene.configure(&json!({"restart": []}));
+    compare_refusals(&scene, "2 users");
+    // So many that they get an index, with the next update.
+    let users: Vec<String> = (1000..5000)
+        .map(|n| format!(",\n    \"user{n}\": {{\"id\": [], \"key\": \"k\"}}"))
+        .collect();
+    scene.write_long_ago(
+        "etc/credentials.json",
+        &CREDENTIALS.replace("\n}", &format!("{}\n}}", users.concat())),
+    );
+    assert_eq!(scene.answer("127.0.0.10", &host1()), "good 127.0.0.10");
+    assert!(scene.path("www/ramcache/.ip.txt.users").exists(), "there is no index");
+    compare_refusals(&scene, "4,002 users");
+}
+
+fn compare_refusals(scene: &Scene, users: &str) {
     let time = time(0);
     let wrong = "0".repeat(40);
     let query = |user| {
@@ -148,7 +163,7 @@ fn an_unknown_user_and_a_wrong_hash_get_the_same_bytes_in_a_similar_time() {
         all[all.len() / 2].as_secs_f64()
     });
     tell(&format!(
-        "measured: time of a refusal, against that of an unknown user: wrong hash {:.3}, \
+        "measured: time of a refusal, {users}, against that of an unknown user: wrong hash {:.3}, \
          right hash and somebody else's host {:.3}",
         wrong / unknown,
         others / unknown
