@@ -19,6 +19,7 @@ pub mod command;
 pub mod config;
 pub mod credentials;
 pub mod decide;
+pub mod endpoint;
 pub mod error;
 pub mod host;
 pub mod hosts;
