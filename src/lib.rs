@@ -51,7 +51,6 @@ use crate::auth::authenticate;
 use crate::claim::Claim;
 use crate::config::Config;
 use crate::error::Error;
-use crate::host::HostName;
 use crate::log::Who;
 use crate::reply::{Answers, Reply};
 use crate::request::Request;
@@ -95,7 +94,7 @@ fn serve(
     let request = Request::read(variable, body)?;
     let claim = Claim::parse(&request, address, config.time_zone)?;
     who.user = Some(claim.user.clone());
-    who.hosts = claim.hosts.iter().map(HostName::to_string).collect();
+    who.hosts = claim.hosts.iter().map(|host| host.as_str().to_owned()).collect();
     let mut seal = State::seal_of_credentials(&config);
     let user = credentials::find(&config.credentials, &claim.user, &mut seal)?;
     let updates = authenticate(claim, user, now, config.window)?;
