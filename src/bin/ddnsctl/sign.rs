@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
-use ddns_cgi::credentials::{self, Lookup, Signature, User};
+use ddns_cgi::credentials::{Credentials, Lookup, Signature, User};
 use ddns_cgi::error::{Fault, Part};
 use ddns_cgi::host::HostName;
 use ddns_cgi::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
@@ -20,7 +20,7 @@ pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
         .iter()
         .find(|(_, entry)| users::hosts(entry).any(|entry| host.is(entry)))
         .ok_or_else(|| fault("is no user's host; see ddnsctl host add"))?;
-    let Lookup::Known(user) = credentials::find(&config.credentials, name, &mut None)? else {
+    let Lookup::Known(user) = Credentials::open(config)?.find(name)? else {
         return Err(fault("belongs to a user whose entry is unusable; see ddnsctl check"));
     };
     let now = Stamp::at(Utc::now()).ok_or_else(|| fault("the clock shows no usable year"))?;
