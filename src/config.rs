@@ -40,6 +40,19 @@ pub struct Config {
     pub time_zone: Zone,
     /// Seconds to wait for the lock on the state.
     pub lock_timeout: u32,
+    /// Over which connections dyndns2 is served.
+    pub dyndns2: Dyndns2,
+}
+
+/// Over which connections dyndns2 is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dyndns2 {
+    /// Over none.
+    Off,
+    /// Over HTTPS alone.
+    Https,
+    /// Over any, though the key is in each request.
+    Any,
 }
 
 impl Default for Config {
@@ -54,6 +67,7 @@ impl Default for Config {
             window: 15,
             time_zone: Zone::Utc,
             lock_timeout: 5,
+            dyndns2: Dyndns2::Https,
         }
     }
 }
@@ -103,6 +117,14 @@ impl Config {
             "restart" => self.restart = command(value)?,
             "restart_interval" => self.restart_interval = seconds(value)?,
             "lock_timeout" => self.lock_timeout = seconds(value)?,
+            "dyndns2" => {
+                self.dyndns2 = match value.as_str() {
+                    Some("off") => Dyndns2::Off,
+                    Some("https") => Dyndns2::Https,
+                    Some("any") => Dyndns2::Any,
+                    _ => return Err("must be \"off\", \"https\" or \"any\""),
+                }
+            }
             "window" => {
                 self.window = value
                     .as_u64()
@@ -168,7 +190,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
-            "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1}"#;
+            "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
+            "dyndns2": "any"}"#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.state, Path::new("/s"));
         assert_eq!(config.hosts, Path::new("/h"));
@@ -178,6 +201,7 @@ mod tests {
         assert_eq!(config.window, 999_999_999_999);
         assert_eq!(config.time_zone, Zone::Local);
         assert_eq!(config.lock_timeout, 1);
+        assert_eq!(config.dyndns2, Dyndns2::Any);
     }
 
     #[test]
@@ -206,6 +230,8 @@ mod tests {
             ("window", "\"15\""),
             ("time_zone", "\"CET\""),
             ("lock_timeout", "99999999999"),
+            ("dyndns2", "true"),
+            ("dyndns2", "\"HTTPS\""),
             ("Window", "15"),
             ("statte", "\"/s\""),
         ] {

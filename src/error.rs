@@ -17,6 +17,17 @@ pub enum Error {
     Fault(Fault),
 }
 
+impl Error {
+    /// The word for it, in the reply and in the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refusal(refusal) => refusal.word(),
+            Self::Fault(_) => "911",
+        }
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Refusal(refusal)
@@ -38,13 +49,17 @@ pub enum Refusal {
     Form(Problem, Part),
     /// The claim does not prove who sent it.
     Identity(Unproven),
-    /// The hash is right, but the host is not this user's.
+    /// The key is right, but the host is not this user's.
     Host,
-    /// The hash is right, but the stamp is further from the clock than the replay window.
+    /// The key is right, but the stamp is further from the clock than the replay window.
     Stale {
         /// Seconds by which the client is ahead; negative where it is behind.
         seconds: i64,
     },
+    /// dyndns2 is not served.
+    Disabled,
+    /// dyndns2 is served over HTTPS alone.
+    Insecure,
     /// The stamp is not newer than the last accepted one.
     Replay {
         /// The last accepted stamp.
@@ -52,6 +67,23 @@ pub enum Refusal {
         /// How many seconds that stamp is ahead of the clock, where it is ahead of the window.
         ahead: Option<i64>,
     },
+}
+
+impl Refusal {
+    /// The word for it, in the reply and in the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Method => "badmethod",
+            Self::Form(..) => "badrequest",
+            Self::Identity(_) => "badauth",
+            Self::Host => "nohost",
+            Self::Stale { .. } => "stale",
+            Self::Replay { .. } => "replay",
+            Self::Disabled => "disabled",
+            Self::Insecure => "insecure",
+        }
+    }
 }
 
 /// What is wrong with a part of the request.
@@ -65,6 +97,8 @@ pub enum Problem {
     Overlong,
     /// It is not of its form.
     Malformed,
+    /// It does not go with the rest: parameters of two protocols.
+    Conflicting,
 }
 
 /// A part of the request.
@@ -78,6 +112,22 @@ pub enum Part {
     TimeSt,
     /// The parameter `hash`.
     Hash,
+    /// The parameter `hmac`.
+    Hmac,
+    /// The parameter `ip`.
+    Ip,
+    /// The parameter `ip6`.
+    Ip6,
+    /// The parameter `hostname` of dyndns2.
+    Hostname,
+    /// The parameter `myip` of dyndns2.
+    MyIp,
+    /// The parameter `myipv6` of dyndns2.
+    MyIpv6,
+    /// The parameter `myip6` of dyndns2.
+    MyIp6,
+    /// The parameter `offline` of dyndns2.
+    Offline,
     /// The query string as a whole.
     Query,
     /// The body as a whole.
@@ -91,8 +141,14 @@ pub enum Unproven {
     UnknownUser,
     /// The user's entry in the credentials cannot be used.
     BrokenUser(&'static str),
-    /// The hash is not that of this claim and the user's key.
+    /// The signature is not that of this claim and the user's key.
     WrongHash,
+    /// There is no user with a password.
+    NoPassword,
+    /// The password is not the user's key.
+    WrongPassword,
+    /// The key is right, but the user's entry demands the signature of protocol 2.
+    Downgrade,
 }
 
 impl fmt::Display for Problem {
@@ -102,20 +158,37 @@ impl fmt::Display for Problem {
             Self::Repeated => "repeated",
             Self::Overlong => "overlong",
             Self::Malformed => "malformed",
+            Self::Conflicting => "conflicting",
         })
+    }
+}
+
+impl Part {
+    /// The name of the parameter, or of the part.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Id => "id",
+            Self::TimeSt => "timeST",
+            Self::Hash => "hash",
+            Self::Hmac => "hmac",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Hostname => "hostname",
+            Self::MyIp => "myip",
+            Self::MyIpv6 => "myipv6",
+            Self::MyIp6 => "myip6",
+            Self::Offline => "offline",
+            Self::Query => "query",
+            Self::Body => "body",
+        }
     }
 }
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::User => "user",
-            Self::Id => "id",
-            Self::TimeSt => "timeST",
-            Self::Hash => "hash",
-            Self::Query => "query",
-            Self::Body => "body",
-        })
+        f.write_str(self.name())
     }
 }
 

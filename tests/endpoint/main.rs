@@ -16,6 +16,7 @@ mod chain;
 mod client;
 mod cost;
 mod dnsmasq;
+mod dyndns2;
 mod faults;
 mod files;
 mod install;

@@ -1,11 +1,11 @@
 //! `ddnsctl sign`.
 
 use chrono::Utc;
-use ddns_cgi::auth;
 use ddns_cgi::config::Config;
-use ddns_cgi::credentials::{Credentials, Lookup};
-use ddns_cgi::error::Fault;
+use ddns_cgi::credentials::{Credentials, Lookup, Signature, User};
+use ddns_cgi::error::{Fault, Part};
 use ddns_cgi::host::HostName;
+use ddns_cgi::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
 use ddns_cgi::stamp::Stamp;
 use url::form_urlencoded::Serializer;
 
@@ -25,17 +25,35 @@ pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
     };
     let now = Stamp::at(Utc::now()).ok_or_else(|| fault("the clock shows no usable year"))?;
     let time = now.format(config.time_zone);
-    let hash = hex::encode(auth::hash(host.as_str(), &time, &user.key));
-    let query = Serializer::new(String::new())
-        .append_pair("user", name)
-        .append_pair("id", host.as_str())
-        .append_pair("timeST", &time)
-        .append_pair("hash", &hash)
-        .finish();
-    let url = format!("{}?{query}", options.url);
+    let names = [name, host.as_str(), &time];
+    let url = format!("{}?{}", options.url, signed(names, options, &user).map_err(fault)?);
     Ok(Report::good(if options.curl {
         format!("curl --silent --globoff '{}'\n", url.replace('\'', "'\\''"))
     } else {
         format!("{url}\n")
     }))
+}
+
+/// The query for a user's name, a host and a time, and the addresses of the options, signed.
+fn signed(
+    [name, id, time]: [&str; 3],
+    options: &SignOptions,
+    user: &User,
+) -> Result<String, &'static str> {
+    let [ip, ip6] = [&options.ip, &options.ip6].map(|ip| ip.as_deref().unwrap_or_default());
+    let has_address = !ip.is_empty() || !ip6.is_empty();
+    let demands_2 = has_address || user.signature == Signature::HmacSha256;
+    let (part, digits) = match options.protocol.unwrap_or(if demands_2 { 2 } else { 1 }) {
+        1 if has_address => return Err("needs --protocol 2, since protocol 1 signs no address"),
+        1 => (Part::Hash, hex::encode(sha1(&text_of_protocol_1(id, time), &user.key))),
+        _ => {
+            let code = hmac_sha256(&text_of_protocol_2(name, id, time, ip, ip6), &user.key);
+            (Part::Hmac, hex::encode(code.ok_or("belongs to a user whose key is unusable")?))
+        }
+    };
+    let pairs = [(Part::User, name), (Part::Id, id), (Part::TimeSt, time), (Part::Ip, ip)];
+    let pairs = pairs.into_iter().chain([(Part::Ip6, ip6), (part, &digits)]);
+    let pairs = pairs.filter(|(_, value)| !value.is_empty());
+    let pairs = pairs.map(|(part, value)| (part.name(), value));
+    Ok(Serializer::new(String::new()).extend_pairs(pairs).finish())
 }
