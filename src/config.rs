@@ -40,6 +40,12 @@ pub struct Config {
     pub time_zone: Zone,
     /// Seconds to wait for the lock on the state.
     pub lock_timeout: u32,
+    /// Whether there is a status page.
+    pub status_page: bool,
+    /// Seconds since its last update from which the status page shows a host as late.
+    pub late_after: u64,
+    /// Seconds since its last update from which the status page shows a host as silent.
+    pub silent_after: u64,
 }
 
 impl Default for Config {
@@ -54,6 +60,9 @@ impl Default for Config {
             window: 15,
             time_zone: Zone::Utc,
             lock_timeout: 5,
+            status_page: false,
+            late_after: 3600,
+            silent_after: 24 * 3600,
         }
     }
 }
@@ -103,12 +112,10 @@ impl Config {
             "restart" => self.restart = command(value)?,
             "restart_interval" => self.restart_interval = seconds(value)?,
             "lock_timeout" => self.lock_timeout = seconds(value)?,
-            "window" => {
-                self.window = value
-                    .as_u64()
-                    .filter(|seconds| *seconds > 0)
-                    .ok_or("must be a positive whole number of seconds")?;
-            }
+            "window" => self.window = positive(value)?,
+            "status_page" => self.status_page = value.as_bool().ok_or("must be true or false")?,
+            "late_after" => self.late_after = positive(value)?,
+            "silent_after" => self.silent_after = positive(value)?,
             "time_zone" => {
                 self.time_zone = match value.as_str() {
                     Some("UTC") => Zone::Utc,
@@ -129,6 +136,13 @@ fn file(value: &Value) -> Result<PathBuf, &'static str> {
         .filter(|path| path.is_absolute() && path.file_name().is_some())
         .filter(|path| !path.as_os_str().as_encoded_bytes().contains(&0))
         .ok_or("must be the absolute path of a file")
+}
+
+fn positive(value: &Value) -> Result<u64, &'static str> {
+    value
+        .as_u64()
+        .filter(|seconds| *seconds > 0)
+        .ok_or("must be a positive whole number of seconds")
 }
 
 /// At most an hour: more is a slip, and would leave changes or clients waiting.
@@ -168,7 +182,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
-            "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1}"#;
+            "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
+            "status_page": true, "late_after": 2, "silent_after": 3}"#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.state, Path::new("/s"));
         assert_eq!(config.hosts, Path::new("/h"));
@@ -178,6 +193,8 @@ mod tests {
         assert_eq!(config.window, 999_999_999_999);
         assert_eq!(config.time_zone, Zone::Local);
         assert_eq!(config.lock_timeout, 1);
+        assert!(config.status_page);
+        assert_eq!((config.late_after, config.silent_after), (2, 3));
     }
 
     #[test]
@@ -206,6 +223,9 @@ mod tests {
             ("window", "\"15\""),
             ("time_zone", "\"CET\""),
             ("lock_timeout", "99999999999"),
+            ("status_page", "\"on\""),
+            ("late_after", "0"),
+            ("silent_after", "-1"),
             ("Window", "15"),
             ("statte", "\"/s\""),
         ] {

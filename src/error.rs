@@ -34,6 +34,10 @@ impl From<Fault> for Error {
 pub enum Refusal {
     /// A method other than GET and POST.
     Method,
+    /// A method other than GET and HEAD, where there is only something to read.
+    ReadOnly,
+    /// The status page is off.
+    NoPage,
     /// A part of the request is missing or unusable.
     Form(Problem, Part),
     /// The claim does not prove who sent it.

@@ -11,6 +11,8 @@
 //!    [`decide`], [`mark`], [`hosts`], [`replace`]; [`sealed`] is the fast path through large files,
 //! 6. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 7. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
+//!
+//! Beside updates, [`endpoint`] knows the client's own address and the [`status`] page, which only look.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +21,7 @@ pub mod command;
 pub mod config;
 pub mod credentials;
 pub mod decide;
+pub mod endpoint;
 pub mod error;
 pub mod host;
 pub mod hosts;
@@ -35,6 +38,7 @@ pub mod restart;
 pub mod sealed;
 pub mod stamp;
 pub mod state;
+pub mod status;
 pub mod update;
 
 use std::ffi::OsString;
@@ -44,11 +48,13 @@ use chrono::{DateTime, Utc};
 
 use crate::auth::authenticate;
 use crate::config::Config;
-use crate::error::Error;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Refusal};
 use crate::log::Who;
 use crate::reply::{Accepted, Reply};
-use crate::request::{Claim, Request};
+use crate::request::{Claim, Reading, Request};
 use crate::state::State;
+use crate::status::{Format, Status};
 
 /// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
 pub fn run(
@@ -58,20 +64,22 @@ pub fn run(
 ) -> Reply {
     let mut who = Who::default();
     let mut body = body.take(request::body_length(&variable));
-    let reply = match serve(&variable, &mut body, now, &mut who) {
-        Ok(accepted) => accepted.into(),
-        Err(error) => {
-            log::error(&who, &error);
-            (&error).into()
-        }
+    let reply = match Endpoint::of(&variable) {
+        Endpoint::Update => serve(&variable, &mut body, now, &mut who).map(Reply::from),
+        Endpoint::Address => show_address(&variable, &mut who),
+        Endpoint::Status => show_status(&variable, now, &mut who),
     };
+    let reply = reply.unwrap_or_else(|error| {
+        log::error(&who, &error);
+        Reply::from(&error)
+    });
     // mod_cgid sends the body through a socket. To leave some of it there would reset the
     // connection, and the reply would be lost.
     let _ = io::copy(&mut body, &mut io::sink());
     reply
 }
 
-/// The story of a request. `who` learns who asks as soon as it is known, for the log.
+/// The story of an update. `who` learns who asks as soon as it is known, for the log.
 fn serve(
     variable: &impl Fn(&str) -> Option<OsString>,
     body: impl Read,
@@ -91,4 +99,38 @@ fn serve(
     let accepted = update::store(&config, &update, seal, now)?;
     restart::if_pending(&config);
     Ok(accepted)
+}
+
+/// The client's own address, which a client behind NAT cannot know.
+fn show_address(
+    variable: &impl Fn(&str) -> Option<OsString>,
+    who: &mut Who,
+) -> Result<Reply, Error> {
+    let address = request::remote_address(variable)?;
+    who.address = Some(address);
+    let reading = Reading::of(variable)?;
+    Ok(Reply::address(address).for_reading(reading))
+}
+
+/// The status page. It takes no lock, writes nothing, and starts no restart.
+fn show_status(
+    variable: &impl Fn(&str) -> Option<OsString>,
+    now: DateTime<Utc>,
+    who: &mut Who,
+) -> Result<Reply, Error> {
+    who.address = Some(request::remote_address(variable)?);
+    let config = Config::load(variable(config::VARIABLE))?;
+    if !config.status_page {
+        return Err(Refusal::NoPage.into());
+    }
+    let reading = Reading::of(variable)?;
+    let format = Format::wanted(&variable("HTTP_ACCEPT").unwrap_or_default().to_string_lossy());
+    let page = match Status::look(&config, now) {
+        Ok(status) => format.page(&status),
+        Err(fault) => {
+            log::error(who, &fault.into());
+            format.page_of_fault()
+        }
+    };
+    Ok(page.for_reading(reading))
 }

@@ -80,6 +80,8 @@ fn write(line: &str) {
 fn explain(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Method => "only GET and POST are served".to_owned(),
+        Refusal::ReadOnly => "only GET and HEAD are served here".to_owned(),
+        Refusal::NoPage => "the status page is off: see key \"status_page\"".to_owned(),
         Refusal::Form(problem, part) => format!("{problem} {part}"),
         Refusal::Identity(Unproven::UnknownUser) => "unknown user".to_owned(),
         Refusal::Identity(Unproven::BrokenUser(why)) => {

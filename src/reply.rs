@@ -1,8 +1,10 @@
-//! The answer: a CGI response (RFC 3875, 6) of one line, which begins with one fixed word.
+//! The answer: a CGI response (RFC 3875, 6). As a rule it is one line, which begins with one fixed
+//! word; the status page has its own media types.
 
 use std::net::IpAddr;
 
 use crate::error::{Error, Refusal};
+use crate::request::Reading;
 
 /// An update that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +19,22 @@ pub enum Accepted {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     status: Status,
-    line: String,
+    /// The header of the media type, and those that go with it.
+    headers: &'static str,
+    body: String,
 }
+
+/// The headers of a line of text.
+const LINE: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     Ok,
     BadRequest,
     Forbidden,
+    NotFound,
     MethodNotAllowed,
+    ReadOnly,
     ServiceUnavailable,
 }
 
@@ -36,6 +45,8 @@ impl Status {
             Self::Ok => "Status: 200 OK\r\n",
             Self::BadRequest => "Status: 400 Bad Request\r\n",
             Self::Forbidden => "Status: 403 Forbidden\r\n",
+            Self::NotFound => "Status: 404 Not Found\r\n",
+            Self::ReadOnly => "Status: 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n",
             Self::MethodNotAllowed => "Status: 405 Method Not Allowed\r\nAllow: GET, POST\r\n",
             Self::ServiceUnavailable => "Status: 503 Service Unavailable\r\nRetry-After: 60\r\n",
         }
@@ -43,21 +54,56 @@ impl Status {
 }
 
 impl Reply {
+    fn line(status: Status, line: impl Into<String>) -> Self {
+        let mut body = line.into();
+        body.push('\n');
+        Self { status, headers: LINE, body }
+    }
+
+    /// The client's own address.
+    #[must_use]
+    pub fn address(address: IpAddr) -> Self {
+        Self::line(Status::Ok, address.to_string())
+    }
+
+    /// A document with the headers of its kind, each ended by CR LF.
+    #[must_use]
+    pub fn document(headers: &'static str, body: String) -> Self {
+        Self { status: Status::Ok, headers, body }
+    }
+
+    /// The same as what the client gets for now, because of a fault.
+    #[must_use]
+    pub fn unavailable(self) -> Self {
+        Self { status: Status::ServiceUnavailable, ..self }
+    }
+
+    /// The same as it was asked for. To HEAD "the script MUST NOT provide a response message-body"
+    /// (RFC 3875, 4.3.3).
+    #[must_use]
+    pub fn for_reading(self, reading: Reading) -> Self {
+        match reading {
+            Reading::Whole => self,
+            Reading::Headers => Self { body: String::new(), ..self },
+        }
+    }
+
     /// The response as bytes for standard output.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         format!(
-            "{}Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\r\n{}\n",
+            "{}{}Cache-Control: no-store\r\n\r\n{}",
             self.status.headers(),
-            self.line
+            self.headers,
+            self.body
         )
         .into_bytes()
     }
 
-    /// The first word of the line.
+    /// The first word of the body.
     #[must_use]
     pub fn word(&self) -> &str {
-        self.line.split(' ').next().unwrap_or_default()
+        self.body.split([' ', '\n']).next().unwrap_or_default()
     }
 }
 
@@ -67,7 +113,7 @@ impl From<Accepted> for Reply {
             Accepted::Good(address) => format!("good {address}"),
             Accepted::NoChange(address) => format!("nochg {address}"),
         };
-        Self { status: Status::Ok, line }
+        Self::line(Status::Ok, line)
     }
 }
 
@@ -77,6 +123,8 @@ impl From<&Error> for Reply {
             Error::Fault(_) => (Status::ServiceUnavailable, "911".to_owned()),
             Error::Refusal(refusal) => match refusal {
                 Refusal::Method => (Status::MethodNotAllowed, "badmethod".to_owned()),
+                Refusal::ReadOnly => (Status::ReadOnly, "badmethod".to_owned()),
+                Refusal::NoPage => (Status::NotFound, "notfound".to_owned()),
                 Refusal::Form(problem, part) => {
                     (Status::BadRequest, format!("badrequest {problem} {part}"))
                 }
@@ -86,7 +134,7 @@ impl From<&Error> for Reply {
                 Refusal::Replay { .. } => (Status::Forbidden, "replay".to_owned()),
             },
         };
-        Self { status, line }
+        Self::line(status, line)
     }
 }
 
@@ -111,9 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn a_document_has_headers_of_its_own_and_for_head_no_body() {
+        let document = |body: &str| Reply::document("Content-Type: text/x\r\n", body.to_owned());
+        let headers = "Content-Type: text/x\r\nCache-Control: no-store\r\n\r\n";
+        assert_eq!(text(&document("a\nb\n")), format!("Status: 200 OK\r\n{headers}a\nb\n"));
+        assert_eq!(
+            text(&document("a\nb\n").unavailable().for_reading(Reading::Headers)),
+            format!("Status: 503 Service Unavailable\r\nRetry-After: 60\r\n{headers}")
+        );
+    }
+
+    #[test]
     fn every_refusal_has_its_word_and_status() {
         let cases = [
             (Refusal::Method.into(), "405", "badmethod"),
+            (Refusal::ReadOnly.into(), "405", "badmethod"),
+            (Refusal::NoPage.into(), "404", "notfound"),
             (Refusal::Form(Problem::Missing, Part::Id).into(), "400", "badrequest missing id"),
             (Refusal::Identity(Unproven::UnknownUser).into(), "403", "badauth"),
             (Refusal::Identity(Unproven::WrongHash).into(), "403", "badauth"),
