@@ -44,8 +44,8 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// Its last accepted stamp; `None` where it is not known.
     pub update: Option<Stamp>,
-    /// Seconds since then.
-    pub age: Option<u64>,
+    /// Seconds since then; negative where it is ahead of the clock.
+    pub age: Option<i64>,
     /// What to think of that.
     pub condition: Condition,
 }
@@ -127,26 +127,14 @@ impl Status {
 }
 
 impl Host {
-    fn new(
-        name: &str,
-        record: &Value,
-        stamp: Stamp,
-        limits: Limits,
-        now: DateTime<Utc>,
-    ) -> Self {
+    fn new(name: &str, record: &Value, stamp: Stamp, limits: Limits, now: DateTime<Utc>) -> Self {
         let update = Some(stamp).filter(|stamp| *stamp != Stamp::NEVER);
-        let ahead = update.map(|stamp| stamp.seconds_ahead_of(now));
+        let age = update.map(|stamp| -stamp.seconds_ahead_of(now));
         let condition = match HostName::parse(name) {
-            Some(_) => Condition::of(ahead, limits),
+            Some(_) => Condition::of(age, limits),
             None => Condition::Broken,
         };
-        Self {
-            name: name.to_owned(),
-            addresses: addresses(record),
-            update,
-            age: ahead.map(|ahead| u64::try_from(-ahead).unwrap_or_default()),
-            condition,
-        }
+        Self { name: name.to_owned(), addresses: addresses(record), update, age, condition }
     }
 
     /// A host whose record tells no stamp.
@@ -172,16 +160,16 @@ impl Condition {
     /// All of them, the best first.
     pub const ALL: [Self; 4] = [Self::Fresh, Self::Late, Self::Silent, Self::Broken];
 
-    /// The condition of a host whose last stamp is so many seconds ahead of the clock.
-    fn of(ahead: Option<i64>, limits: Limits) -> Self {
-        match ahead {
-            None => Self::Silent,
-            Some(ahead) if u64::try_from(ahead).is_ok_and(|s| s > limits.window) => Self::Broken,
-            Some(ahead) => match u64::try_from(-ahead).unwrap_or_default() {
-                age if age >= limits.silent_after => Self::Silent,
-                age if age >= limits.late_after => Self::Late,
-                _ => Self::Fresh,
-            },
+    /// The condition of a host whose last update is so many seconds old.
+    fn of(age: Option<i64>, limits: Limits) -> Self {
+        let Some(age) = age else { return Self::Silent };
+        match u64::try_from(age) {
+            Ok(age) if age >= limits.silent_after => Self::Silent,
+            Ok(age) if age >= limits.late_after => Self::Late,
+            Ok(_) => Self::Fresh,
+            // A stamp within the window may be ahead. Another makes replays of all updates until then.
+            Err(_) if age.unsigned_abs() <= limits.window => Self::Fresh,
+            Err(_) => Self::Broken,
         }
     }
 
@@ -265,8 +253,8 @@ mod tests {
             (3600, 3600, Late),
             (86_399, 86_399, Late),
             (86_400, 86_400, Silent),
-            (-15, 0, Fresh),
-            (-16, 0, Broken),
+            (-15, -15, Fresh),
+            (-16, -16, Broken),
         ] {
             let status = status(&json!({"a.example": {"ip": "192.0.2.1", "update": ago(seconds)}}));
             let host = &status.hosts[0];
@@ -308,7 +296,8 @@ mod tests {
     #[test]
     fn the_limits_are_the_operators() {
         let config = Config { late_after: 10, silent_after: 20, ..Config::default() };
-        let state = json!({"a": {"update": ago(9)}, "b": {"update": ago(10)}, "c": {"update": ago(20)}});
+        let state =
+            json!({"a": {"update": ago(9)}, "b": {"update": ago(10)}, "c": {"update": ago(20)}});
         let status = Status::of(state.as_object().unwrap(), None, &config, now());
         assert_eq!(Condition::ALL.map(|condition| status.count(condition)), [1, 1, 1, 0]);
     }

@@ -18,41 +18,40 @@ impl Format {
     /// All of them; the first is for those who have no preference.
     pub const ALL: [Self; 3] = [Self::Html, Self::Json, Self::Metrics];
 
-    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1). Where none is acceptable, it is
-    /// the first, as the RFC allows.
+    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1); of several that are wanted alike, one
+    /// that is named. Where none is acceptable, it is the first, as the RFC allows.
     #[must_use]
     pub fn wanted(accept: &str) -> Self {
-        let mut best = (Self::Html, 0.0);
+        let mut best = (Self::Html, (0.0, 0));
         for format in Self::ALL {
-            let quality = format.quality(accept);
-            if quality > best.1 {
-                best = (format, quality);
+            let preference = format.preference(accept);
+            if preference > best.1 {
+                best = (format, preference);
             }
         }
         best.0
     }
 
-    /// What the most specific range that matches this form says, from 0 to 1.
-    fn quality(self, accept: &str) -> f32 {
-        let ranges = accept.split(',').filter_map(|range| self.match_range(range));
-        ranges.max_by_key(|(precision, _)| *precision).map_or(0.0, |(_, quality)| quality)
+    /// The quality of this form, from 0 to 1, and how precisely it is named: what the most precise range
+    /// says.
+    fn preference(self, accept: &str) -> (f32, u8) {
+        let matches = accept.split(',').filter_map(|range| self.match_range(range));
+        matches.max_by_key(|(_, precision)| *precision).unwrap_or_default()
     }
 
-    /// How precisely a range matches, and its quality.
-    fn match_range(self, range: &str) -> Option<(u8, f32)> {
+    /// The quality of a range that matches this form, and its precision.
+    fn match_range(self, range: &str) -> Option<(f32, u8)> {
         let mut parts = range.split(';').map(str::trim);
-        let precision = match parts.next()?.split_once('/')? {
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let (own_kind, own_subtype) = self.media_type();
+        let mut precision = match (kind, subtype) {
             ("*", "*") => 0,
-            (kind, "*") if kind.eq_ignore_ascii_case(self.media_type().0) => 1,
-            (kind, subtype)
-                if kind.eq_ignore_ascii_case(self.media_type().0)
-                    && subtype.eq_ignore_ascii_case(self.media_type().1) =>
-            {
-                2
-            }
+            _ if !kind.eq_ignore_ascii_case(own_kind) => return None,
+            (_, "*") => 1,
+            _ if subtype.eq_ignore_ascii_case(own_subtype) => 2,
             _ => return None,
         };
-        let (mut more, mut quality) = (0, 1.0);
+        let mut quality = 1.0;
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
             if name.eq_ignore_ascii_case("q") {
                 quality = value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality))?;
@@ -60,10 +59,10 @@ impl Format {
                 if value.trim_matches('"') != metrics::VERSION {
                     return None;
                 }
-                more = 1;
+                precision = 3;
             }
         }
-        Some((precision + more, quality))
+        Some((quality, precision))
     }
 
     fn media_type(self) -> (&'static str, &'static str) {

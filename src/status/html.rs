@@ -9,7 +9,7 @@ use crate::status::{Condition, Host, Restart, Status, visible};
 /// `templates/style.css`, whose SHA-256 this is.
 pub const HEADERS: &str = "Content-Type: text/html; charset=utf-8\r\n\
     Content-Security-Policy: default-src 'none'; \
-    style-src 'sha256-STYLE'; \
+    style-src 'sha256-RR2LCkPhpyX1G0halueuueOHryxOQgg4RgRJucrbNmA='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nVary: Accept\r\n";
 
@@ -77,7 +77,12 @@ impl Host {
     }
 
     fn shown_age(&self) -> String {
-        self.age.map_or("unknown".to_owned(), duration)
+        match self.age.map(u64::try_from) {
+            None => "–".to_owned(),
+            Some(Ok(age)) => duration(age),
+            Some(Err(_)) if self.condition == Condition::Fresh => duration(0),
+            Some(Err(_)) => "in the future".to_owned(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::stamp::Stamp;
 use crate::status::{Condition, Host, Restart, Status};
 
 /// The headers of the form.
@@ -10,9 +11,8 @@ pub const HEADERS: &str =
 
 /// The whole status.
 pub fn page(status: &Status) -> String {
-    let counts = Condition::ALL.map(|condition| {
-        (condition.word().to_owned(), Value::from(status.count(condition)))
-    });
+    let counts = Condition::ALL
+        .map(|condition| (condition.word().to_owned(), Value::from(status.count(condition))));
     let page = json!({
         "time": status.now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         "counts": Value::Object(counts.into_iter().collect()),
@@ -29,7 +29,7 @@ fn host(host: &Host) -> Value {
     json!({
         "host": host.name,
         "addresses": host.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "update": host.update.map(|stamp| stamp.to_rfc3339()),
+        "update": host.update.map(Stamp::to_rfc3339),
         "age_seconds": host.age,
         "condition": host.condition.word(),
     })

@@ -30,5 +30,6 @@ mod scene;
 mod seals;
 mod secrets;
 mod shipped;
+mod status;
 mod web;
 mod writes;

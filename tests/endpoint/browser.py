@@ -2,7 +2,7 @@
 """Looks at a page with headless Chromium, over the DevTools protocol in pipes: nothing but Chromium and
 Python's own library is needed.
 
-    tests/browser.py URL [--width PIXELS] [--height PIXELS] [--dark] [--screenshot FILE] [--axe FILE]
+    tests/endpoint/browser.py URL [--width PIXELS] [--height PIXELS] [--dark] [--screenshot FILE] [--axe FILE]
 
 It prints a JSON object: what the page is (title, width of its contents, background) and, with axe-core's
 file, what that finds. A screenshot is of the given height, or of the whole page.
@@ -61,7 +61,7 @@ class Browser:
         while b"\0" not in self.rest:
             more = os.read(self.answers, 1 << 16)
             if not more:
-                sys.exit("tests/browser.py: Chromium has ended")
+                sys.exit("tests/endpoint/browser.py: Chromium has ended")
             self.rest += more
         text, self.rest = self.rest.split(b"\0", 1)
         return json.loads(text)
@@ -75,7 +75,7 @@ class Browser:
         while (message := self.message()).get("id") != self.number:
             pass
         if "error" in message:
-            sys.exit(f"tests/browser.py: {method}: {message['error']}")
+            sys.exit(f"tests/endpoint/browser.py: {method}: {message['error']}")
         return message["result"]
 
     def visit(self, url):
@@ -86,7 +86,7 @@ class Browser:
     def evaluate(self, script):
         answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:
-            sys.exit(f"tests/browser.py: {answer['exceptionDetails']}")
+            sys.exit(f"tests/endpoint/browser.py: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
     def close(self):
