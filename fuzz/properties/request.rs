@@ -227,6 +227,7 @@ fn signed(user: &str, id: &str, time: &str, hash: [u8; 20]) -> Claim {
 fn check_refusal(refusal: Refusal) {
     let expected = match &refusal {
         Refusal::Method => "badmethod".to_owned(),
+        Refusal::ReadOnly | Refusal::NoPage => panic!("it is no update"),
         Refusal::Form(problem, part) => format!("badrequest {problem} {part}"),
         Refusal::Identity(_) => "badauth".to_owned(),
         Refusal::Host => "nohost".to_owned(),

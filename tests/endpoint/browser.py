@@ -2,10 +2,11 @@
 """Looks at a page with headless Chromium, over the DevTools protocol in pipes: nothing but Chromium and
 Python's own library is needed.
 
-    tests/endpoint/browser.py URL [--width PIXELS] [--height PIXELS] [--dark] [--screenshot FILE] [--axe FILE]
+    tests/endpoint/browser.py URL [--widths PIXELS...] [--screenshots PREFIX] [--axe FILE]
 
-It prints a JSON object: what the page is (title, width of its contents, background) and, with axe-core's
-file, what that finds. A screenshot is of the given height, or of the whole page.
+It looks at each width, in light and in dark, and prints a list of what the page is there (title, width of
+its contents, background) and, with axe-core's file, what that finds. A screenshot, of the whole page, is
+PREFIX-WIDTH-SCHEME.png.
 """
 
 import argparse
@@ -94,38 +95,35 @@ class Browser:
         self.process.wait()
 
 
-def look(options, folder):
-    browser = Browser(folder)
-    scheme = "dark" if options.dark else "light"
+def look(browser, options, width, scheme):
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-    browser.call("Emulation.setDeviceMetricsOverride", width=options.width, height=options.height or 800,
-                 deviceScaleFactor=1, mobile=options.width < 600)
+    browser.call("Emulation.setDeviceMetricsOverride", width=width, height=600, deviceScaleFactor=1,
+                 mobile=width < 600)
     browser.visit(options.url)
-    result = browser.evaluate(FACTS)
+    result = {"view": f"{width} {scheme}", **browser.evaluate(FACTS)}
     if options.axe:
         with open(options.axe, encoding="utf-8") as file:
             browser.evaluate(file.read() + "; 0")
         result["axe"] = browser.evaluate(AXE)
-    if options.screenshot:
-        whole = {} if options.height else {"captureBeyondViewport": True}
-        shot = browser.call("Page.captureScreenshot", **whole)
-        with open(options.screenshot, "wb") as file:
+    if options.screenshots:
+        shot = browser.call("Page.captureScreenshot", captureBeyondViewport=True)
+        with open(f"{options.screenshots}-{width}-{scheme}.png", "wb") as file:
             file.write(base64.b64decode(shot["data"]))
-    browser.close()
     return result
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
-    parser.add_argument("--width", type=int, default=1100)
-    parser.add_argument("--height", type=int)
-    parser.add_argument("--dark", action="store_true")
-    parser.add_argument("--screenshot")
+    parser.add_argument("--widths", type=int, nargs="+", default=[1000, 390])
+    parser.add_argument("--screenshots")
     parser.add_argument("--axe")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        json.dump(look(options, folder), sys.stdout)
+        browser = Browser(folder)
+        views = [(width, scheme) for width in options.widths for scheme in ("light", "dark")]
+        json.dump([look(browser, options, *view) for view in views], sys.stdout)
+        browser.close()
 
 
 main()

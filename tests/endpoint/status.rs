@@ -1,7 +1,6 @@
 //! The client's own address and the status page, over several transports.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,14 +11,14 @@ use crate::cases::Transport;
 use crate::faults::STRACE;
 use crate::scene::{Page, Scene, can_run, eventually, tell, time};
 
-const JSON: &str = "Accept: application/json";
-const METRICS: &str = "Accept: text/plain; version=0.0.4";
-const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+pub const JSON: &str = "Accept: application/json";
+pub const METRICS: &str = "Accept: text/plain; version=0.0.4";
+pub const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 const NAMES: [&str; 5] = ["fresh.example", "late.example", "silent.example", "never.example", "x"];
 
 /// A host in each condition.
-fn state() -> String {
+pub fn state() -> String {
     let record = |address: &str, seconds: i64| json!({"ip": address, "update": time(-seconds)});
     let [fresh, late, silent, never, broken] = NAMES;
     json!({
@@ -33,7 +32,7 @@ fn state() -> String {
 }
 
 /// A scene whose status page is on.
-fn scene() -> Scene {
+pub fn scene() -> Scene {
     let scene = Scene::new();
     scene.configure(&json!({"status_page": true}));
     scene.write("www/ramcache/ip.txt", &state());
@@ -54,7 +53,13 @@ fn over_all_transports(test: impl Fn(&Scene, &Transport)) {
 }
 
 /// Asks for `/ip.php` and what follows it.
-fn ask(scene: &Scene, transport: &Transport, method: &str, path: &str, headers: &[&str]) -> Page {
+pub fn ask(
+    scene: &Scene,
+    transport: &Transport,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+) -> Page {
     match transport {
         Transport::Bare => {
             let mut cgi = scene
@@ -263,7 +268,7 @@ fn a_pending_restart_is_shown_with_its_reason_and_not_started() {
 }
 
 /// Names that only a hand or another program puts into a state.
-const HOSTILE: [&str; 8] = [
+pub const HOSTILE: [&str; 8] = [
     "</table></body><script>alert(1)</script>",
     "\" onmouseover=\"alert(1)",
     "&lt;b&gt;",
@@ -392,75 +397,6 @@ fn the_page_takes_no_lock_and_opens_three_files_to_read() {
     fs::remove_file(scene.mark()).unwrap();
 }
 
-/// Lets `X-Client` tell Apache the client's address, as a proxy in front would.
-const PROXY: &str = "LoadModule remoteip_module /usr/lib/apache2/modules/mod_remoteip.so\n\
-                     RemoteIPHeader X-Client\nRemoteIPTrustedProxy 127.0.0.0/8\nServerName localhost\n";
-
-#[test]
-fn the_shipped_configuration_shows_the_page_to_this_machine_alone() {
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        if !can_run("who sees the status page", &[APACHE]) {
-            return;
-        }
-        let scene = scene();
-        let changes =
-            [("ServerName localhost\n", PROXY), ("#ScriptAlias \"/ip\"", "ScriptAlias \"/other\"")];
-        let apache = Apache::start_with(&scene, kind, &changes);
-        let status = |path: &str, options: &[&str]| apache.page("127.0.0.1", path, options).status;
-        let outside = ["--header", "X-Client: 198.51.100.7"];
-        let own = apache.curl("127.0.0.1", "/ip.php/ip", &outside).line;
-        assert_eq!(own, "198.51.100.7", "the proxy's word counts");
-        for path in [
-            "/ip.php/status",
-            "/other/status",
-            "/ip.php//status",
-            "/ip.php/%73tatus",
-            "//ip.php/./status",
-        ] {
-            assert_eq!(status(path, &[]), 200, "{path}");
-            for more in [&[][..], &["--head"], &["--header", JSON], &["--request", "POST"]] {
-                assert_eq!(status(path, &[&outside, more].concat()), 403, "{path} {more:?}");
-            }
-        }
-        for path in ["/ip.php/STATUS", "/ip.php/status/", "/ip.php/x/status", "/ip.php?/status"] {
-            assert_eq!(
-                apache.curl("127.0.0.1", path, &outside).line,
-                "badrequest missing user",
-                "{path}"
-            );
-        }
-    }
-}
-
-#[test]
-fn the_shipped_configuration_can_ask_others_for_a_password() {
-    const HTPASSWD: &str = "/usr/bin/htpasswd";
-    if !can_run("a password for the status page", &[APACHE, HTPASSWD]) {
-        return;
-    }
-    let scene = scene();
-    let modules: String = ["auth_basic", "authn_core", "authn_file", "authz_user"]
-        .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
-        .concat();
-    let frame = format!("{modules}{PROXY}");
-    let mut changes = vec![("ServerName localhost\n", frame.as_str())];
-    for line in ["AuthType", "AuthName", "AuthUserFile", "Require valid-user"] {
-        changes.push((Box::leak(format!("#{line}").into_boxed_str()), line));
-    }
-    let file = scene.path("etc/status.htpasswd");
-    let made = Command::new(HTPASSWD).arg("-bc").arg(&file).args(["alice", "word"]).output();
-    assert!(made.unwrap().status.success());
-    let apache = Apache::start_with(&scene, Kind::EventCgid, &changes);
-    let status = |options: &[&str]| {
-        let outside = ["--header", "X-Client: 198.51.100.7"];
-        apache.page("127.0.0.1", "/ip.php/status", &[&outside, options].concat()).status
-    };
-    assert_eq!(status(&[]), 401);
-    assert_eq!(status(&["--user", "alice:wrong"]), 401);
-    assert_eq!(status(&["--user", "alice:word"]), 200);
-    assert_eq!(apache.page("127.0.0.1", "/ip.php/status", &[]).status, 200, "here, without one");
-}
-
 #[test]
 fn ten_thousand_hosts_are_shown_in_under_a_second() {
     let scene = scene();
@@ -490,93 +426,4 @@ fn ten_thousand_hosts_are_shown_in_under_a_second() {
         let bound = if std::env::var_os("DDNS_CGI").is_some() { 1 } else { 10 };
         assert!(median < Duration::from_secs(bound), "{name}: {median:?}");
     }
-}
-
-#[test]
-fn the_one_style_sheet_of_the_page_is_the_one_that_its_policy_names() {
-    const OPENSSL: &str = "/usr/bin/openssl";
-    if !can_run("the hash of the style sheet", &[OPENSSL]) {
-        return;
-    }
-    let scene = scene();
-    for state in [state(), "{".to_owned()] {
-        scene.write("www/ramcache/ip.txt", &state);
-        let page = ask(&scene, &Transport::Bare, "GET", "/status", &[BROWSER]);
-        let style = page.body.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
-        scene.write("run/style", style);
-        let digest = Command::new("sh")
-            .args(["-c", "openssl dgst -sha256 -binary \"$0\" | openssl base64"])
-            .arg(scene.path("run/style"))
-            .output()
-            .unwrap();
-        let digest = String::from_utf8(digest.stdout).unwrap();
-        let policy = format!("style-src 'sha256-{}';", digest.trim_end());
-        assert!(page.headers.contains(&policy), "{policy} has to be in {}", page.headers);
-    }
-}
-
-/// What `browser.py` finds at a URL.
-fn browse(url: &str, options: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endpoint/browser.py");
-    let output =
-        Command::new("/usr/bin/python3").arg(script).arg(url).args(options).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// The script of axe-core.
-fn axe_core() -> Option<String> {
-    if !can_run("axe-core", &["/usr/bin/npm"]) {
-        return None;
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endpoint/axe-core.sh");
-    let output = Command::new(script).arg(env!("CARGO_TARGET_TMPDIR")).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
-}
-
-#[test]
-fn everybody_can_use_the_page_on_desktop_and_phone_in_light_and_dark() {
-    if !can_run("the page in a browser", &[APACHE, "/usr/bin/chromium", "/usr/bin/python3"]) {
-        return;
-    }
-    let Some(axe) = axe_core() else { return };
-    let scene = scene();
-    let mut state: Value = serde_json::from_str(&state()).unwrap();
-    state[HOSTILE[0]] = json!({"ip": "192.0.2.1"});
-    state[format!("{}.example", ["label"; 40].join("."))] = json!({"update": time(0)});
-    let apache = Apache::start(&scene, Kind::EventCgid);
-    let url = apache.url("/ip.php/status");
-    let pages = [
-        (state.to_string(), "failed exit status: 1: no\n", 7),
-        (state.to_string(), "changed x\n", 7),
-        ("{}".to_owned(), "", 3),
-        ("{".to_owned(), "", 0),
-    ];
-    for (state, mark, rows) in pages {
-        scene.write("www/ramcache/ip.txt", &state);
-        fs::write(scene.mark(), mark).unwrap();
-        for width in [1000, 390, 320] {
-            for (scheme, background) in
-                [("light", "rgb(251, 251, 249)"), ("dark", "rgb(21, 24, 27)")]
-            {
-                let width_text = width.to_string();
-                let mut options = vec!["--width", &width_text, "--axe", &axe];
-                options.extend((scheme == "dark").then_some("--dark"));
-                let found = browse(&url, &options);
-                let what = format!("{width} {scheme}: {found:#}");
-                assert_eq!(found["background"], background, "the style sheet counts, {what}");
-                assert_eq!(found["width"], width, "nothing is wider than the window, {what}");
-                assert_eq!(
-                    (&found["rows"], &found["scripts"]),
-                    (&json!(rows), &json!(0)),
-                    "{what}"
-                );
-                assert_eq!(found["axe"]["violations"], json!([]), "{what}");
-                assert_eq!(found["axe"]["incomplete"], json!([]), "{what}");
-                assert!(found["axe"]["passes"].as_u64().unwrap() > 15, "{what}");
-            }
-        }
-    }
-    fs::remove_file(scene.mark()).unwrap();
 }
