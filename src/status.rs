@@ -110,10 +110,10 @@ impl Status {
             window: config.window,
         };
         let host = |(name, record): (&String, &Value)| {
-            let stamp = record::stamp(record.as_object()?, config.time_zone).ok()?;
-            Some(Host::new(name, record, stamp, limits, now))
+            let fields = record.as_object();
+            let stamp = fields.and_then(|fields| record::stamp(fields, config.time_zone).ok());
+            Host::new(name, record, stamp, limits, now)
         };
-        let host = |entry| host(entry).unwrap_or_else(|| Host::broken(entry));
         let mut hosts: Vec<Host> = state.iter().map(host).collect();
         hosts.sort_by_cached_key(|host| (host.condition, host.name.to_ascii_lowercase()));
         Self { now, hosts, restart: Restart::of(mark), limits }
@@ -127,25 +127,21 @@ impl Status {
 }
 
 impl Host {
-    fn new(name: &str, record: &Value, stamp: Stamp, limits: Limits, now: DateTime<Utc>) -> Self {
-        let update = Some(stamp).filter(|stamp| *stamp != Stamp::NEVER);
+    /// A host whose record tells this stamp; `None` where it tells none.
+    fn new(
+        name: &str,
+        record: &Value,
+        stamp: Option<Stamp>,
+        limits: Limits,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let update = stamp.filter(|stamp| *stamp != Stamp::NEVER);
         let age = update.map(|stamp| -stamp.seconds_ahead_of(now));
-        let condition = match HostName::parse(name) {
-            Some(_) => Condition::of(age, limits),
-            None => Condition::Broken,
+        let condition = match (stamp, HostName::parse(name)) {
+            (Some(_), Some(_)) => Condition::of(age, limits),
+            (None, _) | (_, None) => Condition::Broken,
         };
         Self { name: name.to_owned(), addresses: addresses(record), update, age, condition }
-    }
-
-    /// A host whose record tells no stamp.
-    fn broken((name, record): (&String, &Value)) -> Self {
-        Self {
-            name: name.clone(),
-            addresses: addresses(record),
-            update: None,
-            age: None,
-            condition: Condition::Broken,
-        }
     }
 }
 
