@@ -42,6 +42,12 @@ pub struct Config {
     pub lock_timeout: u32,
     /// Over which connections dyndns2 is served.
     pub dyndns2: Dyndns2,
+    /// Whether there is a status page.
+    pub status_page: bool,
+    /// Seconds since its last update from which the status page shows a host as late.
+    pub late_after: u64,
+    /// Seconds since its last update from which the status page shows a host as silent.
+    pub silent_after: u64,
 }
 
 /// Over which connections dyndns2 is served.
@@ -68,6 +74,9 @@ impl Default for Config {
             time_zone: Zone::Utc,
             lock_timeout: 5,
             dyndns2: Dyndns2::Https,
+            status_page: false,
+            late_after: 3600,
+            silent_after: 24 * 3600,
         }
     }
 }
@@ -125,12 +134,10 @@ impl Config {
                     _ => return Err("must be \"off\", \"https\" or \"any\""),
                 }
             }
-            "window" => {
-                self.window = value
-                    .as_u64()
-                    .filter(|seconds| *seconds > 0)
-                    .ok_or("must be a positive whole number of seconds")?;
-            }
+            "window" => self.window = positive(value)?,
+            "status_page" => self.status_page = value.as_bool().ok_or("must be true or false")?,
+            "late_after" => self.late_after = positive(value)?,
+            "silent_after" => self.silent_after = positive(value)?,
             "time_zone" => {
                 self.time_zone = match value.as_str() {
                     Some("UTC") => Zone::Utc,
@@ -151,6 +158,13 @@ fn file(value: &Value) -> Result<PathBuf, &'static str> {
         .filter(|path| path.is_absolute() && path.file_name().is_some())
         .filter(|path| !path.as_os_str().as_encoded_bytes().contains(&0))
         .ok_or("must be the absolute path of a file")
+}
+
+fn positive(value: &Value) -> Result<u64, &'static str> {
+    value
+        .as_u64()
+        .filter(|seconds| *seconds > 0)
+        .ok_or("must be a positive whole number of seconds")
 }
 
 /// At most an hour: more is a slip, and would leave changes or clients waiting.
@@ -191,7 +205,7 @@ mod tests {
     fn every_key_is_read() {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
             "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
-            "dyndns2": "any"}"#;
+            "dyndns2": "any", "status_page": true, "late_after": 2, "silent_after": 3}"#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.state, Path::new("/s"));
         assert_eq!(config.hosts, Path::new("/h"));
@@ -202,6 +216,8 @@ mod tests {
         assert_eq!(config.time_zone, Zone::Local);
         assert_eq!(config.lock_timeout, 1);
         assert_eq!(config.dyndns2, Dyndns2::Any);
+        assert!(config.status_page);
+        assert_eq!((config.late_after, config.silent_after), (2, 3));
     }
 
     #[test]
@@ -232,6 +248,9 @@ mod tests {
             ("lock_timeout", "99999999999"),
             ("dyndns2", "true"),
             ("dyndns2", "\"HTTPS\""),
+            ("status_page", "\"on\""),
+            ("late_after", "0"),
+            ("silent_after", "-1"),
             ("Window", "15"),
             ("statte", "\"/s\""),
         ] {

@@ -45,6 +45,10 @@ impl From<Fault> for Error {
 pub enum Refusal {
     /// A method other than GET and POST.
     Method,
+    /// A method other than GET and HEAD, where there is only something to read.
+    ReadOnly,
+    /// The status page is off.
+    NoPage,
     /// A part of the request is missing or unusable.
     Form(Problem, Part),
     /// The claim does not prove who sent it.
@@ -74,7 +78,8 @@ impl Refusal {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Method => "badmethod",
+            Self::Method | Self::ReadOnly => "badmethod",
+            Self::NoPage => "notfound",
             Self::Form(..) => "badrequest",
             Self::Identity(_) => "badauth",
             Self::Host => "nohost",

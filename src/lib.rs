@@ -13,6 +13,8 @@
 //!    large files,
 //! 7. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 8. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
+//!
+//! Beside updates, [`endpoint`] knows the client's own address and the [`status`] page, which only look.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +45,7 @@ pub mod sealed;
 pub mod signature;
 pub mod stamp;
 pub mod state;
+pub mod status;
 pub mod update;
 
 use std::ffi::OsString;
@@ -54,11 +57,12 @@ use crate::auth::authenticate;
 use crate::claim::Claim;
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::endpoint::Endpoint;
-use crate::error::Error;
+use crate::endpoint::{Endpoint, Protocol};
+use crate::error::{Error, Refusal};
 use crate::log::Who;
 use crate::reply::{Answers, Reply};
-use crate::request::Request;
+use crate::request::{Reading, Request};
+use crate::status::{Format, Status};
 
 /// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
 pub fn run(
@@ -68,19 +72,29 @@ pub fn run(
 ) -> Reply {
     let mut who = Who::default();
     let mut body = body.take(request::body_length(&variable));
-    let endpoint = Endpoint::of(&variable);
-    let outcome = serve(endpoint, &variable, &mut body, now, &mut who);
-    let reply = Reply::new(endpoint, &outcome);
-    log::outcome(&who, outcome);
+    let reply = match Endpoint::of(&variable) {
+        Endpoint::Update(protocol) => {
+            let outcome = serve(protocol, &variable, &mut body, now, &mut who);
+            let reply = Reply::to_update(protocol, &outcome);
+            log::outcome(&who, outcome);
+            Ok(reply)
+        }
+        Endpoint::Address => show_address(&variable, &mut who),
+        Endpoint::Status => show_status(&variable, now, &mut who),
+    };
+    let reply = reply.unwrap_or_else(|error| {
+        log::error(&who, &error);
+        Reply::from(&error)
+    });
     // mod_cgid sends the body through a socket. To leave some of it there would reset the
     // connection, and the reply would be lost.
     let _ = io::copy(&mut body, &mut io::sink());
     reply
 }
 
-/// The story of a request. `who` learns who asks as soon as it is known, for the log.
+/// The story of an update. `who` learns who asks as soon as it is known, for the log.
 fn serve(
-    endpoint: Endpoint,
+    protocol: Protocol,
     variable: &impl Fn(&str) -> Option<OsString>,
     body: impl Read,
     now: DateTime<Utc>,
@@ -90,11 +104,9 @@ fn serve(
     who.address = Some(address);
     let config = Config::load(variable(config::VARIABLE))?;
     let request = Request::read(variable, body)?;
-    let claim = match endpoint {
-        Endpoint::Dyndns2 => dyndns2::claim(&request, variable, address, config.dyndns2, now)?,
-        Endpoint::Update | Endpoint::Address | Endpoint::Status => {
-            Claim::parse(&request, address, config.time_zone)?
-        }
+    let claim = match protocol {
+        Protocol::Signed => Claim::parse(&request, address, config.time_zone)?,
+        Protocol::Dyndns2 => dyndns2::claim(&request, variable, address, config.dyndns2, now)?,
     };
     who.user = Some(claim.user.clone());
     who.hosts = claim.hosts.iter().map(|host| host.as_str().to_owned()).collect();
@@ -106,4 +118,38 @@ fn serve(
         restart::if_pending(&config);
     }
     Ok(answers)
+}
+
+/// The client's own address, which a client behind NAT cannot know.
+fn show_address(
+    variable: &impl Fn(&str) -> Option<OsString>,
+    who: &mut Who,
+) -> Result<Reply, Error> {
+    let address = request::remote_address(variable)?;
+    who.address = Some(address);
+    let reading = Reading::of(variable)?;
+    Ok(Reply::address(address).for_reading(reading))
+}
+
+/// The status page. It takes no lock, writes nothing, and starts no restart.
+fn show_status(
+    variable: &impl Fn(&str) -> Option<OsString>,
+    now: DateTime<Utc>,
+    who: &mut Who,
+) -> Result<Reply, Error> {
+    who.address = Some(request::remote_address(variable)?);
+    let config = Config::load(variable(config::VARIABLE))?;
+    if !config.status_page {
+        return Err(Refusal::NoPage.into());
+    }
+    let reading = Reading::of(variable)?;
+    let format = Format::wanted(&variable("HTTP_ACCEPT").unwrap_or_default().to_string_lossy());
+    let page = match Status::look(&config, now) {
+        Ok(status) => format.page(&status),
+        Err(fault) => {
+            log::error(who, &fault.into());
+            format.page_of_fault()
+        }
+    };
+    Ok(page.for_reading(reading))
 }

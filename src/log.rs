@@ -31,16 +31,21 @@ pub struct Who {
 /// Logs why a request was not carried out, or for which of its hosts.
 pub fn outcome(who: &Who, outcome: Result<Answers, Error>) {
     match outcome {
-        Err(error) => write(&error_line(who, &error)),
+        Err(failed) => error(who, &failed),
         Ok(answers) => {
             for (host, answer) in who.hosts.iter().zip(answers) {
                 if let Err(refusal) = answer {
                     let who = Who { user: who.user.clone(), hosts: vec![host.clone()], ..*who };
-                    write(&error_line(&who, &refusal.into()));
+                    error(&who, &refusal.into());
                 }
             }
         }
     }
+}
+
+/// Logs why a request was not carried out.
+pub fn error(who: &Who, error: &Error) {
+    write(&error_line(who, error));
 }
 
 /// Logs something that the operator should know although the request was accepted.
@@ -91,6 +96,8 @@ fn write(line: &str) {
 fn explain(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Method => "only GET and POST are served".to_owned(),
+        Refusal::ReadOnly => "only GET and HEAD are served here".to_owned(),
+        Refusal::NoPage => "the status page is off: see key \"status_page\"".to_owned(),
         Refusal::Form(problem, part) => format!("{problem} {part}"),
         Refusal::Identity(Unproven::UnknownUser) => "unknown user".to_owned(),
         Refusal::Identity(Unproven::BrokenUser(why)) => {

@@ -1,9 +1,13 @@
-//! The answer: a CGI response (RFC 3875, 6) of one line for each host, which begins with one fixed
-//! word.
+//! The answer: a CGI response (RFC 3875, 6). To an update it is one line for each host, which begins
+//! with one fixed word; the status page has its own media types.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
 
 use crate::addresses::Addresses;
-use crate::endpoint::Endpoint;
+use crate::endpoint::Protocol;
 use crate::error::{Error, Part, Problem, Refusal};
+use crate::request::Reading;
 
 /// An update that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +25,13 @@ pub type Answers = Vec<Result<Accepted, Refusal>>;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     status: Status,
-    lines: Vec<String>,
-    endpoint: Endpoint,
+    /// The header of the media type, and those that go with it, each ended by CR LF.
+    headers: Cow<'static, str>,
+    body: String,
 }
+
+/// The header of lines of text.
+const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
@@ -31,7 +39,9 @@ enum Status {
     BadRequest,
     Unauthorized,
     Forbidden,
+    NotFound,
     MethodNotAllowed,
+    ReadOnly,
     ServiceUnavailable,
 }
 
@@ -46,49 +56,92 @@ impl Status {
                  WWW-Authenticate: Basic realm=\"ddns-cgi\", charset=\"UTF-8\"\r\n"
             }
             Self::Forbidden => "Status: 403 Forbidden\r\n",
+            Self::NotFound => "Status: 404 Not Found\r\n",
             Self::MethodNotAllowed => "Status: 405 Method Not Allowed\r\nAllow: GET, POST\r\n",
+            Self::ReadOnly => "Status: 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n",
             Self::ServiceUnavailable => "Status: 503 Service Unavailable\r\nRetry-After: 60\r\n",
         }
     }
 }
 
 impl Reply {
-    /// The reply of an endpoint. With an answer for each host, the status is that of the first one that is
+    /// The reply to an update. With an answer for each host, the status is that of the first one that is
     /// not good.
     #[must_use]
-    pub fn new(endpoint: Endpoint, outcome: &Result<Answers, Error>) -> Self {
-        let refused = match endpoint {
-            Endpoint::Dyndns2 => refused_by_dyndns2,
-            Endpoint::Update | Endpoint::Address | Endpoint::Status => refused,
+    pub fn to_update(protocol: Protocol, outcome: &Result<Answers, Error>) -> Self {
+        let refused = match protocol {
+            Protocol::Signed => refused,
+            Protocol::Dyndns2 => refused_by_dyndns2,
         };
         let answers = match outcome {
-            Err(Error::Fault(_)) => vec![(Status::ServiceUnavailable, "911".to_owned())],
-            Err(Error::Refusal(refusal)) => vec![refused(refusal)],
+            Err(error) => vec![failed(error, refused)],
             Ok(answers) => answers
                 .iter()
                 .map(|answer| answer.as_ref().map_or_else(refused, |ok| (Status::Ok, accepted(ok))))
                 .collect(),
         };
         let first = answers.iter().map(|(status, _)| *status).find(|status| *status != Status::Ok);
-        let lines = answers.into_iter().map(|(_, line)| line).collect();
-        Self { status: first.unwrap_or(Status::Ok), lines, endpoint }
+        let reply = Self::text(
+            first.unwrap_or(Status::Ok),
+            answers.into_iter().map(|(_, line)| line + "\n").collect(),
+        );
+        match protocol {
+            Protocol::Signed => reply,
+            Protocol::Dyndns2 => reply.with_length(),
+        }
+    }
+
+    /// The client's own address.
+    #[must_use]
+    pub fn address(address: IpAddr) -> Self {
+        Self::text(Status::Ok, format!("{address}\n"))
+    }
+
+    /// A document with the headers of its kind, each ended by CR LF.
+    #[must_use]
+    pub fn document(headers: &'static str, body: String) -> Self {
+        Self { status: Status::Ok, headers: headers.into(), body }
+    }
+
+    fn text(status: Status, body: String) -> Self {
+        Self { status, headers: TEXT.into(), body }
+    }
+
+    /// The same with its length. Otherwise Apache may send it in chunks, which ddclient takes for a part
+    /// of the text. Apache believes the length where it is told to (`ap_trust_cgilike_cl`).
+    fn with_length(self) -> Self {
+        let headers = format!("{}Content-Length: {}\r\n", self.headers, self.body.len());
+        Self { headers: headers.into(), ..self }
+    }
+
+    /// The same as what the client gets for now, because of a fault.
+    #[must_use]
+    pub fn unavailable(self) -> Self {
+        Self { status: Status::ServiceUnavailable, ..self }
+    }
+
+    /// The same as it was asked for. To HEAD "the script MUST NOT provide a response message-body"
+    /// (RFC 3875, 4.3.3).
+    #[must_use]
+    pub fn for_reading(self, reading: Reading) -> Self {
+        match reading {
+            Reading::Whole => self,
+            Reading::Headers => Self { body: String::new(), ..self },
+        }
     }
 
     /// The response as bytes for standard output.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let body = self.lines.join("\n") + "\n";
-        let length = match self.endpoint {
-            // Otherwise Apache may send it in chunks, which ddclient takes for a part of the text. It
-            // believes the length where its configuration says so (`ap_trust_cgilike_cl`).
-            Endpoint::Dyndns2 => format!("Content-Length: {}\r\n", body.len()),
-            Endpoint::Update | Endpoint::Address | Endpoint::Status => String::new(),
-        };
-        format!(
-            "{}Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n{length}\r\n{body}",
-            self.status.headers(),
-        )
-        .into_bytes()
+        let Self { status, headers, body } = self;
+        format!("{}{headers}Cache-Control: no-store\r\n\r\n{body}", status.headers()).into_bytes()
+    }
+}
+
+impl From<&Error> for Reply {
+    fn from(error: &Error) -> Self {
+        let (status, line) = failed(error, refused);
+        Self::text(status, line + "\n")
     }
 }
 
@@ -99,11 +152,20 @@ fn accepted(accepted: &Accepted) -> String {
     }
 }
 
-/// The answer to a refused request of protocol 1 or 2.
+fn failed(error: &Error, refused: impl Fn(&Refusal) -> (Status, String)) -> (Status, String) {
+    match error {
+        Error::Fault(_) => (Status::ServiceUnavailable, "911".to_owned()),
+        Error::Refusal(refusal) => refused(refusal),
+    }
+}
+
+/// The answer to a refused request of protocol 1 or 2, or of one that only reads.
 fn refused(refusal: &Refusal) -> (Status, String) {
     let word = refusal.word();
     let status = match refusal {
         Refusal::Method => Status::MethodNotAllowed,
+        Refusal::ReadOnly => Status::ReadOnly,
+        Refusal::NoPage => Status::NotFound,
         Refusal::Form(problem, part) => {
             return (Status::BadRequest, format!("{word} {problem} {part}"));
         }
@@ -121,7 +183,7 @@ fn refused(refusal: &Refusal) -> (Status, String) {
 /// status 200, and hardly any other status.
 fn refused_by_dyndns2(refusal: &Refusal) -> (Status, String) {
     let (status, word) = match refusal {
-        Refusal::Method => (Status::MethodNotAllowed, "badagent"),
+        Refusal::Method | Refusal::ReadOnly => (Status::MethodNotAllowed, "badagent"),
         Refusal::Form(Problem::Repeated | Problem::Overlong, Part::Hostname) => {
             (Status::Ok, "numhost")
         }
@@ -129,6 +191,7 @@ fn refused_by_dyndns2(refusal: &Refusal) -> (Status, String) {
         Refusal::Form(..) => (Status::Ok, "badagent"),
         Refusal::Identity(_) => (Status::Unauthorized, refusal.word()),
         Refusal::Host
+        | Refusal::NoPage
         | Refusal::Stale { .. }
         | Refusal::Replay { .. }
         | Refusal::Disabled
@@ -152,7 +215,7 @@ mod tests {
     fn a_reply_is_a_cgi_response_of_one_line() {
         let address: IpAddr = "192.0.2.7".parse().unwrap();
         let answers = vec![Ok(Accepted::Good(address.into()))];
-        let reply = Reply::new(Endpoint::Update, &Ok(answers));
+        let reply = Reply::to_update(Protocol::Signed, &Ok(answers));
         assert_eq!(
             text(&reply),
             "Status: 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -161,9 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn a_document_has_headers_of_its_own_and_for_head_no_body() {
+        let document = |body: &str| Reply::document("Content-Type: text/x\r\n", body.to_owned());
+        let headers = "Content-Type: text/x\r\nCache-Control: no-store\r\n\r\n";
+        assert_eq!(text(&document("a\nb\n")), format!("Status: 200 OK\r\n{headers}a\nb\n"));
+        assert_eq!(
+            text(&document("a\nb\n").unavailable().for_reading(Reading::Headers)),
+            format!("Status: 503 Service Unavailable\r\nRetry-After: 60\r\n{headers}")
+        );
+    }
+
+    #[test]
     fn every_refusal_has_its_word_and_status() {
         let cases = [
             (Refusal::Method.into(), "405", "badmethod"),
+            (Refusal::ReadOnly.into(), "405", "badmethod"),
+            (Refusal::NoPage.into(), "404", "notfound"),
             (Refusal::Form(Problem::Missing, Part::Id).into(), "400", "badrequest missing id"),
             (Refusal::Identity(Unproven::UnknownUser).into(), "403", "badauth"),
             (Refusal::Identity(Unproven::WrongHash).into(), "403", "badauth"),
@@ -173,7 +249,7 @@ mod tests {
             (Error::from(Fault::new("/f", "broken")), "503", "911"),
         ];
         for (error, status, line) in cases {
-            let reply = text(&Reply::new(Endpoint::Update, &Err(error)));
+            let reply = text(&Reply::to_update(Protocol::Signed, &Err(error)));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
         }
@@ -198,7 +274,7 @@ mod tests {
             (Refusal::Insecure.into(), "200", "insecure"),
             (Error::from(Fault::new("/f", "broken")), "503", "911"),
         ] {
-            let reply = text(&Reply::new(Endpoint::Dyndns2, &Err(error)));
+            let reply = text(&Reply::to_update(Protocol::Dyndns2, &Err(error)));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
             assert_eq!(reply.contains("WWW-Authenticate: Basic "), status == "401", "{reply}");
@@ -217,8 +293,8 @@ mod tests {
         ];
         let outcome = Ok(answers);
         let lines = "\r\n\r\nnochg 2001:db8::1\nnohost\ngood none\n";
-        for (endpoint, status) in [(Endpoint::Update, "403"), (Endpoint::Dyndns2, "200")] {
-            let reply = text(&Reply::new(endpoint, &outcome));
+        for (protocol, status) in [(Protocol::Signed, "403"), (Protocol::Dyndns2, "200")] {
+            let reply = text(&Reply::to_update(protocol, &outcome));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(lines), "{reply}");
         }

@@ -31,6 +31,26 @@ pub fn remote_address(variable: impl Fn(&str) -> Option<OsString>) -> Result<IpA
         })
 }
 
+/// How something is asked for that can only be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// GET.
+    Whole,
+    /// HEAD: the headers alone.
+    Headers,
+}
+
+impl Reading {
+    /// Refuses every other method.
+    pub fn of(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Refusal> {
+        match variable("REQUEST_METHOD").unwrap_or_default().as_encoded_bytes() {
+            b"GET" => Ok(Self::Whole),
+            b"HEAD" => Ok(Self::Headers),
+            _ => Err(Refusal::ReadOnly),
+        }
+    }
+}
+
 /// How many bytes of the body are there to be read, or a bound where the client did not say.
 ///
 /// A body in chunks (RFC 9112, 7.1) has no length, but Apache ends it. Other bodies may stay open, so
@@ -189,6 +209,16 @@ mod tests {
             assert!(matches!(read(&[("REQUEST_METHOD", method)], b""), Err(Refusal::Method)));
         }
         assert!(matches!(read(&[], b""), Err(Refusal::Method)));
+    }
+
+    #[test]
+    fn what_can_only_be_read_is_had_by_get_and_head() {
+        let reading = |method| Reading::of(environment(&[("REQUEST_METHOD", method)]));
+        assert!(matches!(reading("GET"), Ok(Reading::Whole)));
+        assert!(matches!(reading("HEAD"), Ok(Reading::Headers)));
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "get", ""] {
+            assert!(matches!(reading(method), Err(Refusal::ReadOnly)), "{method}");
+        }
     }
 
     #[test]

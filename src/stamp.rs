@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Utc};
 
 /// A moment, in whole seconds. Stamps compare as moments, in whatever zone they were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +78,18 @@ impl Stamp {
                 if Self::parse(&text, zone) == Some(self) { text } else { local.to_rfc3339() }
             }
         }
+    }
+
+    /// The text of RFC 3339, in UTC.
+    #[must_use]
+    pub fn to_rfc3339(self) -> String {
+        self.0.to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+
+    /// Seconds since 1970 began in UTC.
+    #[must_use]
+    pub fn unix_seconds(self) -> i64 {
+        self.0.timestamp()
     }
 
     /// Seconds by which this stamp is ahead of `now`; negative where it is behind.

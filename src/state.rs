@@ -131,7 +131,7 @@ impl State {
             Patience::Endless => Lock::wait(&lock_file)?,
         };
         let seals = Seals::read(lock.file()).unwrap_or_default();
-        let (source, text) = match open(&path)? {
+        let (source, text) = match open(&path, OpenOptions::new().read(true).write(true))? {
             Some((file, seal)) => match SealedFile::new(file, seal, seals.state) {
                 Ok(file) => (Source::Sealed(file), OnceCell::new()),
                 Err(file) => match read(&file, seal, &path)? {
@@ -420,12 +420,7 @@ impl State {
     }
 
     fn broken(&self, why: impl fmt::Display) -> Fault {
-        Fault::new(
-            self.path.display(),
-            format_args!(
-                "the state is left as it is, since it is broken: {why}; correct it or restore a copy"
-            ),
-        )
+        broken(&self.path, why)
     }
 }
 
@@ -444,9 +439,31 @@ fn seal_of(path: &Path) -> Option<Seal> {
     Seal::of(&fs::metadata(path).ok()?).ok()
 }
 
-/// The state file, open for writing, and its seal; `None` where there is none.
-fn open(path: &Path) -> Result<Option<(File, Seal)>, Fault> {
-    let file = match OpenOptions::new().read(true).write(true).open(path) {
+/// The whole state at this moment, without the lock, for those who only look. The file is replaced
+/// whole, and a stamp is one small write, so what is read is what was there, or what comes.
+pub fn snapshot(config: &Config) -> Result<Map<String, Value>, Fault> {
+    let path = &config.state;
+    let text = match open(path, OpenOptions::new().read(true))? {
+        Some((file, seal)) => read(&file, seal, path)?,
+        None => String::new(),
+    };
+    // As the next update will see it.
+    let text = if lookup::is_empty_map(&text) { rebuild(config)? } else { text };
+    lookup::parse_map(&text).map_err(|error| broken(path, json_position(&error)))
+}
+
+fn broken(path: &Path, why: impl fmt::Display) -> Fault {
+    Fault::new(
+        path.display(),
+        format_args!(
+            "the state is left as it is, since it is broken: {why}; correct it or restore a copy"
+        ),
+    )
+}
+
+/// The state file and its seal; `None` where there is none.
+fn open(path: &Path, options: &OpenOptions) -> Result<Option<(File, Seal)>, Fault> {
+    let file = match options.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Fault::io("open the state", path, &error)),

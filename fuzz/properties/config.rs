@@ -57,7 +57,8 @@ fn is_valid(key: &str, value: &Value) -> bool {
             })
         }),
         "restart_interval" | "lock_timeout" => is_number(0..=3600),
-        "window" => is_number(1..=u64::MAX),
+        "window" | "late_after" | "silent_after" => is_number(1..=u64::MAX),
+        "status_page" => value.is_boolean(),
         "time_zone" => value == "UTC" || value == "local",
         "dyndns2" => ["off", "https", "any"].iter().any(|word| value == word),
         _ => false,
@@ -80,5 +81,8 @@ fn described(config: &Config) -> Value {
             Dyndns2::Https => "https",
             Dyndns2::Any => "any",
         },
+        "status_page": config.status_page,
+        "late_after": config.late_after,
+        "silent_after": config.silent_after,
     })
 }

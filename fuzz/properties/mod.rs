@@ -11,6 +11,7 @@ mod request;
 mod sealed;
 mod stamp;
 mod state;
+mod status;
 
 pub use config::config;
 pub use credentials::credentials;

@@ -11,7 +11,7 @@ use ddns_cgi::addresses::{Action, Addresses};
 use ddns_cgi::auth::{Authentic, authenticate};
 use ddns_cgi::claim::{Claim, MAX_HOSTS, MAX_LIST, MAX_USER, Proof};
 use ddns_cgi::credentials::{self, Key, Lookup, User};
-use ddns_cgi::endpoint::Endpoint;
+use ddns_cgi::endpoint::Protocol;
 use ddns_cgi::error::{Part, Refusal};
 use ddns_cgi::host::HostName;
 use ddns_cgi::reply::{Accepted, Reply};
@@ -91,7 +91,7 @@ fn address_of(variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
             address
         }
         Err(fault) => {
-            assert_eq!(line_of(&Reply::new(Endpoint::Update, &Err(fault.into()))), "911");
+            assert_eq!(line_of(&Reply::to_update(Protocol::Signed, &Err(fault.into()))), "911");
             Ipv4Addr::LOCALHOST.into()
         }
     }
@@ -275,7 +275,7 @@ fn check_update(update: &Authentic, listed: &str, stamp: Stamp, addresses: Addre
     assert_eq!(update.host().as_str(), listed, "spelt as in the credentials");
     assert_eq!(update.stamp(), stamp);
     for answer in [Accepted::Good(addresses), Accepted::NoChange(*update.addresses())] {
-        line_of(&Reply::new(Endpoint::Update, &Ok(vec![Ok(answer)])));
+        line_of(&Reply::to_update(Protocol::Signed, &Ok(vec![Ok(answer)])));
     }
 }
 
@@ -317,6 +317,7 @@ fn signed(user: &str, id: &str, time: &str, key: &Key, is_2: bool, wrong: Option
 fn check_refusal(refusal: Refusal) {
     let expected = match &refusal {
         Refusal::Method => "badmethod".to_owned(),
+        Refusal::ReadOnly | Refusal::NoPage => panic!("it is no update"),
         Refusal::Form(problem, part) => format!("badrequest {problem} {part}"),
         Refusal::Identity(_) => "badauth".to_owned(),
         Refusal::Host => "nohost".to_owned(),
@@ -325,7 +326,7 @@ fn check_refusal(refusal: Refusal) {
         Refusal::Disabled => "disabled".to_owned(),
         Refusal::Insecure => "insecure".to_owned(),
     };
-    assert_eq!(line_of(&Reply::new(Endpoint::Update, &Err(refusal.into()))), expected);
+    assert_eq!(line_of(&Reply::to_update(Protocol::Signed, &Err(refusal.into()))), expected);
 }
 
 /// The one line of a reply, which is a CGI response of printable ASCII.

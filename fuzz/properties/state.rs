@@ -10,7 +10,7 @@ use ddns_cgi::{hosts, lookup, php_json, record};
 use serde_json::{Map, Value};
 
 use super::json::{Entries, first_line, has_private_names};
-use super::{is_printable, sealed};
+use super::{is_printable, sealed, status};
 
 /// A host name, a line feed, and the text of a state, or of a hosts file.
 pub fn state(input: &[u8]) {
@@ -45,6 +45,7 @@ pub fn state(input: &[u8]) {
         written_state(&map);
         rendered_state(&map);
         sealed_state(&map, name);
+        status::shown(&map);
     }
     if let Some(Value::Object(fields)) = fields {
         updated_record(&fields);

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::scene::{Reply, Scene, eventually, is_root, lines_of};
+use crate::scene::{Page, Reply, Scene, eventually, is_root, lines_of};
 
 pub const APACHE: &str = "/usr/sbin/apache2";
 pub const MODULES: &str = "/usr/lib/apache2/modules";
@@ -72,8 +72,16 @@ impl Apache {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// A client's request with curl, from `address`.
+    /// A client's request with curl, from `address`; the reply is one line, where it is of the program.
     pub fn curl(&self, address: &str, path_and_query: &str, options: &[&str]) -> Reply {
+        let Page { status, headers, body, log } = self.page(address, path_and_query, options);
+        let is_ours = headers.contains("text/plain; charset=utf-8") && !body.is_empty();
+        let line = if is_ours { lines_of(&body) } else { String::new() };
+        Reply { status, headers, line, log }
+    }
+
+    /// A client's request with curl, from `address`.
+    pub fn page(&self, address: &str, path_and_query: &str, options: &[&str]) -> Page {
         let host = if address.contains(':') { "[::1]" } else { "127.0.0.1" };
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--include", "--globoff", "--max-time", "30"])
@@ -88,9 +96,7 @@ impl Apache {
         let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
         let (headers, body) = text.split_once("\r\n\r\n").unwrap();
         let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
-        let is_ours = headers.contains("text/plain; charset=utf-8") && !body.is_empty();
-        let line = if is_ours { lines_of(body) } else { String::new() };
-        Reply { status, headers: headers.to_owned(), line, log: String::new() }
+        Page { status, headers: headers.to_owned(), body: body.to_owned(), log: String::new() }
     }
 }
 
@@ -139,10 +145,12 @@ fn configuration(scene: &Scene, kind: Kind, port: u16) -> String {
 
 /// The names of the modules and their files.
 fn modules(kind: Kind) -> impl Iterator<Item = (&'static str, String)> {
-    ["authz_core", "alias", "env"].iter().chain(kind.modules()).map(|name| match *name {
-        "php" => ("php", php_module()),
-        name => (name, format!("mod_{name}.so")),
-    })
+    ["authz_core", "authz_host", "alias", "env"].iter().chain(kind.modules()).map(
+        |name| match *name {
+            "php" => ("php", php_module()),
+            name => (name, format!("mod_{name}.so")),
+        },
+    )
 }
 
 /// `apache/ddns-cgi.conf` with the scene's paths in the place of the real ones.

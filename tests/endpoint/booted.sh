@@ -93,7 +93,7 @@ breaks() {
     echo "ok: check names: $1"
 }
 ten_things() {
-    local c=/etc/ddns-cgi/credentials.json
+    local c=/etc/ddns-cgi/credentials.json a=/etc/apache2/conf-available/ddns-cgi.conf
     breaks "credentials that all can read" "others can use the keys" "chmod 644 $c" "chmod 640 $c"
     breaks "credentials that the web server cannot read" "www-data cannot read it" "chown root:root $c" "chown root:www-data $c"
     breaks "credentials without sense" "credentials.json.*ends too early" "cp -p $c /root/c && echo '{' > $c" "cp -p /root/c $c"
@@ -111,6 +111,7 @@ ten_things() {
     breaks "a restart that failed" "the last restart failed: exit status: 1" "echo 'failed exit status: 1' > $folder/.hosts.dns.pending && chown www-data $folder/.hosts.dns.pending" "ddnsctl apply"
     breaks "a lock of another owner" "restart.lock: www-data cannot write it" "chown root:root $folder/.hosts.dns.restart.lock" "chown www-data:www-data $folder/.hosts.dns.restart.lock"
     breaks "an unknown key of the configuration" 'key \"windw\" is unknown' "echo '{\"windw\": 1}' > /etc/ddns-cgi/config.json" "rm /etc/ddns-cgi/config.json"
+    breaks "a status page for everybody" "so everybody may" "echo '{\"status_page\": true}' > /etc/ddns-cgi/config.json && cp -p $a /root/a && sed -i '/<If /,/<.If>/d' $a" "rm /etc/ddns-cgi/config.json && cp -p /root/a $a"
     until_is "check is green again" "all is well: 2 hosts, 3 users" ddnsctl check
 }
 

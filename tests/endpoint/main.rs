@@ -11,6 +11,7 @@
 mod apache;
 mod article;
 mod boot;
+mod browser;
 mod cases;
 mod chain;
 mod client;
@@ -31,5 +32,7 @@ mod scene;
 mod seals;
 mod secrets;
 mod shipped;
+mod status;
+mod status_access;
 mod web;
 mod writes;

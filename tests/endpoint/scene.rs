@@ -250,6 +250,15 @@ pub struct Reply {
     pub log: String,
 }
 
+/// A reply of any length.
+#[derive(Debug)]
+pub struct Page {
+    pub status: u16,
+    pub headers: String,
+    pub body: String,
+    pub log: String,
+}
+
 impl Cgi {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.0.env(name, value);
@@ -273,17 +282,28 @@ impl Cgi {
     pub fn run(mut self) -> Reply {
         Reply::from_cgi(&self.0.output().unwrap())
     }
+
+    pub fn page(mut self) -> Page {
+        Page::from_cgi(&self.0.output().unwrap())
+    }
 }
 
 impl Reply {
     pub fn from_cgi(output: &Output) -> Self {
+        let Page { status, headers, body, log } = Page::from_cgi(output);
+        Self { status, headers, line: lines_of(&body), log }
+    }
+}
+
+impl Page {
+    fn from_cgi(output: &Output) -> Self {
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout.clone()).unwrap();
         let (headers, body) =
             text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no headers: {output:?}"));
         let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
         let log = String::from_utf8(output.stderr.clone()).unwrap();
-        Self { status, headers: headers.to_owned(), line: lines_of(body), log }
+        Self { status, headers: headers.to_owned(), body: body.to_owned(), log }
     }
 }
 

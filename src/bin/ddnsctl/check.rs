@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::cli::CheckOptions;
 use crate::findings::Findings;
 use crate::web_user::WebUser;
-use crate::{Report, dns, users};
+use crate::{Report, apache, dns, users};
 
 pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     let mut findings = Findings::default();
@@ -52,6 +52,7 @@ pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     check_folders(&mut findings, &config, user.as_ref());
     let state = check_state(&mut findings, &config, users.as_ref());
     check_restart(&mut findings, &config, user.as_ref());
+    apache::check_status_page(&mut findings, &config);
     // Without a state, the next update takes it from the hosts file; a pending change says so itself.
     let is_settled = matches!(Mark::read(&config.hosts), Ok(None));
     if let Some(state) = state.as_ref().filter(|_| is_settled) {

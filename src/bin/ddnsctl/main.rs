@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apache;
 mod apply;
 mod check;
 mod cli;

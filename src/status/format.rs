@@ -1,0 +1,146 @@
+//! The forms of the page, and which of them a client wants.
+
+use crate::reply::Reply;
+use crate::status::{Status, html, json, metrics};
+
+/// A form of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Html,
+    /// For programs.
+    Json,
+    /// For Prometheus.
+    Metrics,
+}
+
+impl Format {
+    /// All of them; the first is for those who have no preference.
+    pub const ALL: [Self; 3] = [Self::Html, Self::Json, Self::Metrics];
+
+    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1); of several that are wanted alike, one
+    /// that is named. Where none is acceptable, it is the first, as the RFC allows.
+    #[must_use]
+    pub fn wanted(accept: &str) -> Self {
+        let mut best = (Self::Html, (0.0, 0));
+        for format in Self::ALL {
+            let preference = format.preference(accept);
+            if preference > best.1 {
+                best = (format, preference);
+            }
+        }
+        best.0
+    }
+
+    /// The quality of this form, from 0 to 1, and how precisely it is named: what the most precise range
+    /// says.
+    fn preference(self, accept: &str) -> (f32, u8) {
+        let matches = accept.split(',').filter_map(|range| self.match_range(range));
+        matches.max_by_key(|(_, precision)| *precision).unwrap_or_default()
+    }
+
+    /// The quality of a range that matches this form, and its precision.
+    fn match_range(self, range: &str) -> Option<(f32, u8)> {
+        let mut parts = range.split(';').map(str::trim);
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let (own_kind, own_subtype) = self.media_type();
+        let mut precision = match (kind, subtype) {
+            ("*", "*") => 0,
+            _ if !kind.eq_ignore_ascii_case(own_kind) => return None,
+            (_, "*") => 1,
+            _ if subtype.eq_ignore_ascii_case(own_subtype) => 2,
+            _ => return None,
+        };
+        let mut quality = 1.0;
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            if name.eq_ignore_ascii_case("q") {
+                quality = value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality))?;
+            } else if name.eq_ignore_ascii_case("version") {
+                if value.trim_matches('"') != metrics::VERSION {
+                    return None;
+                }
+                precision = 3;
+            }
+        }
+        Some((quality, precision))
+    }
+
+    fn media_type(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Html => ("text", "html"),
+            Self::Json => ("application", "json"),
+            Self::Metrics => ("text", "plain"),
+        }
+    }
+
+    /// The page in this form.
+    #[must_use]
+    pub fn page(self, status: &Status) -> Reply {
+        match self {
+            Self::Html => Reply::document(html::HEADERS, html::page(status)),
+            Self::Json => Reply::document(json::HEADERS, json::page(status)),
+            Self::Metrics => Reply::document(metrics::HEADERS, metrics::page(status)),
+        }
+    }
+
+    /// The page where a fault is in the way. The log has the reason.
+    #[must_use]
+    pub fn page_of_fault(self) -> Reply {
+        let page = match self {
+            Self::Html => Reply::document(html::HEADERS, html::page_of_fault()),
+            Self::Json => Reply::document(json::HEADERS, json::page_of_fault()),
+            Self::Metrics => Reply::document(metrics::HEADERS, metrics::page_of_fault()),
+        };
+        page.unavailable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Format::{Html, Json, Metrics};
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_most_wanted_form_is_served() {
+        for (accept, expected) in [
+            ("", Html),
+            ("*/*", Html),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", Html),
+            ("image/png", Html),
+            ("nonsense", Html),
+            ("application/json", Json),
+            ("Application/JSON; charset=utf-8", Json),
+            ("application/json, text/plain, */*", Json),
+            ("application/json;q=0.5, */*;q=0.1", Json),
+            ("text/html;q=0, */*", Json),
+            ("text/plain", Metrics),
+            ("text/plain; version=0.0.4", Metrics),
+            ("text/*;q=0.5, text/html;q=0.1", Metrics),
+            ("text/plain;version=1.0.0", Html),
+            ("application/json;q=2", Html),
+            ("application/json;q=NaN", Html),
+            // What Prometheus 2 and 3 send.
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Metrics,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                 application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                Metrics,
+            ),
+        ] {
+            assert_eq!(Format::wanted(accept), expected, "{accept}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_gets_a_form(accept in "\\PC{0,40}|[a-z*/;,=q.0-9 ]{0,40}") {
+            let _ = Format::wanted(&accept);
+        }
+    }
+}

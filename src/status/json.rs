@@ -1,0 +1,41 @@
+//! The status as JSON.
+
+use serde_json::{Value, json};
+
+use crate::stamp::Stamp;
+use crate::status::{Condition, Host, Restart, Status};
+
+/// The headers of the form.
+pub const HEADERS: &str =
+    "Content-Type: application/json\r\nX-Content-Type-Options: nosniff\r\nVary: Accept\r\n";
+
+/// The whole status.
+pub fn page(status: &Status) -> String {
+    let counts = Condition::ALL
+        .map(|condition| (condition.word().to_owned(), Value::from(status.count(condition))));
+    let page = json!({
+        "time": status.now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        "counts": Value::Object(counts.into_iter().collect()),
+        "restart": {
+            "pending": status.restart != Restart::Done,
+            "failure": status.restart.failure(),
+        },
+        "hosts": status.hosts.iter().map(host).collect::<Vec<_>>(),
+    });
+    format!("{page:#}\n")
+}
+
+fn host(host: &Host) -> Value {
+    json!({
+        "host": host.name,
+        "addresses": host.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "update": host.update.map(Stamp::to_rfc3339),
+        "age_seconds": host.age,
+        "condition": host.condition.word(),
+    })
+}
+
+/// Where a fault is in the way.
+pub fn page_of_fault() -> String {
+    format!("{:#}\n", json!({"error": "911"}))
+}

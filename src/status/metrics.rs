@@ -1,0 +1,80 @@
+//! The status as metrics in Prometheus's text format.
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>
+
+use std::fmt::Display;
+
+use crate::status::{Condition, Restart, Status};
+
+/// The version of the format.
+pub const VERSION: &str = "0.0.4";
+
+/// The headers of the form.
+pub const HEADERS: &str = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+                           X-Content-Type-Options: nosniff\r\nVary: Accept\r\n";
+
+/// The whole status, but for the reason of a failed restart.
+pub fn page(status: &Status) -> String {
+    let mut text = String::new();
+    gauge(&mut text, "ddns_hosts", "Hosts in the state, by condition.");
+    for condition in Condition::ALL {
+        let labels = [("condition", condition.word())];
+        sample(&mut text, "ddns_hosts", &labels, status.count(condition));
+    }
+    let name = "ddns_host_last_update_timestamp_seconds";
+    gauge(&mut text, name, "When the last update of a host was accepted.");
+    for host in &status.hosts {
+        if let Some(stamp) = host.update {
+            sample(&mut text, name, &[("host", &host.name)], stamp.unix_seconds());
+        }
+    }
+    let name = "ddns_host_address_info";
+    gauge(&mut text, name, "The addresses of a host; the value is 1.");
+    for host in &status.hosts {
+        for address in &host.addresses {
+            let labels = [("host", host.name.as_str()), ("address", &address.to_string())];
+            sample(&mut text, name, &labels, 1);
+        }
+    }
+    let name = "ddns_restart_pending";
+    gauge(&mut text, name, "Whether a change waits for a restart of dnsmasq: 1 or 0.");
+    sample(&mut text, name, &[], u8::from(status.restart != Restart::Done));
+    let name = "ddns_restart_failed";
+    gauge(&mut text, name, "Whether the last restart of dnsmasq failed: 1 or 0.");
+    sample(&mut text, name, &[], u8::from(status.restart.failure().is_some()));
+    text
+}
+
+/// Where a fault is in the way: a comment. Prometheus takes the target for down, by the status.
+pub fn page_of_fault() -> String {
+    "# 911\n".to_owned()
+}
+
+fn gauge(text: &mut String, name: &str, help: &str) {
+    *text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+}
+
+fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    let labels: Vec<String> =
+        labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escape(value))).collect();
+    let labels =
+        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    *text += &format!("{name}{labels} {value}\n");
+}
+
+/// The value of a label: backslash, quote and line feed are escaped.
+fn escape(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_label_ends_early() {
+        assert_eq!(escape("a\\\"\nb{}é"), r#"a\\\"\nb{}é"#);
+        let mut text = String::new();
+        sample(&mut text, "x", &[("host", "a\"} 1\nevil 2"), ("b", "c")], 3);
+        assert_eq!(text, "x{host=\"a\\\"} 1\\nevil 2\",b=\"c\"} 3\n");
+    }
+}
