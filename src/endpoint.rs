@@ -21,7 +21,7 @@ impl Endpoint {
     pub fn of(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let script = variable("SCRIPT_NAME").unwrap_or_default().into_encoded_bytes();
         let info = variable("PATH_INFO").unwrap_or_default().into_encoded_bytes();
-        let path = [&*script, &*info].concat();
+        let path = if info.is_empty() { &script } else { &[&*script, &*info].concat() };
         if path.ends_with(b"/nic/update") || path.ends_with(b"/v3/update") {
             Self::Dyndns2
         } else if info == b"/ip" || script == b"/ip" {

@@ -21,7 +21,7 @@ pub type Answers = Vec<Result<Accepted, Refusal>>;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     status: Status,
-    lines: Vec<String>,
+    body: String,
     endpoint: Endpoint,
 }
 
@@ -61,23 +61,31 @@ impl Reply {
             Endpoint::Dyndns2 => refused_by_dyndns2,
             Endpoint::Update | Endpoint::Address | Endpoint::Status => refused,
         };
-        let answers = match outcome {
-            Err(Error::Fault(_)) => vec![(Status::ServiceUnavailable, "911".to_owned())],
-            Err(Error::Refusal(refusal)) => vec![refused(refusal)],
-            Ok(answers) => answers
-                .iter()
-                .map(|answer| answer.as_ref().map_or_else(refused, |ok| (Status::Ok, accepted(ok))))
-                .collect(),
-        };
-        let first = answers.iter().map(|(status, _)| *status).find(|status| *status != Status::Ok);
-        let lines = answers.into_iter().map(|(_, line)| line).collect();
-        Self { status: first.unwrap_or(Status::Ok), lines, endpoint }
+        let mut reply = Self { status: Status::Ok, body: String::new(), endpoint };
+        match outcome {
+            Err(Error::Fault(_)) => reply.add(&(Status::ServiceUnavailable, "911".to_owned())),
+            Err(Error::Refusal(refusal)) => reply.add(&refused(refusal)),
+            Ok(answers) => {
+                for answer in answers {
+                    reply.add(&answer.as_ref().map_or_else(refused, accepted));
+                }
+            }
+        }
+        reply
+    }
+
+    fn add(&mut self, (status, line): &(Status, String)) {
+        if self.status == Status::Ok {
+            self.status = *status;
+        }
+        self.body += line;
+        self.body.push('\n');
     }
 
     /// The response as bytes for standard output.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let body = self.lines.join("\n") + "\n";
+        let body = &self.body;
         let length = match self.endpoint {
             // Otherwise Apache may send it in chunks, which ddclient takes for a part of the text. It
             // believes the length where its configuration says so (`ap_trust_cgilike_cl`).
@@ -92,11 +100,13 @@ impl Reply {
     }
 }
 
-fn accepted(accepted: &Accepted) -> String {
-    match accepted {
+/// The answer to an accepted update.
+fn accepted(accepted: &Accepted) -> (Status, String) {
+    let line = match accepted {
         Accepted::Good(addresses) => format!("good {addresses}"),
         Accepted::NoChange(addresses) => format!("nochg {addresses}"),
-    }
+    };
+    (Status::Ok, line)
 }
 
 /// The answer to a refused request of protocol 1 or 2.
