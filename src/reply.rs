@@ -73,22 +73,28 @@ impl Reply {
             Protocol::Signed => refused,
             Protocol::Dyndns2 => refused_by_dyndns2,
         };
-        let answers = match outcome {
-            Err(error) => vec![failed(error, refused)],
-            Ok(answers) => answers
-                .iter()
-                .map(|answer| answer.as_ref().map_or_else(refused, |ok| (Status::Ok, accepted(ok))))
-                .collect(),
-        };
-        let first = answers.iter().map(|(status, _)| *status).find(|status| *status != Status::Ok);
-        let reply = Self::text(
-            first.unwrap_or(Status::Ok),
-            answers.into_iter().map(|(_, line)| line + "\n").collect(),
-        );
+        let mut reply = Self::text(Status::Ok, String::new());
+        match outcome {
+            Err(error) => reply.add(&failed(error, refused)),
+            Ok(answers) => {
+                for answer in answers {
+                    reply.add(&answer.as_ref().map_or_else(refused, accepted));
+                }
+            }
+        }
         match protocol {
             Protocol::Signed => reply,
             Protocol::Dyndns2 => reply.with_length(),
         }
+    }
+
+    /// Adds a line. The first status that is not good stays.
+    fn add(&mut self, (status, line): &(Status, String)) {
+        if self.status == Status::Ok {
+            self.status = *status;
+        }
+        self.body += line;
+        self.body.push('\n');
     }
 
     /// The client's own address.
@@ -140,16 +146,19 @@ impl Reply {
 
 impl From<&Error> for Reply {
     fn from(error: &Error) -> Self {
-        let (status, line) = failed(error, refused);
-        Self::text(status, line + "\n")
+        let mut reply = Self::text(Status::Ok, String::new());
+        reply.add(&failed(error, refused));
+        reply
     }
 }
 
-fn accepted(accepted: &Accepted) -> String {
-    match accepted {
+/// The answer to an accepted update.
+fn accepted(accepted: &Accepted) -> (Status, String) {
+    let line = match accepted {
         Accepted::Good(addresses) => format!("good {addresses}"),
         Accepted::NoChange(addresses) => format!("nochg {addresses}"),
-    }
+    };
+    (Status::Ok, line)
 }
 
 fn failed(error: &Error, refused: impl Fn(&Refusal) -> (Status, String)) -> (Status, String) {
