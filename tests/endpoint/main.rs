@@ -25,6 +25,7 @@ mod operator;
 mod php;
 mod plan;
 mod process;
+mod protocol;
 mod restarts;
 mod scene;
 mod seals;
