@@ -1,25 +1,24 @@
-//! Verification: turns a claim into an authentic update. No files, no clock of its own.
+//! Verification: turns a claim into authentic updates. No files, no clock of its own.
 //!
-//! As in TSIG (RFC 8945, 5.2): first key and hash, then the host, then the time. Until the hash has
-//! verified, every refusal is the same to the client.
-
-use std::net::IpAddr;
+//! As in TSIG (RFC 8945, 5.2): first key and signature, then the host, then the time. Until the signature
+//! has verified, every refusal is the same to the client.
 
 use chrono::{DateTime, Utc};
-use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 
-use crate::credentials::{Key, Lookup, User};
+use crate::addresses::Addresses;
+use crate::claim::{Claim, Proof};
+use crate::credentials::{Key, Lookup, Signature, User};
 use crate::error::{Refusal, Unproven};
 use crate::host::HostName;
-use crate::request::Claim;
+use crate::signature::{hmac_sha256, sha1};
 use crate::stamp::Stamp;
 
-/// An update whose hash, host and clock were right. Only [`authenticate`] makes one.
+/// An update whose signature, host and clock were right. Only [`authenticate`] makes one.
 #[derive(Debug)]
 pub struct Authentic {
     host: HostName,
-    address: IpAddr,
+    addresses: Addresses,
     stamp: Stamp,
 }
 
@@ -30,10 +29,10 @@ impl Authentic {
         &self.host
     }
 
-    /// The host's new address.
+    /// What becomes of the host's addresses.
     #[must_use]
-    pub fn address(&self) -> IpAddr {
-        self.address
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// The stamp that the client signed.
@@ -44,62 +43,63 @@ impl Authentic {
 
     /// An update that nobody verified, for tests of what comes after.
     #[cfg(test)]
-    pub(crate) fn for_test(host: &str, address: &str, stamp: Stamp) -> Self {
+    pub(crate) fn for_test(host: &str, addresses: impl Into<Addresses>, stamp: Stamp) -> Self {
         let host = HostName::parse(host).unwrap();
-        Self { host, address: address.parse().unwrap(), stamp }
+        Self { host, addresses: addresses.into(), stamp }
     }
 }
 
 /// Verifies a claim against what the credentials say of its user. `window` is in seconds.
+///
+/// Once it is known who sent it, each of its hosts counts by itself, in the claim's order.
 #[expect(clippy::needless_pass_by_value, reason = "a claim is used up: what it says counts once")]
 pub fn authenticate(
     claim: Claim,
     user: Lookup,
     now: DateTime<Utc>,
     window: u64,
-) -> Result<Authentic, Refusal> {
-    let user = verify(&claim, user).map_err(Refusal::Identity)?;
-    let host = user
-        .hosts
-        .iter()
-        .find(|host| claim.host().is(host))
-        .and_then(|host| HostName::parse(host))
-        .ok_or(Refusal::Host)?;
-    let seconds = claim.stamp().seconds_ahead_of(now);
-    if seconds.unsigned_abs() > window {
-        return Err(Refusal::Stale { seconds });
-    }
-    Ok(Authentic { host, address: claim.address(), stamp: claim.stamp() })
+) -> Result<Vec<Result<Authentic, Refusal>>, Refusal> {
+    let user = verify(&claim.proof, user).map_err(Refusal::Identity)?;
+    let seconds = claim.stamp.seconds_ahead_of(now);
+    let update = |host: &HostName| {
+        let own = user.hosts.iter().find(|own| host.is(own));
+        let host = own.and_then(|own| HostName::parse(own)).ok_or(Refusal::Host)?;
+        if seconds.unsigned_abs() > window {
+            return Err(Refusal::Stale { seconds });
+        }
+        Ok(Authentic { host, addresses: claim.addresses, stamp: claim.stamp })
+    };
+    Ok(claim.hosts.iter().map(update).collect())
 }
 
-/// The user whose key made the claim's hash. Whoever the claim names, one hash is computed and
-/// compared, so that the time tells nothing about who exists.
-fn verify(claim: &Claim, user: Lookup) -> Result<User, Unproven> {
-    let nobody = || User { hosts: Vec::new(), key: Key::dummy() };
+/// The user whose key made the proof. Whoever the claim names, one signature is computed and compared,
+/// so that the time tells nothing about who exists.
+fn verify(proof: &Proof, user: Lookup) -> Result<User, Unproven> {
+    let nobody = || User { hosts: Vec::new(), key: Key::dummy(), signature: Signature::Any };
     let (user, failure) = match user {
         Lookup::Known(user) => (user, None),
         Lookup::Unknown => (nobody(), Some(Unproven::UnknownUser)),
         Lookup::Broken(why) => (nobody(), Some(Unproven::BrokenUser(why))),
     };
-    let expected = hash(claim.host().as_str(), claim.time(), &user.key);
-    let is_right = bool::from(expected.ct_eq(claim.hash()));
-    match failure {
-        Some(failure) => Err(failure),
-        None if is_right => Ok(user),
-        None => Err(Unproven::WrongHash),
+    let is_right = is_by(proof, &user.key);
+    match (failure, user.signature, proof) {
+        (Some(failure), ..) => Err(failure),
+        (None, ..) if !is_right => Err(Unproven::WrongHash),
+        (None, Signature::Any, _) | (None, Signature::HmacSha256, Proof::HmacSha256 { .. }) => {
+            Ok(user)
+        }
+        (None, Signature::HmacSha256, Proof::Sha1 { .. }) => Err(Unproven::Downgrade),
     }
 }
 
-/// The hash of protocol 1: SHA-1 over `id LF timeST LF key LF`, with the last LF, as
-/// `printf '%s\n' "$id" "$timeST" "$key" | sha1sum` makes it.
-#[must_use]
-pub fn hash(id: &str, time: &str, key: &Key) -> [u8; 20] {
-    let mut sha1 = Sha1::new();
-    for part in [id.as_bytes(), time.as_bytes(), key.as_bytes()] {
-        sha1.update(part);
-        sha1.update(b"\n");
+/// Whether a proof was made with this key, in a time that tells nothing about the key.
+fn is_by(proof: &Proof, key: &Key) -> bool {
+    match proof {
+        Proof::Sha1 { text, hash } => sha1(text, key).ct_eq(hash).into(),
+        Proof::HmacSha256 { text, code } => {
+            hmac_sha256(text, key).is_some_and(|expected| expected.ct_eq(code).into())
+        }
     }
-    sha1.finalize().into()
 }
 
 #[cfg(test)]
@@ -107,47 +107,67 @@ mod tests {
     use super::*;
     use crate::credentials;
     use crate::request::Request;
+    use crate::signature::{text_of_protocol_1, text_of_protocol_2};
     use crate::stamp::Zone;
+    use chrono::TimeDelta;
+    use sha1::{Digest, Sha1};
 
     const USERS: &str = r#"{
         "user1": {"id": ["Host1.h.lohray.com", "bad name"], "key": "secretkey1"},
         "user2": {"id": ["host3.h.lohray.com"], "key": "secretkey2"},
+        "strict": {"id": ["host1.h.lohray.com"], "key": "secretkey1", "signature": "hmac-sha256"},
         "broken": {"id": []}
     }"#;
     const GOLDEN: &str = "2bd2a24f7c89869491bb9695aefda8da3daee00f";
 
-    fn claim(user: &str, id: &str, hash: &str) -> Claim {
-        let query = format!("user={user}&id={id}&timeST=2012-06-14+15:58:27&hash={hash}");
-        let environment = |name: &str| match name {
-            "REQUEST_METHOD" => Some("GET".into()),
-            "QUERY_STRING" => Some(query.clone().into()),
-            _ => None,
-        };
-        let request = Request::read(environment, std::io::empty()).unwrap();
+    const TIME: &str = "2012-06-14 15:58:27";
+
+    fn parse(query: &str) -> Claim {
+        let request = Request::for_test(query.as_bytes(), b"");
         Claim::parse(&request, "192.0.2.1".parse().unwrap(), Zone::Utc).unwrap()
     }
 
-    /// Authenticates at `seconds` after the stamp of the claim.
+    fn claim(user: &str, id: &str, hash: &str) -> Claim {
+        parse(&format!("user={user}&id={id}&timeST={TIME}&hash={hash}"))
+    }
+
+    /// A claim of protocol 2 that the key has signed.
+    fn signed(user: &str, id: &str, ip: &str, key: &str) -> Claim {
+        let text = text_of_protocol_2(user, id, TIME, ip, "");
+        let code = hex::encode(hmac_sha256(&text, &Key::new(key.to_owned())).unwrap());
+        parse(&format!("user={user}&id={id}&timeST={TIME}&ip={ip}&hmac={code}"))
+    }
+
+    fn golden_moment() -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339("2012-06-14T15:58:27Z").unwrap().to_utc()
+    }
+
+    /// Authenticates at `seconds` after the stamp of the claim; what becomes of each host.
+    fn all_after(
+        claim: Claim,
+        seconds: i64,
+        window: u64,
+    ) -> Result<Vec<Result<Authentic, Refusal>>, Refusal> {
+        let user = credentials::parse(USERS, &claim.user).unwrap();
+        authenticate(claim, user, golden_moment() + TimeDelta::seconds(seconds), window)
+    }
+
+    /// The same of a claim's one host.
     fn after(claim: Claim, seconds: i64, window: u64) -> Result<Authentic, Refusal> {
-        let user = credentials::parse(USERS, claim.user()).unwrap();
-        let now = DateTime::parse_from_rfc3339("2012-06-14T15:58:27Z").unwrap().to_utc();
-        authenticate(claim, user, now + chrono::TimeDelta::seconds(seconds), window)
+        let mut all = all_after(claim, seconds, window)?;
+        assert_eq!(all.len(), 1);
+        all.remove(0)
     }
 
     #[test]
     fn the_golden_vector_of_the_article_verifies() {
-        let Ok(Lookup::Known(user)) = credentials::parse(USERS, "user1") else { panic!() };
-        let golden = hash("host1.h.lohray.com", "2012-06-14 15:58:27", &user.key);
-        assert_eq!(hex::encode(golden), GOLDEN);
         let update = after(claim("user1", "host1.h.lohray.com", GOLDEN), 0, 15).unwrap();
         assert_eq!(update.host().as_str(), "Host1.h.lohray.com", "spelt as in the credentials");
     }
 
     #[test]
     fn a_hash_without_the_last_line_feed_is_refused() {
-        let mut sha1 = Sha1::new();
-        sha1.update("host1.h.lohray.com\n2012-06-14 15:58:27\nsecretkey1");
-        let hash = hex::encode(sha1.finalize());
+        let hash = hex::encode(Sha1::digest("host1.h.lohray.com\n2012-06-14 15:58:27\nsecretkey1"));
         let result = after(claim("user1", "host1.h.lohray.com", &hash), 0, 15);
         assert!(matches!(result, Err(Refusal::Identity(Unproven::WrongHash))));
     }
@@ -173,7 +193,8 @@ mod tests {
             assert!(matches!(result, Err(Refusal::Identity(_))), "{user}");
         }
         let Ok(Lookup::Known(user2)) = credentials::parse(USERS, "user2") else { panic!() };
-        let foreign = hex::encode(hash("host1.h.lohray.com", "2012-06-14 15:58:27", &user2.key));
+        let foreign =
+            hex::encode(sha1(&text_of_protocol_1("host1.h.lohray.com", TIME), &user2.key));
         let result = after(claim("user2", "host1.h.lohray.com", &foreign), 99, 15);
         assert!(matches!(result, Err(Refusal::Host)));
     }
@@ -184,5 +205,51 @@ mod tests {
             let result = after(claim(user, id, GOLDEN), 0, 15);
             assert!(matches!(result, Err(Refusal::Identity(Unproven::WrongHash))));
         }
+    }
+    #[test]
+    fn an_hmac_is_bound_to_user_hosts_and_address() {
+        let host1 = "host1.h.lohray.com";
+        assert!(after(signed("user1", host1, "192.0.2.9", "secretkey1"), 0, 15).is_ok());
+        let Proof::HmacSha256 { code, .. } =
+            signed("user1", host1, "192.0.2.9", "secretkey1").proof
+        else {
+            panic!("protocol 2")
+        };
+        for (user, id, ip) in [
+            ("user1", host1, "192.0.2.8"),
+            ("user1", host1, ""),
+            ("user1", host1, "none"),
+            ("user1", "Host1.h.lohray.com", "192.0.2.9"),
+            ("user1", "host1.h.lohray.com,host3.h.lohray.com", "192.0.2.9"),
+            ("user2", host1, "192.0.2.9"),
+            ("strict", host1, "192.0.2.9"),
+        ] {
+            let mut other = signed(user, id, ip, "secretkey1");
+            let Proof::HmacSha256 { text, .. } = other.proof else { panic!("protocol 2") };
+            other.proof = Proof::HmacSha256 { text, code };
+            let result = all_after(other, 0, 15);
+            let is_refused = matches!(result, Err(Refusal::Identity(Unproven::WrongHash)));
+            assert!(is_refused, "{user} {id} {ip}");
+        }
+    }
+
+    #[test]
+    fn each_host_of_a_list_counts_by_itself() {
+        let list = "host1.h.lohray.com,host3.h.lohray.com";
+        let all = all_after(signed("user1", list, "", "secretkey1"), 0, 15).unwrap();
+        assert!(matches!(&*all, [Ok(_), Err(Refusal::Host)]));
+        let all = all_after(signed("user1", list, "", "secretkey1"), 16, 15).unwrap();
+        let (stale, foreign) = (Refusal::Stale { seconds: -16 }, Refusal::Host);
+        assert_eq!(format!("{all:?}"), format!("[Err({stale:?}), Err({foreign:?})]"));
+    }
+
+    #[test]
+    fn who_must_sign_by_protocol_2_is_refused_protocol_1() {
+        let host1 = "host1.h.lohray.com";
+        assert!(after(signed("strict", host1, "", "secretkey1"), 0, 15).is_ok());
+        let result = after(claim("strict", host1, GOLDEN), 0, 15);
+        assert!(matches!(result, Err(Refusal::Identity(Unproven::Downgrade))));
+        let result = after(claim("strict", host1, &"0".repeat(40)), 0, 15);
+        assert!(matches!(result, Err(Refusal::Identity(Unproven::WrongHash))));
     }
 }

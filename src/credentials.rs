@@ -3,6 +3,8 @@
 //! ```json
 //! { "user1": { "id": ["host1.h.lohray.com"], "key": "secretkey1" } }
 //! ```
+//!
+//! A user whose entry has `"signature": "hmac-sha256"` as well signs by protocol 2, and in no other way.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,6 +20,12 @@ use crate::sealed::{self, Seal, SealedFile, Search};
 pub struct Key(String);
 
 impl Key {
+    /// The key that is this text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// A key to verify with where there is none, so that an unknown user takes as long as a known one.
     #[must_use]
     pub fn dummy() -> Self {
@@ -37,7 +45,23 @@ pub struct User {
     pub hosts: Vec<String>,
     /// The user's key.
     pub key: Key,
+    /// How the user may sign.
+    pub signature: Signature,
 }
+
+/// How a user may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// By any protocol.
+    Any,
+    /// By protocol 2 alone.
+    HmacSha256,
+}
+
+/// The field of an entry that tells how the user may sign.
+pub const SIGNATURE: &str = "signature";
+/// Its one value.
+pub const HMAC_SHA256: &str = "hmac-sha256";
 
 /// What the credentials say of a name.
 pub enum Lookup {
@@ -109,7 +133,12 @@ pub fn user(entry: Value) -> Result<User, &'static str> {
             _ => Err("\"id\" must list host names only"),
         })
         .collect::<Result<_, _>>()?;
-    Ok(User { hosts, key: Key(key) })
+    let signature = match fields.get(SIGNATURE) {
+        None => Signature::Any,
+        Some(Value::String(text)) if text == HMAC_SHA256 => Signature::HmacSha256,
+        Some(_) => return Err("\"signature\" must be \"hmac-sha256\", or be left out"),
+    };
+    Ok(User { hosts, key: Key(key), signature })
 }
 
 #[cfg(test)]
@@ -121,7 +150,10 @@ mod tests {
         "user2": {"id": ["host3.h.lohray.com"], "key": "secretkey2"},
         "nokey": {"id": []}, "numkey": {"id": [], "key": 1}, "emptykey": {"id": [], "key": ""},
         "noid": {"key": "k"}, "textid": {"id": "h", "key": "k"}, "numid": {"id": [1], "key": "k"},
-        "list": [], "text": "user1"
+        "list": [], "text": "user1",
+        "signed": {"id": [], "key": "k", "signature": "hmac-sha256"},
+        "sha1": {"id": [], "key": "k", "signature": "sha1"},
+        "nosignature": {"id": [], "key": "k", "signature": null}
     }"#;
 
     #[test]
@@ -129,6 +161,9 @@ mod tests {
         let Ok(Lookup::Known(user)) = parse(SEED, "user1") else { panic!("user1 not found") };
         assert_eq!(user.hosts, ["host1.h.lohray.com", "host2.h.lohray.com"]);
         assert_eq!(user.key.as_bytes(), b"secretkey1");
+        assert_eq!(user.signature, Signature::Any);
+        let Ok(Lookup::Known(user)) = parse(SEED, "signed") else { panic!("signed not found") };
+        assert_eq!(user.signature, Signature::HmacSha256);
         for name in ["user3", "USER1", "secretkey1", "id", "host1.h.lohray.com"] {
             assert!(matches!(parse(SEED, name), Ok(Lookup::Unknown)), "{name}");
         }
@@ -136,7 +171,18 @@ mod tests {
 
     #[test]
     fn one_broken_user_does_not_affect_the_others() {
-        for name in ["nokey", "numkey", "emptykey", "noid", "textid", "numid", "list", "text"] {
+        for name in [
+            "nokey",
+            "numkey",
+            "emptykey",
+            "noid",
+            "textid",
+            "numid",
+            "list",
+            "text",
+            "sha1",
+            "nosignature",
+        ] {
             assert!(matches!(parse(SEED, name), Ok(Lookup::Broken(_))), "{name}");
         }
     }

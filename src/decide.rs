@@ -8,9 +8,9 @@ use crate::stamp::Stamp;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The host is new or has another address: store both files.
+    /// The host is new or has other addresses: store both files.
     Changed,
-    /// The host has this address already: store the stamp.
+    /// The host has these addresses already: store the stamp.
     Redundant,
     /// The very request that was accepted last, delivered again: store nothing.
     Repeated,
@@ -24,7 +24,7 @@ pub enum Decision {
 /// Decides about `update`, given the host's stored record.
 pub fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
     let Some(record) = record else { return Decision::Changed };
-    let holds = record.holds(update.address());
+    let holds = record.holds(update.addresses());
     if update.stamp() == record.stamp && holds {
         Decision::Repeated
     } else if update.stamp() <= record.stamp {
@@ -39,7 +39,9 @@ pub fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addresses::{Action, Addresses};
     use crate::stamp::Zone;
+    use std::net::IpAddr;
 
     #[test]
     fn the_stored_stamp_and_addresses_decide() {
@@ -60,10 +62,46 @@ mod tests {
             (29, "192.0.2.1", replay),
             (29, "192.0.2.2", replay),
         ] {
+            let address: IpAddr = address.parse().unwrap();
             let update = Authentic::for_test("host1", address, stamp(second));
             assert_eq!(decide(&update, Some(&record)), expected, "{second} {address}");
         }
-        let update = Authentic::for_test("host1", "192.0.2.1", stamp(0));
+        let update = Authentic::for_test("host1", Addresses::REMOVED, stamp(0));
         assert_eq!(decide(&update, None), Decision::Changed);
+    }
+
+    #[test]
+    fn each_family_counts_by_itself() {
+        let stamp = |text| Stamp::parse(text, Zone::Utc).unwrap();
+        let [old, new] = ["2012-06-14 15:58:30", "2012-06-14 15:58:31"].map(stamp);
+        let (ipv4, ipv6) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        let keep = Addresses::KEPT;
+        let (set4, set6) = (Action::Set(ipv4), Action::Set(ipv6));
+        let both = vec![IpAddr::V4(ipv4), IpAddr::V6(ipv6)];
+        let only4 = vec![IpAddr::V4(ipv4)];
+        let replay = Decision::Replay { last: old };
+        for (stored, update, first, again) in [
+            // The second request of the same second, about the other family: nothing tells it from
+            // an older one that somebody kept back. Where the state says the same, it does no harm.
+            (&only4, Addresses { ipv6: set6, ..keep }, Decision::Changed, replay),
+            (&both, Addresses { ipv6: set6, ..keep }, Decision::Redundant, Decision::Repeated),
+            (&both, Addresses { ipv4: set4, ipv6: set6 }, Decision::Redundant, Decision::Repeated),
+            (&only4, Addresses { ipv4: set4, ipv6: set6 }, Decision::Changed, replay),
+            (&both, Addresses { ipv6: Action::Remove, ..keep }, Decision::Changed, replay),
+            (
+                &only4,
+                Addresses { ipv6: Action::Remove, ..keep },
+                Decision::Redundant,
+                Decision::Repeated,
+            ),
+            (&both, Addresses { ipv4: set4, ipv6: Action::Remove }, Decision::Changed, replay),
+            (&both, Addresses::REMOVED, Decision::Changed, replay),
+        ] {
+            let record = Record { addresses: stored.clone(), stamp: old };
+            for (stamp, expected) in [(new, first), (old, again)] {
+                let decision = decide(&Authentic::for_test("host1", update, stamp), Some(&record));
+                assert_eq!(decision, expected, "{stored:?} {update:?}");
+            }
+        }
     }
 }

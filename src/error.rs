@@ -17,6 +17,17 @@ pub enum Error {
     Fault(Fault),
 }
 
+impl Error {
+    /// The word for it, in the reply and in the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refusal(refusal) => refusal.word(),
+            Self::Fault(_) => "911",
+        }
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Refusal(refusal)
@@ -54,6 +65,21 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The word for it, in the reply and in the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Method => "badmethod",
+            Self::Form(..) => "badrequest",
+            Self::Identity(_) => "badauth",
+            Self::Host => "nohost",
+            Self::Stale { .. } => "stale",
+            Self::Replay { .. } => "replay",
+        }
+    }
+}
+
 /// What is wrong with a part of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
@@ -65,6 +91,8 @@ pub enum Problem {
     Overlong,
     /// It is not of its form.
     Malformed,
+    /// It does not go with the rest: parameters of two protocols.
+    Conflicting,
 }
 
 /// A part of the request.
@@ -78,6 +106,12 @@ pub enum Part {
     TimeSt,
     /// The parameter `hash`.
     Hash,
+    /// The parameter `hmac`.
+    Hmac,
+    /// The parameter `ip`.
+    Ip,
+    /// The parameter `ip6`.
+    Ip6,
     /// The query string as a whole.
     Query,
     /// The body as a whole.
@@ -93,6 +127,8 @@ pub enum Unproven {
     BrokenUser(&'static str),
     /// The hash is not that of this claim and the user's key.
     WrongHash,
+    /// The hash is right, but the user's entry demands the signature of protocol 2.
+    Downgrade,
 }
 
 impl fmt::Display for Problem {
@@ -102,20 +138,32 @@ impl fmt::Display for Problem {
             Self::Repeated => "repeated",
             Self::Overlong => "overlong",
             Self::Malformed => "malformed",
+            Self::Conflicting => "conflicting",
         })
+    }
+}
+
+impl Part {
+    /// The name of the parameter, or of the part.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Id => "id",
+            Self::TimeSt => "timeST",
+            Self::Hash => "hash",
+            Self::Hmac => "hmac",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Query => "query",
+            Self::Body => "body",
+        }
     }
 }
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::User => "user",
-            Self::Id => "id",
-            Self::TimeSt => "timeST",
-            Self::Hash => "hash",
-            Self::Query => "query",
-            Self::Body => "body",
-        })
+        f.write_str(self.name())
     }
 }
 

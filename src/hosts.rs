@@ -46,7 +46,7 @@ pub fn to_state(text: &str, zone: Zone) -> Map<String, Value> {
         for name in words.filter_map(HostName::parse) {
             let fields = state.entry(name.as_str()).or_insert_with(|| Map::new().into());
             if let Some(fields) = fields.as_object_mut() {
-                record::set(fields, address.to_canonical(), Stamp::NEVER, zone);
+                record::set(fields, &address.to_canonical().into(), Stamp::NEVER, zone);
             }
         }
     }
@@ -117,9 +117,9 @@ mod tests {
             let mut state = Map::new();
             for (name, (ip, ip6)) in &hosts {
                 let mut fields = Map::new();
-                record::set(&mut fields, IpAddr::V4((*ip).into()), Stamp::NEVER, Zone::Utc);
+                record::set(&mut fields, &IpAddr::V4((*ip).into()).into(), Stamp::NEVER, Zone::Utc);
                 if let Some(ip6) = ip6 {
-                    record::set(&mut fields, IpAddr::V6((*ip6 | 1 << 127).into()), Stamp::NEVER, Zone::Utc);
+                    record::set(&mut fields, &IpAddr::V6((*ip6 | 1 << 127).into()).into(), Stamp::NEVER, Zone::Utc);
                 }
                 state.insert(name.clone(), fields.into());
             }

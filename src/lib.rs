@@ -4,21 +4,25 @@
 //! The modules, in the order in which a request flows:
 //!
 //! 1. [`config`]: the operator's settings,
-//! 2. [`request`]: the CGI environment and body, and what they claim ([`host`], [`stamp`]),
-//! 3. [`credentials`]: the user that the claim names,
-//! 4. [`auth`]: hash, host and clock; makes the claim an authentic update,
-//! 5. [`update`]: stores it: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
+//! 2. [`endpoint`] and [`request`]: the CGI environment and body,
+//! 3. [`claim`]: who says what ([`host`], [`addresses`], [`stamp`], [`signature`]),
+//! 4. [`credentials`]: the user that the claim names,
+//! 5. [`auth`]: signature, hosts and clock; makes the claim authentic updates, one for each host,
+//! 6. [`update`]: stores them: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
 //!    [`decide`], [`mark`], [`hosts`], [`replace`]; [`sealed`] is the fast path through large files,
-//! 6. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
-//! 7. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
+//! 7. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
+//! 8. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
 
 #![forbid(unsafe_code)]
 
+pub mod addresses;
 pub mod auth;
+pub mod claim;
 pub mod command;
 pub mod config;
 pub mod credentials;
 pub mod decide;
+pub mod endpoint;
 pub mod error;
 pub mod host;
 pub mod hosts;
@@ -33,6 +37,7 @@ pub mod reply;
 pub mod request;
 pub mod restart;
 pub mod sealed;
+pub mod signature;
 pub mod stamp;
 pub mod state;
 pub mod update;
@@ -43,11 +48,13 @@ use std::io::{self, Read};
 use chrono::{DateTime, Utc};
 
 use crate::auth::authenticate;
+use crate::claim::Claim;
 use crate::config::Config;
 use crate::error::Error;
+use crate::host::HostName;
 use crate::log::Who;
-use crate::reply::{Accepted, Reply};
-use crate::request::{Claim, Request};
+use crate::reply::{Answers, Reply};
+use crate::request::Request;
 use crate::state::State;
 
 /// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
@@ -59,7 +66,11 @@ pub fn run(
     let mut who = Who::default();
     let mut body = body.take(request::body_length(&variable));
     let reply = match serve(&variable, &mut body, now, &mut who) {
-        Ok(accepted) => accepted.into(),
+        Ok(answers) => {
+            let reply = (&answers).into();
+            log::refusals(&who, answers);
+            reply
+        }
         Err(error) => {
             log::error(&who, &error);
             (&error).into()
@@ -77,18 +88,20 @@ fn serve(
     body: impl Read,
     now: DateTime<Utc>,
     who: &mut Who,
-) -> Result<Accepted, Error> {
+) -> Result<Answers, Error> {
     let address = request::remote_address(variable)?;
     who.address = Some(address);
     let config = Config::load(variable(config::VARIABLE))?;
     let request = Request::read(variable, body)?;
     let claim = Claim::parse(&request, address, config.time_zone)?;
-    who.user = Some(claim.user().to_owned());
-    who.host = Some(claim.host().to_string());
+    who.user = Some(claim.user.clone());
+    who.hosts = claim.hosts.iter().map(HostName::to_string).collect();
     let mut seal = State::seal_of_credentials(&config);
-    let user = credentials::find(&config.credentials, claim.user(), &mut seal)?;
-    let update = authenticate(claim, user, now, config.window)?;
-    let accepted = update::store(&config, &update, seal, now)?;
-    restart::if_pending(&config);
-    Ok(accepted)
+    let user = credentials::find(&config.credentials, &claim.user, &mut seal)?;
+    let updates = authenticate(claim, user, now, config.window)?;
+    let answers = update::store(&config, updates, seal, now)?;
+    if answers.iter().any(Result::is_ok) {
+        restart::if_pending(&config);
+    }
+    Ok(answers)
 }

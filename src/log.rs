@@ -6,7 +6,7 @@
 //! ddns-cgi: WORD address=ADDRESS user="USER" host="HOST" file="FILE" reason="REASON"
 //! ```
 //!
-//! WORD is the first word of the reply, or `notice`. A field that is not known is left out. Text in
+//! WORD is that of the [refusal or fault](Error::word), or `notice`. A field that is not known is left out. Text in
 //! quotes is ASCII with Rust's escapes, so that nothing that a client sends ends a field or a line.
 
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 
 use crate::error::{Error, Fault, Refusal, Unproven};
-use crate::reply::Reply;
+use crate::reply::Answers;
 use crate::stamp::Zone;
 
 /// Who asks, as far as it is known. User and host are what the client claims.
@@ -24,13 +24,23 @@ pub struct Who {
     pub address: Option<IpAddr>,
     /// The user.
     pub user: Option<String>,
-    /// The host.
-    pub host: Option<String>,
+    /// The hosts.
+    pub hosts: Vec<String>,
 }
 
 /// Logs why a request was not carried out.
 pub fn error(who: &Who, error: &Error) {
     write(&error_line(who, error));
+}
+
+/// Logs why hosts of a request were refused, of which `answers` has one for each.
+pub fn refusals(who: &Who, answers: Answers) {
+    for (host, answer) in who.hosts.iter().zip(answers) {
+        if let Err(refusal) = answer {
+            let who = Who { user: who.user.clone(), hosts: vec![host.clone()], ..*who };
+            error(&who, &refusal.into());
+        }
+    }
 }
 
 /// Logs something that the operator should know although the request was accepted.
@@ -42,12 +52,13 @@ pub fn notice(fault: &Fault) {
 }
 
 fn error_line(who: &Who, error: &Error) -> String {
-    let mut line = format!("ddns-cgi: {}", Reply::from(error).word());
+    let mut line = format!("ddns-cgi: {}", error.word());
     if let Some(address) = who.address {
         let _ = write!(line, " address={address}");
     }
     field(&mut line, "user", who.user.as_deref());
-    field(&mut line, "host", who.host.as_deref());
+    let hosts = who.hosts.join(",");
+    field(&mut line, "host", Some(hosts.as_str()).filter(|hosts| !hosts.is_empty()));
     match error {
         Error::Refusal(refusal) => field(&mut line, "reason", Some(&explain(refusal))),
         Error::Fault(fault) => {
@@ -86,6 +97,9 @@ fn explain(refusal: &Refusal) -> String {
             format!("the user's entry in the credentials is unusable: {why}")
         }
         Refusal::Identity(Unproven::WrongHash) => "wrong hash".to_owned(),
+        Refusal::Identity(Unproven::Downgrade) => {
+            "right hash, but the user's entry in the credentials demands protocol 2".to_owned()
+        }
         Refusal::Host => "the credentials do not list this host for this user".to_owned(),
         Refusal::Stale { seconds } if *seconds < 0 => {
             format!("the client's clock is {} s behind", seconds.unsigned_abs())
@@ -113,7 +127,7 @@ mod tests {
         let who = Who {
             address: Some("192.0.2.7".parse().unwrap()),
             user: Some("user1".into()),
-            host: Some("host1.example".into()),
+            hosts: vec!["host1.example".into()],
         };
         assert_eq!(
             error_line(&who, &Refusal::Identity(Unproven::WrongHash).into()),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use crate::addresses::Addresses;
 use crate::stamp::{Stamp, Zone};
 
 /// The field of the IPv4 address. A PHP `ip.php` put an IPv6 address there, too.
@@ -23,10 +24,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether the host has this address.
+    /// Whether the host has all that it is to have, and nothing that it is to lose.
     #[must_use]
-    pub fn holds(&self, address: IpAddr) -> bool {
-        self.addresses.contains(&address)
+    pub fn holds(&self, addresses: &Addresses) -> bool {
+        addresses.new_ones().all(|new| self.addresses.contains(&new))
+            && !self.addresses.iter().any(|old| addresses.remove(*old))
     }
 
     /// Whether an update that holds leaves the addresses as they are. Of two addresses of one family,
@@ -55,11 +57,11 @@ pub fn stamp(fields: &Map<String, Value>, zone: Zone) -> Result<Stamp, &'static 
 const NO_STAMP: &str =
     "\"update\" is no time stamp: write it as YYYY-MM-DD HH:MM:SS, or remove the record";
 
-/// Puts an address and a stamp into the fields of a record. Other fields stay as they are, and so does
-/// the address of the other family.
-pub fn set(fields: &mut Map<String, Value>, address: IpAddr, stamp: Stamp, zone: Zone) {
-    let mut known = vec![address];
-    known.extend(addresses(fields));
+/// Puts new addresses and a stamp into the fields of a record. Other fields stay as they are, and so
+/// does the address of a family that the update keeps.
+pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone: Zone) {
+    let kept = addresses(fields).filter(|old| !new.remove(*old));
+    let known: Vec<IpAddr> = new.new_ones().chain(kept).collect();
     put(fields, IPV4, known.iter().find(|address| address.is_ipv4()));
     put(fields, IPV6, known.iter().find(|address| address.is_ipv6()));
     fields.insert(UPDATE.to_owned(), stamp.format(zone).into());
@@ -98,7 +100,8 @@ mod tests {
     fn after(text: &str, address: &str) -> String {
         let mut fields = fields(text);
         let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
-        set(&mut fields, address.parse().unwrap(), stamp, Zone::Utc);
+        let address: IpAddr = address.parse().unwrap();
+        set(&mut fields, &address.into(), stamp, Zone::Utc);
         serde_json::to_string(&fields).unwrap()
     }
 
@@ -135,6 +138,35 @@ mod tests {
             ),
         ] {
             assert_eq!(after(before, address), expected);
+        }
+    }
+
+    #[test]
+    fn a_family_that_is_removed_goes_from_whichever_field_it_is_in() {
+        use crate::addresses::Action::{Keep, Remove, Set};
+        let both = r#"{"ip":"192.0.2.9","ip6":"2001:db8::9","update":"x","note":1}"#;
+        let update = r#""update":"2012-06-14 15:58:27""#;
+        for (before, ipv4, ipv6, expected) in [
+            (both, Remove, Keep, format!(r#"{{"ip6":"2001:db8::9",{update},"note":1}}"#)),
+            (both, Keep, Remove, format!(r#"{{"ip":"192.0.2.9",{update},"note":1}}"#)),
+            (both, Remove, Remove, format!(r#"{{{update},"note":1}}"#)),
+            (
+                both,
+                Set("192.0.2.1".parse().unwrap()),
+                Remove,
+                format!(r#"{{"ip":"192.0.2.1",{update},"note":1}}"#),
+            ),
+            (r#"{"ip":"2001:db8::9"}"#, Keep, Remove, format!("{{{update}}}")),
+            (r#"{"ip":"no address"}"#, Remove, Keep, format!(r#"{{"ip":"no address",{update}}}"#)),
+            ("{}", Remove, Remove, format!("{{{update}}}")),
+        ] {
+            let mut fields = fields(before);
+            let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
+            let new = Addresses { ipv4, ipv6 };
+            set(&mut fields, &new, stamp, Zone::Utc);
+            assert_eq!(serde_json::to_string(&fields).unwrap(), expected, "{before} {new:?}");
+            let record = Record { addresses: addresses(&fields).collect(), stamp };
+            assert!(record.holds(&new), "{before} {new:?}");
         }
     }
 

@@ -1,23 +1,26 @@
-//! The answer: a CGI response (RFC 3875, 6) of one line, which begins with one fixed word.
+//! The answer: a CGI response (RFC 3875, 6) of one line for each host, which begins with one fixed
+//! word.
 
-use std::net::IpAddr;
-
+use crate::addresses::Addresses;
 use crate::error::{Error, Refusal};
 
 /// An update that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// The address is new and stored.
-    Good(IpAddr),
-    /// The address was stored already.
-    NoChange(IpAddr),
+    /// The addresses are new and stored.
+    Good(Addresses),
+    /// The addresses were stored already.
+    NoChange(Addresses),
 }
 
-/// What the client gets. Nothing in it comes from the client but its address.
+/// What became of each host of a request, in the request's order.
+pub type Answers = Vec<Result<Accepted, Refusal>>;
+
+/// What the client gets. Nothing in it comes from the client but its addresses, which were understood.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     status: Status,
-    line: String,
+    lines: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,44 +52,61 @@ impl Reply {
         format!(
             "{}Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\r\n{}\n",
             self.status.headers(),
-            self.line
+            self.lines.join("\n")
         )
         .into_bytes()
     }
-
-    /// The first word of the line.
-    #[must_use]
-    pub fn word(&self) -> &str {
-        self.line.split(' ').next().unwrap_or_default()
-    }
 }
 
-impl From<Accepted> for Reply {
-    fn from(accepted: Accepted) -> Self {
-        let line = match accepted {
-            Accepted::Good(address) => format!("good {address}"),
-            Accepted::NoChange(address) => format!("nochg {address}"),
-        };
-        Self { status: Status::Ok, line }
+impl From<&Answers> for Reply {
+    /// The status is that of the first refusal.
+    fn from(answers: &Answers) -> Self {
+        let refusal = answers.iter().find_map(|answer| answer.as_ref().err());
+        Self {
+            status: refusal.map_or(Status::Ok, status),
+            lines: answers
+                .iter()
+                .map(|answer| answer.as_ref().map_or_else(line, accepted))
+                .collect(),
+        }
     }
 }
 
 impl From<&Error> for Reply {
     fn from(error: &Error) -> Self {
         let (status, line) = match error {
-            Error::Fault(_) => (Status::ServiceUnavailable, "911".to_owned()),
-            Error::Refusal(refusal) => match refusal {
-                Refusal::Method => (Status::MethodNotAllowed, "badmethod".to_owned()),
-                Refusal::Form(problem, part) => {
-                    (Status::BadRequest, format!("badrequest {problem} {part}"))
-                }
-                Refusal::Identity(_) => (Status::Forbidden, "badauth".to_owned()),
-                Refusal::Host => (Status::Forbidden, "nohost".to_owned()),
-                Refusal::Stale { seconds } => (Status::Forbidden, format!("stale {seconds}")),
-                Refusal::Replay { .. } => (Status::Forbidden, "replay".to_owned()),
-            },
+            Error::Fault(_) => (Status::ServiceUnavailable, error.word().to_owned()),
+            Error::Refusal(refusal) => (status(refusal), line(refusal)),
         };
-        Self { status, line }
+        Self { status, lines: vec![line] }
+    }
+}
+
+fn accepted(accepted: &Accepted) -> String {
+    match accepted {
+        Accepted::Good(addresses) => format!("good {addresses}"),
+        Accepted::NoChange(addresses) => format!("nochg {addresses}"),
+    }
+}
+
+fn status(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::Method => Status::MethodNotAllowed,
+        Refusal::Form(..) => Status::BadRequest,
+        Refusal::Identity(_) | Refusal::Host | Refusal::Stale { .. } | Refusal::Replay { .. } => {
+            Status::Forbidden
+        }
+    }
+}
+
+fn line(refusal: &Refusal) -> String {
+    let word = refusal.word();
+    match refusal {
+        Refusal::Form(problem, part) => format!("{word} {problem} {part}"),
+        Refusal::Stale { seconds } => format!("{word} {seconds}"),
+        Refusal::Method | Refusal::Identity(_) | Refusal::Host | Refusal::Replay { .. } => {
+            word.to_owned()
+        }
     }
 }
 
@@ -95,6 +115,7 @@ mod tests {
     use super::*;
     use crate::error::{Fault, Part, Problem, Unproven};
     use crate::stamp::Stamp;
+    use std::net::IpAddr;
 
     fn text(reply: &Reply) -> String {
         String::from_utf8(reply.to_bytes()).unwrap()
@@ -102,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_reply_is_a_cgi_response_of_one_line() {
-        let reply = Reply::from(Accepted::Good("192.0.2.7".parse().unwrap()));
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        let reply = Reply::from(&vec![Ok(Accepted::Good(address.into()))]);
         assert_eq!(
             text(&reply),
             "Status: 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\

@@ -1,7 +1,7 @@
-//! The request: what the CGI environment and the body hold (RFC 3875), and what they claim.
+//! The request: what the CGI environment and the body hold (RFC 3875).
 //!
-//! All of it is hostile. Only the four declared parameters of protocol 1 are looked at, only once
-//! each, and only in their exact form.
+//! All of it is hostile. Only declared parameters are looked at, only once each, and only in their
+//! exact form.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -11,17 +11,12 @@ use std::net::IpAddr;
 use url::form_urlencoded;
 
 use crate::error::{Fault, Part, Problem, Refusal};
-use crate::host::HostName;
-use crate::stamp::{Stamp, Zone};
 
 /// The longest query or body in bytes that is read, about Apache's own limit for a request line.
 pub const MAX_FORM: usize = 8192;
 
 /// The most that is read of a body, in bytes. Apache is told to refuse less than that.
 const MAX_BODY: u64 = 1 << 20;
-
-/// The longest user name in bytes.
-pub const MAX_USER: usize = 255;
 
 /// The address that sent the request. Headers such as `X-Forwarded-For` are never looked at: behind
 /// a proxy, Apache's `mod_remoteip` sets `REMOTE_ADDR`. IPv4 mapped into IPv6 becomes IPv4.
@@ -56,6 +51,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request with this query and this body.
+    #[cfg(test)]
+    pub(crate) fn for_test(query: &[u8], body: &[u8]) -> Self {
+        Self { query: query.to_vec(), body: body.to_vec() }
+    }
+
     /// Takes the request from the environment and, for POST, `CONTENT_LENGTH` bytes of the body.
     pub fn read(
         variable: impl Fn(&str) -> Option<OsString>,
@@ -74,18 +75,22 @@ impl Request {
         Ok(Self { query, body })
     }
 
-    /// The pairs of the query and the body together.
-    fn pairs(&self) -> Vec<Pair<'_>> {
-        [&self.query, &self.body]
+    /// The parameters of the query and the body together.
+    #[must_use]
+    pub fn form(&self) -> Form<'_> {
+        let pairs = [&self.query, &self.body]
             .into_iter()
             .flat_map(|form| form.split(|byte| *byte == b'&'))
             .filter_map(|text| {
                 let (name, value) = form_urlencoded::parse(text).next()?;
                 Some(Pair { text, name, value })
-            })
-            .collect()
+            });
+        Form(pairs.collect())
     }
 }
+
+/// The parameters of a request.
+pub struct Form<'r>(Vec<Pair<'r>>);
 
 /// A name and a value of a form.
 struct Pair<'r> {
@@ -120,97 +125,40 @@ fn read_body(length: &[u8], kind: &[u8], body: impl Read) -> Result<Vec<u8>, Ref
     Ok(bytes)
 }
 
-/// Who says what: a well-formed request of protocol 1, not yet believed.
-#[derive(Debug)]
-pub struct Claim {
-    user: String,
-    host: HostName,
-    time: String,
-    stamp: Stamp,
-    hash: [u8; 20],
-    address: IpAddr,
-}
-
-impl Claim {
-    /// Takes the four parameters from the query and the body together.
-    pub fn parse(request: &Request, address: IpAddr, zone: Zone) -> Result<Self, Refusal> {
-        let malformed = |part| Refusal::Form(Problem::Malformed, part);
-        let form = request.pairs();
-        let user = parameter(&form, Part::User, MAX_USER)?;
-        let host = parameter(&form, Part::Id, HostName::MAX)?;
-        let time = parameter(&form, Part::TimeSt, Stamp::MAX)?;
-        let hash = parameter(&form, Part::Hash, 40)?;
-        let mut digest = [0; 20];
-        hex::decode_to_slice(hash, &mut digest).map_err(|_| malformed(Part::Hash))?;
-        Ok(Self {
-            user: user.to_owned(),
-            host: HostName::parse(host).ok_or(malformed(Part::Id))?,
-            time: time.to_owned(),
-            stamp: Stamp::parse(time, zone).ok_or(malformed(Part::TimeSt))?,
-            hash: digest,
-            address,
-        })
-    }
-
-    /// The user that the request names.
+impl Form<'_> {
+    /// Whether there is a parameter of this name.
     #[must_use]
-    pub fn user(&self) -> &str {
-        &self.user
+    pub fn has(&self, part: Part) -> bool {
+        self.0.iter().any(|pair| pair.name == part.name())
     }
 
-    /// The host that it wants to update.
-    #[must_use]
-    pub fn host(&self) -> &HostName {
-        &self.host
+    /// The value of a parameter, which must be there: at most `max` bytes of printable text.
+    pub fn required(&self, part: Part, max: usize) -> Result<&str, Refusal> {
+        self.optional(part, max)?.ok_or(Refusal::Form(Problem::Missing, part))
     }
 
-    /// The time stamp as it was sent, which is what the hash covers.
-    #[must_use]
-    pub fn time(&self) -> &str {
-        &self.time
-    }
-
-    /// The moment that the time stamp names.
-    #[must_use]
-    pub fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-
-    /// The hash that came with the request.
-    #[must_use]
-    pub fn hash(&self) -> &[u8; 20] {
-        &self.hash
-    }
-
-    /// The address that sent the request.
-    #[must_use]
-    pub fn address(&self) -> IpAddr {
-        self.address
-    }
-}
-
-/// The value of the one occurrence of a parameter: at most `max` bytes of printable text.
-fn parameter<'f>(form: &'f [Pair], part: Part, max: usize) -> Result<&'f str, Refusal> {
-    let refused = |problem| Refusal::Form(problem, part);
-    let name = part.to_string();
-    let mut found = None;
-    for pair in form.iter().filter(|pair| pair.name == name) {
-        if !has_whole_escapes(pair.text) {
+    /// The same of one that may be missing, or empty, which is the same.
+    pub fn optional(&self, part: Part, max: usize) -> Result<Option<&str>, Refusal> {
+        let refused = |problem| Refusal::Form(problem, part);
+        let mut found = None;
+        for pair in self.0.iter().filter(|pair| pair.name == part.name()) {
+            if !has_whole_escapes(pair.text) {
+                return Err(refused(Problem::Malformed));
+            }
+            if found.replace(&*pair.value).is_some() {
+                return Err(refused(Problem::Repeated));
+            }
+        }
+        let value = found.unwrap_or_default();
+        if value.len() > max {
+            return Err(refused(Problem::Overlong));
+        }
+        // The decoder puts U+FFFD in the place of bytes that are not UTF-8.
+        if value.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
             return Err(refused(Problem::Malformed));
         }
-        if found.replace(&*pair.value).is_some() {
-            return Err(refused(Problem::Repeated));
-        }
+        Ok(Some(value).filter(|value| !value.is_empty()))
     }
-    let value = found.filter(|value| !value.is_empty()).ok_or(refused(Problem::Missing))?;
-    if value.len() > max {
-        return Err(refused(Problem::Overlong));
-    }
-    // The decoder puts U+FFFD in the place of bytes that are not UTF-8.
-    if value.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
-        return Err(refused(Problem::Malformed));
-    }
-    Ok(value)
 }
 
 /// Whether two hexadecimal digits follow each `%`; the decoder would take `%zz` as it stands.
@@ -223,25 +171,8 @@ fn has_whole_escapes(pair: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const FORM: &str = "application/x-www-form-urlencoded";
-    const SEED: &str = "user=user1&id=host1.h.lohray.com&timeST=2012-06-14%2015:58:27\
-                        &hash=2bd2a24f7c89869491bb9695aefda8da3daee00f";
-
-    fn claim(query: &[u8], body: &[u8]) -> Result<Claim, Refusal> {
-        let request = Request { query: query.to_vec(), body: body.to_vec() };
-        Claim::parse(&request, ADDRESS, Zone::Utc)
-    }
-
-    fn refusal(query: impl AsRef<[u8]>) -> (Problem, Part) {
-        match claim(query.as_ref(), b"") {
-            Err(Refusal::Form(problem, part)) => (problem, part),
-            other => panic!("{other:?}"),
-        }
-    }
-
     fn environment<'a>(
         pairs: &'a [(&'a str, &'a str)],
     ) -> impl Fn(&str) -> Option<OsString> + use<'a> {
@@ -250,60 +181,6 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)], body: &[u8]) -> Result<Request, Refusal> {
         Request::read(environment(pairs), body)
-    }
-
-    #[test]
-    fn the_seeds_request_is_understood() {
-        let claim = claim(SEED.as_bytes(), b"").unwrap();
-        assert_eq!(claim.user(), "user1");
-        assert_eq!(claim.host().as_str(), "host1.h.lohray.com");
-        assert_eq!(claim.time(), "2012-06-14 15:58:27");
-        assert_eq!(hex::encode(claim.hash()), "2bd2a24f7c89869491bb9695aefda8da3daee00f");
-    }
-
-    #[test]
-    fn parameters_may_come_in_any_order_in_query_and_body_and_beside_unknown_ones() {
-        assert!(claim(b"", SEED.as_bytes()).is_ok());
-        let (first, rest) = SEED.split_once('&').unwrap();
-        assert!(claim(rest.as_bytes(), first.as_bytes()).is_ok());
-        let other = format!("x=100%&&{}&=&y", SEED.replace("%20", "+"));
-        assert_eq!(claim(other.as_bytes(), b"").unwrap().time(), "2012-06-14 15:58:27");
-    }
-
-    #[test]
-    fn a_parameter_is_there_once_in_its_form() {
-        use Part::{Hash, Id, TimeSt, User};
-        use Problem::{Malformed, Missing, Overlong, Repeated};
-        assert_eq!(refusal(""), (Missing, User));
-        assert_eq!(refusal("-s+--help"), (Missing, User));
-        assert_eq!(refusal("-s --help"), (Missing, User));
-        assert_eq!(refusal(SEED.replace("user1", "")), (Missing, User));
-        assert_eq!(refusal(SEED.replace("id=", "id[]=")), (Missing, Id));
-        assert_eq!(refusal(SEED.replace("id=", "ID=")), (Missing, Id));
-        assert_eq!(refusal(format!("{SEED}&id=host1.h.lohray.com")), (Repeated, Id));
-        assert_eq!(refusal(format!("{SEED}&%69d=")), (Repeated, Id));
-        assert_eq!(refusal(SEED.replace("user1", &"u".repeat(256))), (Overlong, User));
-        assert_eq!(refusal(SEED.replace("00f", "00f0")), (Overlong, Hash));
-        assert_eq!(refusal(SEED.replace("00f", "00")), (Malformed, Hash));
-        assert_eq!(refusal(SEED.replace("00f", "00g")), (Malformed, Hash));
-        assert_eq!(refusal(SEED.replace("2012-06-14", "2012-02-30")), (Malformed, TimeSt));
-        for broken in ["%00", "%0a", "%zz", "%4", "%", "%ff", "%c3", "%20", "#"] {
-            let query = SEED.replace("host1.", &format!("host1{broken}."));
-            assert_eq!(refusal(query), (Malformed, Id), "{broken}");
-        }
-        let mut raw = SEED.replace("user1", "user?").into_bytes();
-        *raw.iter_mut().find(|byte| **byte == b'?').unwrap() = 0xff;
-        assert_eq!(refusal(raw), (Malformed, User));
-    }
-
-    #[test]
-    fn hash_digits_may_be_upper_case() {
-        let (head, hash) = SEED.rsplit_once('=').unwrap();
-        let upper = format!("{head}={}", hash.to_uppercase());
-        assert_eq!(
-            claim(upper.as_bytes(), b"").unwrap().hash(),
-            claim(SEED.as_bytes(), b"").unwrap().hash()
-        );
     }
 
     #[test]
@@ -382,27 +259,5 @@ mod tests {
             assert!(address(text).is_err(), "{text}");
         }
         assert!(remote_address(environment(&[])).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_refused_or_understood(query in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = claim(&query, b"");
-        }
-
-        #[test]
-        fn any_damage_to_a_request_is_refused_or_understood(at in 0..SEED.len(), byte in any::<u8>()) {
-            let mut query = SEED.as_bytes().to_vec();
-            query[at] = byte;
-            let _ = claim(&query, b"");
-        }
-
-        #[test]
-        fn an_encoded_parameter_decodes_to_itself(user in "[^\\p{Cc}\u{fffd}]{1,60}") {
-            let form = form_urlencoded::Serializer::new(String::new()).append_pair("user", &user).finish();
-            let query = format!("{form}{}", SEED.strip_prefix("user=user1").unwrap());
-            let claim = claim(query.as_bytes(), b"").unwrap();
-            prop_assert_eq!(claim.user(), user);
-        }
     }
 }

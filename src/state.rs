@@ -6,6 +6,7 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -81,7 +82,22 @@ pub struct HostEntry {
     entry: Entry,
 }
 
-/// What an update leaves in the two files.
+/// An update that is to be stored.
+#[derive(Debug)]
+pub struct Step {
+    /// The update.
+    pub update: Authentic,
+    /// The host's entry before it.
+    pub entry: Option<HostEntry>,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {}", self.update.host(), self.update.addresses())
+    }
+}
+
+/// What updates leave in the two files.
 #[derive(Debug)]
 pub enum Change {
     /// A new state; the hosts file is rendered from it.
@@ -173,21 +189,27 @@ impl State {
         Ok(found.map(|json| Entry { offset: place(text, json), json: json.get().to_owned() }))
     }
 
-    /// Stores the stamp of a redundant update.
+    /// Stores the stamps of redundant updates.
     ///
-    /// Both stamps have the same length as a rule, and lie in one sector. Then the new one goes over
-    /// the old one in place: one small write, without fsync, because what a power failure can cost is
-    /// this stamp alone.
-    pub fn store_stamp(&self, update: &Authentic, entry: &HostEntry) -> Result<(), Fault> {
-        let stamp = update.stamp().format(self.zone);
-        let state = match (self.file(), self.stamp_offset(entry, &stamp)?) {
-            (Some((file, seal)), Some(offset)) => {
+    /// Of a single one, both stamps have the same length as a rule, and lie in one sector. Then the new
+    /// one goes over the old one in place: one small write, without fsync, because what a power failure
+    /// can cost is this stamp alone.
+    pub fn store_stamps(&self, steps: &[Step]) -> Result<(), Fault> {
+        let place = match steps {
+            [Step { update, entry: Some(entry) }] => {
+                let stamp = update.stamp().format(self.zone);
+                self.stamp_offset(entry, &stamp)?.map(|offset| (offset, stamp))
+            }
+            _ => None,
+        };
+        let state = match (self.file(), place) {
+            (Some((file, seal)), Some((offset, stamp))) => {
                 seal.check(file)
                     .and_then(|()| file.write_all_at(stamp.as_bytes(), offset))
                     .map_err(|error| Fault::io("write the stamp", &self.path, &error))?;
                 file.metadata().ok()
             }
-            (Some(_), None) | (None, _) => Some(self.put(&self.change(update, Some(entry))?)?),
+            (Some(_), None) | (None, _) => Some(self.put(&self.change(steps)?)?),
         };
         match &self.source {
             Source::Sealed(_) => self.seal(state.as_ref(), self.seals.hosts),
@@ -212,19 +234,29 @@ impl State {
         }
     }
 
-    /// What an update leaves in the two files; nothing is written.
-    pub fn change(&self, update: &Authentic, entry: Option<&HostEntry>) -> Result<Change, Fault> {
-        if let (Source::Sealed(state), Some(entry)) = (&self.source, entry) {
+    /// What updates leave in the two files; nothing is written.
+    pub fn change(&self, steps: &[Step]) -> Result<Change, Fault> {
+        if let (Source::Sealed(state), [Step { update, entry: Some(entry) }]) =
+            (&self.source, steps)
+        {
             let splices = self.splices(state, update, entry);
             let splices = splices.map_err(|error| Fault::io("read", &self.hosts, &error))?;
             if let Some((state, hosts)) = splices {
                 return Ok(Change::Record { state, hosts });
             }
         }
-        let host = update.host();
-        let mut fields = entry.map(|entry| entry.fields.clone()).unwrap_or_default();
-        record::set(&mut fields, update.address(), update.stamp(), self.zone);
         let mut state = self.parse()?;
+        for step in steps {
+            self.put_into(&mut state, step);
+        }
+        Ok(Change::Whole(state))
+    }
+
+    fn put_into(&self, state: &mut Map<String, Value>, step: &Step) {
+        let Step { update, entry } = step;
+        let host = update.host();
+        let mut fields = entry.as_ref().map(|entry| entry.fields.clone()).unwrap_or_default();
+        record::set(&mut fields, update.addresses(), update.stamp(), self.zone);
         // PHP told names apart by case; of such twins one stays.
         let twins: Vec<String> = state.keys().filter(|name| host.is(name)).cloned().collect();
         let name = twins.first().cloned().unwrap_or_else(|| host.to_string());
@@ -232,7 +264,6 @@ impl State {
             state.shift_remove(twin);
         }
         state.insert(name, fields.into());
-        Ok(Change::Whole(state))
     }
 
     /// The change of one record in sealed files; `None` where the hosts file is not sealed, or the
@@ -249,7 +280,7 @@ impl State {
         };
         let mut fields = entry.fields.clone();
         let old = lines(fields.clone());
-        record::set(&mut fields, update.address(), update.stamp(), self.zone);
+        record::set(&mut fields, update.addresses(), update.stamp(), self.zone);
         let Some(name) = old.find(' ').map(|space| space + 1) else { return Ok(None) };
         let length = old.len() as u64;
         let Some(at) = hosts.position(&Needle::new(old, name))? else { return Ok(None) };
@@ -362,7 +393,7 @@ impl State {
         }))
     }
 
-    fn broken(&self, why: impl std::fmt::Display) -> Fault {
+    fn broken(&self, why: impl fmt::Display) -> Fault {
         Fault::new(
             self.path.display(),
             format_args!(

@@ -1,65 +1,99 @@
-//! Stores an authentic update: lock, decide, write.
+//! Stores authentic updates: lock, decide, write.
 
 use chrono::{DateTime, Utc};
 
 use crate::auth::Authentic;
 use crate::config::Config;
 use crate::decide::{Decision, decide};
-use crate::error::{Error, Fault, Refusal};
+use crate::error::{Fault, Refusal};
 use crate::log;
 use crate::mark::Mark;
-use crate::reply::Accepted;
+use crate::reply::{Accepted, Answers};
 use crate::sealed::Seal;
-use crate::state::{HostEntry, Patience, State};
+use crate::state::{Patience, State, Step};
 
-/// Brings the state up to date and, where an address changed, the hosts file.
+/// Brings the state up to date and, where an address changed, the hosts file. All the updates of a
+/// request are stored under one lock, by one write of each file.
 ///
 /// The mark comes first: wherever this is killed, the mark is there before the files differ from
 /// what dnsmasq serves, and the next request finds it.
 ///
-/// `credentials` is the seal of those that the update was verified with.
+/// `updates` has those that were refused already, too, whose answers are known. `credentials` is the
+/// seal of those that the updates were verified with.
 pub fn store(
     config: &Config,
-    update: &Authentic,
+    updates: Vec<Result<Authentic, Refusal>>,
     credentials: Option<Seal>,
     now: DateTime<Utc>,
-) -> Result<Accepted, Error> {
+) -> Result<Answers, Fault> {
+    if updates.iter().all(Result::is_err) {
+        return Ok(updates.into_iter().filter_map(Result::err).map(Err).collect());
+    }
     let state = State::open(config, Patience::Client)?.with_credentials(credentials);
+    let mut steps = Steps::default();
+    let mut answers = Answers::with_capacity(updates.len());
+    for update in updates {
+        answers.push(match update {
+            Ok(update) => answer(config, &state, update, now, &mut steps)?,
+            Err(refusal) => Err(refusal),
+        });
+    }
+    write(config, &state, &steps)?;
+    Ok(answers)
+}
+
+/// What is to be written.
+#[derive(Default)]
+struct Steps {
+    all: Vec<Step>,
+    /// Whether the hosts file changes with them.
+    change_hosts: bool,
+}
+
+/// The answer to an update that is accepted once its step, if there is one, is written.
+fn answer(
+    config: &Config,
+    state: &State,
+    update: Authentic,
+    now: DateTime<Utc>,
+    steps: &mut Steps,
+) -> Result<Result<Accepted, Refusal>, Fault> {
     let entry = state.entry(update.host())?;
-    let address = update.address();
-    match decide(update, entry.as_ref().map(|entry| &entry.record)) {
-        Decision::Repeated => Ok(Accepted::NoChange(address)),
+    let addresses = *update.addresses();
+    let decision = decide(&update, entry.as_ref().map(|entry| &entry.record));
+    let is_in_order = entry.as_ref().is_some_and(|entry| entry.record.is_in_order());
+    Ok(match decision {
+        Decision::Repeated => Ok(Accepted::NoChange(addresses)),
         Decision::Redundant => {
-            match &entry {
-                Some(entry) if entry.record.is_in_order() && config.hosts.exists() => {
-                    state.store_stamp(update, entry)?;
-                    notice_rebuild(config, &state);
-                }
-                Some(_) | None => store_both(config, &state, update, entry.as_ref())?,
-            }
-            Ok(Accepted::NoChange(address))
+            steps.change_hosts |= !is_in_order;
+            steps.all.push(Step { update, entry });
+            Ok(Accepted::NoChange(addresses))
         }
         Decision::Changed => {
-            store_both(config, &state, update, entry.as_ref())?;
-            Ok(Accepted::Good(address))
+            steps.change_hosts = true;
+            steps.all.push(Step { update, entry });
+            Ok(Accepted::Good(addresses))
         }
         Decision::Replay { last } => {
             let seconds = last.seconds_ahead_of(now);
             let ahead = u64::try_from(seconds).is_ok_and(|s| s > config.window).then_some(seconds);
-            Err(Refusal::Replay { last, ahead }.into())
+            Err(Refusal::Replay { last, ahead })
         }
-    }
+    })
 }
 
-fn store_both(
-    config: &Config,
-    state: &State,
-    update: &Authentic,
-    entry: Option<&HostEntry>,
-) -> Result<(), Fault> {
-    let change = state.change(update, entry)?;
-    Mark::add(&config.hosts, format_args!("{} {}", update.host(), update.address()))?;
-    state.store(&change)?;
+fn write(config: &Config, state: &State, steps: &Steps) -> Result<(), Fault> {
+    if steps.all.is_empty() {
+        return Ok(());
+    }
+    if !steps.change_hosts && config.hosts.exists() {
+        state.store_stamps(&steps.all)?;
+    } else {
+        let change = state.change(&steps.all)?;
+        let hosts: Vec<String> = steps.all.iter().map(Step::to_string).collect();
+        Mark::add(&config.hosts, hosts.join(", "))?;
+        state.store(&change)?;
+    }
     notice_rebuild(config, state);
     Ok(())
 }
@@ -77,6 +111,7 @@ fn notice_rebuild(config: &Config, state: &State) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addresses::{Action, Addresses};
     use crate::php_json;
     use crate::record;
     use crate::sealed::Seals;
@@ -85,7 +120,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
     use std::fs::{self, File};
-    use std::net::IpAddr;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::os::unix::fs::MetadataExt;
 
     const NAMES: [&str; 4] = ["a.example", "aa.example", "host1.a.example", "B.example"];
 
@@ -106,7 +142,7 @@ mod tests {
                 let addresses =
                     [ip.map(|ip| IpAddr::V4(ip.into())), ip6.map(|ip| IpAddr::V6(ip.into()))];
                 for address in addresses.into_iter().flatten() {
-                    record::set(&mut fields, address, stamp(0), Zone::Utc);
+                    record::set(&mut fields, &address.into(), stamp(0), Zone::Utc);
                 }
                 fields.extend(note.map(|note| ("note".to_owned(), note)));
                 fields.into()
@@ -114,11 +150,34 @@ mod tests {
         )
     }
 
-    /// Both files after the updates, in a folder of their own. Where they are not to be sealed, the
+    fn an_action<A: Copy + std::fmt::Debug + 'static>(
+        of: [A; 3],
+    ) -> impl Strategy<Value = Action<A>> {
+        prop_oneof![
+            2 => Just(Action::Keep),
+            4 => prop::sample::select(of.to_vec()).prop_map(Action::Set),
+            1 => Just(Action::Remove),
+        ]
+    }
+
+    fn some_addresses() -> impl Strategy<Value = Addresses> {
+        let ipv4 = an_action([0, 1, 2].map(|last| Ipv4Addr::new(192, 0, 2, last)));
+        let ipv6 =
+            an_action([0, 1, 2].map(|last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)));
+        (ipv4, ipv6).prop_map(|(ipv4, ipv6)| Addresses { ipv4, ipv6 })
+    }
+
+    /// An update of one host.
+    fn of_one(name: &str, address: &str, second: u32) -> Vec<Result<Authentic, Refusal>> {
+        let address: IpAddr = address.parse().unwrap();
+        vec![Ok(Authentic::for_test(name, address, stamp(second)))]
+    }
+
+    /// Both files after the requests, in a folder of their own. Where they are not to be sealed, the
     /// lock file is emptied before each.
     fn files_after(
         state: &Map<String, Value>,
-        updates: &[Authentic],
+        requests: impl IntoIterator<Item = Vec<Result<Authentic, Refusal>>>,
         is_sealed: bool,
     ) -> (String, String) {
         // On a RAM disk, where there is one: each update waits for the disk several times.
@@ -128,16 +187,21 @@ mod tests {
             Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
         fs::write(&config.state, php_json::to_bytes(state).unwrap()).unwrap();
         fs::write(&config.hosts, crate::hosts::render(state)).unwrap();
-        for update in updates {
+        for updates in requests {
             if !is_sealed {
                 fs::write(path(".ip.txt.lock"), "").unwrap();
             }
-            let _ = store(&config, update, None, Utc::now());
+            store(&config, updates, None, Utc::now()).unwrap();
         }
         if is_sealed {
             let lock = File::open(path(".ip.txt.lock")).unwrap();
             let seals = Seals::read(&lock).unwrap();
-            assert!(seals.state.is_some() && seals.hosts.is_some(), "all this is without seals");
+            // An empty file has no seal.
+            let has_lines = fs::metadata(&config.hosts).unwrap().len() > 0;
+            assert!(
+                seals.state.is_some() && seals.hosts.is_some() == has_lines,
+                "all this is without seals"
+            );
         }
         (fs::read_to_string(&config.state).unwrap(), fs::read_to_string(&config.hosts).unwrap())
     }
@@ -154,10 +218,10 @@ mod tests {
             let state =
                 [("a.example".to_owned(), record), ("b.example".to_owned(), Map::new().into())];
             let state = Map::from_iter(state);
-            let updates = [("b.example", "192.0.2.9", 1), ("a.example", address, 2)]
-                .map(|(name, address, second)| Authentic::for_test(name, address, stamp(second)));
             for is_sealed in [true, false] {
-                let (text, hosts) = files_after(&state, &updates, is_sealed);
+                let requests =
+                    [of_one("b.example", "192.0.2.9", 1), of_one("a.example", address, 2)];
+                let (text, hosts) = files_after(&state, requests, is_sealed);
                 let rendered = crate::hosts::render(&serde_json::from_str(&text).unwrap());
                 assert_eq!(hosts, rendered, "sealed: {is_sealed}, {text}");
             }
@@ -166,26 +230,26 @@ mod tests {
 
     #[test]
     fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_spliced_nor_sealed() {
-        let update = |name, address, second| Authentic::for_test(name, address, stamp(second));
         for address in ["192.0.2.1", "192.0.2.2"] {
             let folder = tempfile::tempdir().unwrap();
             let path = |name: &str| folder.path().join(name);
             let config =
                 Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
             for (name, second) in [("a.example", 1), ("b.example", 2)] {
-                store(&config, &update(name, "192.0.2.1", second), None, Utc::now()).unwrap();
+                store(&config, of_one(name, "192.0.2.1", second), None, Utc::now()).unwrap();
             }
-            let update = update("b.example", address, 3);
+            let update = of_one("b.example", address, 3).remove(0).unwrap();
             let state = State::open(&config, Patience::Client).unwrap();
-            let entry = state.entry(update.host()).unwrap().unwrap();
-            let change = state.change(&update, Some(&entry)).unwrap();
+            let entry = state.entry(update.host()).unwrap();
+            let steps = [Step { update, entry }];
+            let change = state.change(&steps).unwrap();
             assert!(matches!(change, Change::Record { .. }), "the files are not sealed");
             // The clock of a file system may tick every 10 ms.
             std::thread::sleep(std::time::Duration::from_millis(20));
             let edited = fs::read_to_string(&config.state).unwrap().replace("a.example", "A");
             fs::write(&config.state, &edited).unwrap();
             let result = match address {
-                "192.0.2.1" => state.store_stamp(&update, &entry),
+                "192.0.2.1" => state.store_stamps(&steps),
                 _ => state.store(&change),
             };
             let fault = result.unwrap_err();
@@ -201,14 +265,52 @@ mod tests {
         #[test]
         fn sealed_files_become_what_others_become(
             records in prop::collection::vec(a_record(), NAMES.len()),
-            updates in prop::collection::vec((0..NAMES.len(), 0_u8..3, any::<bool>()), 1..9),
+            requests in prop::collection::vec(
+                (prop::sample::subsequence(NAMES.to_vec(), 1..3), some_addresses()),
+                1..9,
+            ),
         ) {
             let state: Map<_, _> = NAMES.iter().skip(1).map(|name| (*name).to_owned()).zip(records).collect();
-            let updates: Vec<_> = (1..).zip(&updates).map(|(second, (name, address, is_ip6))| {
-                let address = if *is_ip6 { format!("2001:db8::{address}") } else { format!("192.0.2.{address}") };
-                Authentic::for_test(NAMES[*name], &address, stamp(second))
-            }).collect();
-            prop_assert_eq!(files_after(&state, &updates, true), files_after(&state, &updates, false));
+            let requests = || (1..).zip(&requests).map(|(second, (names, addresses))| {
+                let update = |name: &&str| Ok(Authentic::for_test(name, *addresses, stamp(second)));
+                names.iter().map(update).collect()
+            });
+            let files = files_after(&state, requests(), true);
+            prop_assert_eq!(&files, &files_after(&state, requests(), false));
+            let state: Map<_, _> = serde_json::from_str(&files.0).unwrap();
+            prop_assert_eq!(files.1, crate::hosts::render(&state));
         }
+    }
+
+    #[test]
+    fn hosts_of_one_request_are_stored_by_one_write_and_one_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let config =
+            Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
+        let request = |second| {
+            let address: IpAddr = "192.0.2.1".parse().unwrap();
+            let update = |name: &str| Ok(Authentic::for_test(name, address, stamp(second)));
+            vec![update("a.example"), Err(Refusal::Host), update("b.example")]
+        };
+        let answers = store(&config, request(1), None, Utc::now()).unwrap();
+        assert!(matches!(
+            &*answers,
+            [Ok(Accepted::Good(_)), Err(Refusal::Host), Ok(Accepted::Good(_))]
+        ));
+        let mark = fs::read_to_string(path(".hosts.dns.pending")).unwrap();
+        assert_eq!(mark, "changed a.example 192.0.2.1, b.example 192.0.2.1\n");
+        let hosts = fs::metadata(path("hosts.dns")).unwrap();
+        let answers = store(&config, request(2), None, Utc::now()).unwrap();
+        assert!(matches!(
+            &*answers,
+            [Ok(Accepted::NoChange(_)), Err(Refusal::Host), Ok(Accepted::NoChange(_))]
+        ));
+        let state = fs::read_to_string(path("ip.txt")).unwrap();
+        assert_eq!(state.matches("2026-11-23 12:00:02").count(), 2, "{state}");
+        assert_eq!(fs::metadata(path("hosts.dns")).unwrap().ino(), hosts.ino(), "left alone");
+        assert_eq!(fs::read_to_string(path(".hosts.dns.pending")).unwrap(), mark);
+        let answers = store(&config, request(1), None, Utc::now()).unwrap();
+        assert!(answers.iter().all(Result::is_err));
     }
 }

@@ -1,9 +1,13 @@
 //! The command line.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ddns_cgi::claim::NONE;
+use ddns_cgi::credentials::Signature;
 
 /// Looks after an installation of ddns-cgi, the dynamic-DNS update endpoint.
 ///
@@ -42,7 +46,8 @@ pub enum Command {
     /// Prints a signed request for a host, as a URL or as a curl line
     ///
     /// The request is valid for the replay window (15 seconds by default), and sets the host's
-    /// address to that of the machine that sends it. It does not show the key.
+    /// address to that of the machine that sends it, or to the one that is signed. It does not show
+    /// the key.
     Sign(SignOptions),
 
     /// Brings the hosts file to what the state says, and restarts dnsmasq, now
@@ -110,6 +115,9 @@ pub enum UserCommand {
         /// A host that the user may update; can be repeated
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
+        /// How the user may sign: hmac-sha256 is protocol 2 alone
+        #[arg(long, value_enum, default_value_t)]
+        signature: SignatureChoice,
     },
     /// Removes a user. The user's hosts keep their addresses
     Remove { name: String },
@@ -121,6 +129,26 @@ pub enum UserCommand {
     },
     /// Gives a user another random key, and prints it. The old one is void at once
     Rekey { name: String },
+    /// Sets how a user may sign: hmac-sha256 is protocol 2 alone
+    Signature { name: String, signature: SignatureChoice },
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum SignatureChoice {
+    /// By any protocol
+    #[default]
+    Any,
+    /// By protocol 2 alone
+    HmacSha256,
+}
+
+impl From<SignatureChoice> for Signature {
+    fn from(choice: SignatureChoice) -> Self {
+        match choice {
+            SignatureChoice::Any => Self::Any,
+            SignatureChoice::HmacSha256 => Self::HmacSha256,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -136,6 +164,18 @@ pub struct SignOptions {
     /// The host
     pub host: String,
 
+    /// The protocol [default: 1, or 2 where an address or the user's entry demands it]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub protocol: Option<u8>,
+
+    /// The IPv4 address to sign, or "none" to remove it (protocol 2)
+    #[arg(long, value_name = "ADDRESS", value_parser = address_or_none::<Ipv4Addr>)]
+    pub ip: Option<String>,
+
+    /// The IPv6 address to sign, or "none" to remove it (protocol 2)
+    #[arg(long, value_name = "ADDRESS", value_parser = address_or_none::<Ipv6Addr>)]
+    pub ip6: Option<String>,
+
     /// The endpoint
     #[arg(long, default_value = "http://127.0.0.1/ip.php")]
     pub url: String,
@@ -143,6 +183,10 @@ pub struct SignOptions {
     /// Prints a curl line instead of the URL
     #[arg(long)]
     pub curl: bool,
+}
+
+fn address_or_none<A: FromStr + ToString>(text: &str) -> Result<String, A::Err> {
+    if text == NONE { Ok(text.to_owned()) } else { Ok(text.parse::<A>()?.to_string()) }
 }
 
 #[derive(Args)]

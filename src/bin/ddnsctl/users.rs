@@ -5,14 +5,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use ddns_cgi::claim::MAX_USER;
 use ddns_cgi::config::Config;
-use ddns_cgi::credentials;
+use ddns_cgi::credentials::{self, HMAC_SHA256, SIGNATURE, Signature};
 use ddns_cgi::error::{Fault, json_position};
 use ddns_cgi::host::HostName;
 use ddns_cgi::lock::Lock;
 use ddns_cgi::mark::Mark;
 use ddns_cgi::replace::{Readers, companion, replace};
-use ddns_cgi::request::MAX_USER;
 use ddns_cgi::state::{Patience, State};
 use ddns_cgi::{hosts as hosts_file, lookup, php_json};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -54,7 +54,7 @@ pub fn user(config: &Config, command: UserCommand) -> Result<Report, Fault> {
     let path = &config.credentials;
     match command {
         UserCommand::List { json } => Ok(list(&read(path)?, json)),
-        UserCommand::Add { name, hosts } => edit(path, |users| {
+        UserCommand::Add { name, hosts, signature } => edit(path, |users| {
             if name.is_empty() || name.len() > MAX_USER || name.contains(char::is_control) {
                 return Err(format!("a user's name has 1 to {MAX_USER} printable characters"));
             }
@@ -66,6 +66,7 @@ pub fn user(config: &Config, command: UserCommand) -> Result<Report, Fault> {
             }
             let key = random_key()?;
             users.insert(name.clone(), json!({"id": hosts, "key": key}));
+            demand(fields(users, &name)?, signature.into());
             Ok(format!("{key}\n"))
         }),
         UserCommand::Remove { name } => edit(path, |users| {
@@ -76,6 +77,10 @@ pub fn user(config: &Config, command: UserCommand) -> Result<Report, Fault> {
             let key = random_key()?;
             fields(users, &name)?.insert("key".to_owned(), key.clone().into());
             Ok(format!("{key}\n"))
+        }),
+        UserCommand::Signature { name, signature } => edit(path, |users| {
+            demand(fields(users, &name)?, signature.into());
+            Ok(String::new())
         }),
     }
 }
@@ -138,13 +143,27 @@ fn list(users: &Map<String, Value>, as_json: bool) -> Report {
             .collect();
         return Report::good(format!("{:#}\n", Value::from(users)));
     }
-    let rows: Vec<[String; 2]> = users
+    let rows: Vec<[String; 3]> = users
         .iter()
         .map(|(name, entry)| {
-            [name.escape_default().to_string(), hosts(entry).collect::<Vec<_>>().join(" ")]
+            let signature = match credentials::user(entry.clone()).map(|user| user.signature) {
+                Ok(Signature::Any) => "any",
+                Ok(Signature::HmacSha256) => HMAC_SHA256,
+                Err(_) => "unusable",
+            };
+            let hosts = hosts(entry).collect::<Vec<_>>().join(" ");
+            [name.escape_default().to_string(), signature.to_owned(), hosts]
         })
         .collect();
-    Report::good(table::render(["USER", "HOSTS"], &rows))
+    Report::good(table::render(["USER", "SIGNATURE", "HOSTS"], &rows))
+}
+
+/// Writes into a user's entry how the user may sign.
+fn demand(fields: &mut Map<String, Value>, signature: Signature) {
+    match signature {
+        Signature::Any => fields.shift_remove(SIGNATURE),
+        Signature::HmacSha256 => fields.insert(SIGNATURE.to_owned(), HMAC_SHA256.into()),
+    };
 }
 
 /// Changes the credentials under their lock, atomically. The first error changes nothing.

@@ -1,0 +1,76 @@
+//! What an update does to the addresses of a host.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What an update does to the addresses of a host, for each family by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// To the IPv4 address.
+    pub ipv4: Action<Ipv4Addr>,
+    /// To the IPv6 address.
+    pub ipv6: Action<Ipv6Addr>,
+}
+
+/// What an update does to the address of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<A> {
+    /// It stays as it is.
+    Keep,
+    /// It becomes this one.
+    Set(A),
+    /// It goes.
+    Remove,
+}
+
+impl<A> Action<A> {
+    fn address(self) -> Option<A> {
+        match self {
+            Self::Set(address) => Some(address),
+            Self::Keep | Self::Remove => None,
+        }
+    }
+}
+
+impl Addresses {
+    /// Nothing changes.
+    pub const KEPT: Self = Self { ipv4: Action::Keep, ipv6: Action::Keep };
+
+    /// Both go.
+    pub const REMOVED: Self = Self { ipv4: Action::Remove, ipv6: Action::Remove };
+
+    /// Those that the host gets, IPv4 first.
+    pub fn new_ones(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let ipv4 = self.ipv4.address().map(IpAddr::V4);
+        ipv4.into_iter().chain(self.ipv6.address().map(IpAddr::V6))
+    }
+
+    /// Whether a host that has this address loses it for none.
+    #[must_use]
+    pub fn remove(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => self.ipv4 == Action::Remove,
+            IpAddr::V6(_) => self.ipv6 == Action::Remove,
+        }
+    }
+}
+
+impl From<IpAddr> for Addresses {
+    /// The family of this address gets it, and the other one stays.
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self { ipv4: Action::Set(address), ..Self::KEPT },
+            IpAddr::V6(address) => Self { ipv6: Action::Set(address), ..Self::KEPT },
+        }
+    }
+}
+
+impl fmt::Display for Addresses {
+    /// The new ones with a comma between them; `none` where there are none.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut new = self.new_ones();
+        let Some(first) = new.next() else { return f.write_str("none") };
+        write!(f, "{first}")?;
+        new.try_for_each(|address| write!(f, ",{address}"))
+    }
+}

@@ -1,0 +1,368 @@
+//! The claim: who says what, in the terms of protocols 1 and 2. Not yet believed.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::addresses::{Action, Addresses};
+use crate::error::{Part, Problem, Refusal};
+use crate::host::HostName;
+use crate::request::{Form, Request};
+use crate::signature::{text_of_protocol_1, text_of_protocol_2};
+use crate::stamp::{Stamp, Zone};
+
+/// The longest user name in bytes.
+pub const MAX_USER: usize = 255;
+
+/// The most hosts that one request can update.
+pub const MAX_HOSTS: usize = 32;
+
+/// The longest list of hosts in bytes: names with commas between them.
+pub const MAX_LIST: usize = MAX_HOSTS * (HostName::MAX + 1) - 1;
+
+/// The longest IPv6 address in bytes: one whose last 32 bits are written as an IPv4 address.
+const MAX_ADDRESS: usize = 45;
+
+/// The value of `ip` and `ip6` that takes the address away.
+pub const NONE: &str = "none";
+
+/// A well-formed request for an update.
+pub struct Claim {
+    /// The user that it names.
+    pub user: String,
+    /// The hosts that it wants to update: at least one, and no two the same.
+    pub hosts: Vec<HostName>,
+    /// What it wants for each of them.
+    pub addresses: Addresses,
+    /// The moment that it names.
+    pub stamp: Stamp,
+    /// What is to prove all of it.
+    pub proof: Proof,
+}
+
+/// What is to prove that a claim is the user's.
+pub enum Proof {
+    /// The hash of protocol 1.
+    Sha1 {
+        /// What it covers beside the key.
+        text: String,
+        /// As it was sent.
+        hash: [u8; 20],
+    },
+    /// The HMAC of protocol 2.
+    HmacSha256 {
+        /// What it covers.
+        text: String,
+        /// As it was sent.
+        code: [u8; 32],
+    },
+}
+
+impl Claim {
+    /// Takes the claim of a request of protocol 2, which is one with `hmac`, or of protocol 1.
+    ///
+    /// `sender` is the address that sent it. It counts where the request has none itself.
+    pub fn parse(request: &Request, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
+        let form = request.form();
+        if form.has(Part::Hmac) {
+            Self::of_protocol_2(&form, sender, zone)
+        } else {
+            Self::of_protocol_1(&form, sender, zone)
+        }
+    }
+
+    fn of_protocol_1(form: &Form, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
+        let user = form.required(Part::User, MAX_USER)?;
+        let id = form.required(Part::Id, HostName::MAX)?;
+        let time = form.required(Part::TimeSt, Stamp::MAX)?;
+        let hash = digits(form, Part::Hash)?;
+        let host = HostName::parse(id).ok_or(Refusal::Form(Problem::Malformed, Part::Id))?;
+        let stamp = stamp(time, zone)?;
+        // The hash does not cover them: whoever sends them means protocol 2.
+        must_not_have(form, &[Part::Ip, Part::Ip6])?;
+        Ok(Self {
+            user: user.to_owned(),
+            hosts: vec![host],
+            addresses: sender.into(),
+            stamp,
+            proof: Proof::Sha1 { text: text_of_protocol_1(id, time), hash },
+        })
+    }
+
+    fn of_protocol_2(form: &Form, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
+        let user = form.required(Part::User, MAX_USER)?;
+        let id = form.required(Part::Id, MAX_LIST)?;
+        let time = form.required(Part::TimeSt, Stamp::MAX)?;
+        let ip = form.optional(Part::Ip, MAX_ADDRESS)?;
+        let ip6 = form.optional(Part::Ip6, MAX_ADDRESS)?;
+        let code = digits(form, Part::Hmac)?;
+        let hosts = hosts(id, Part::Id)?;
+        let stamp = stamp(time, zone)?;
+        let addresses =
+            Addresses { ipv4: action(ip, Part::Ip, ipv4)?, ipv6: action(ip6, Part::Ip6, ipv6)? };
+        must_not_have(form, &[Part::Hash])?;
+        let (ip, ip6) = (ip.unwrap_or_default(), ip6.unwrap_or_default());
+        Ok(Self {
+            user: user.to_owned(),
+            hosts,
+            addresses: if addresses == Addresses::KEPT { sender.into() } else { addresses },
+            stamp,
+            proof: Proof::HmacSha256 { text: text_of_protocol_2(user, id, time, ip, ip6), code },
+        })
+    }
+}
+
+/// The hosts of a list, in its order.
+fn hosts(list: &str, part: Part) -> Result<Vec<HostName>, Refusal> {
+    let refused = |problem| Err(Refusal::Form(problem, part));
+    if list.split(',').count() > MAX_HOSTS {
+        return refused(Problem::Overlong);
+    }
+    let Some(hosts) = list.split(',').map(HostName::parse).collect::<Option<Vec<_>>>() else {
+        return refused(Problem::Malformed);
+    };
+    let mut others = hosts.as_slice();
+    while let Some((host, rest)) = others.split_first() {
+        if rest.iter().any(|other| other.is(host.as_str())) {
+            return refused(Problem::Repeated);
+        }
+        others = rest;
+    }
+    Ok(hosts)
+}
+
+fn stamp(time: &str, zone: Zone) -> Result<Stamp, Refusal> {
+    Stamp::parse(time, zone).ok_or(Refusal::Form(Problem::Malformed, Part::TimeSt))
+}
+
+/// The bytes of a parameter that has exactly their hexadecimal digits.
+fn digits<const LENGTH: usize>(form: &Form, part: Part) -> Result<[u8; LENGTH], Refusal> {
+    let mut bytes = [0; LENGTH];
+    hex::decode_to_slice(form.required(part, 2 * LENGTH)?, &mut bytes)
+        .map_err(|_| Refusal::Form(Problem::Malformed, part))?;
+    Ok(bytes)
+}
+
+/// What the value of `ip` or `ip6` does to the address of its family.
+fn action<A>(
+    value: Option<&str>,
+    part: Part,
+    parse: impl FnOnce(&str) -> Option<A>,
+) -> Result<Action<A>, Refusal> {
+    match value {
+        None => Ok(Action::Keep),
+        Some(NONE) => Ok(Action::Remove),
+        Some(text) => parse(text).map(Action::Set).ok_or(Refusal::Form(Problem::Malformed, part)),
+    }
+}
+
+fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    text.parse().ok()
+}
+
+/// An IPv4 address in the form of an IPv6 one belongs to the other family.
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    text.parse().ok().filter(|address: &Ipv6Addr| address.to_ipv4_mapped().is_none())
+}
+
+/// Refuses what another protocol has.
+fn must_not_have(form: &Form, parts: &[Part]) -> Result<(), Refusal> {
+    match parts.iter().find(|part| form.has(**part)) {
+        Some(part) => Err(Refusal::Form(Problem::Conflicting, *part)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use url::form_urlencoded;
+
+    const SENDER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const HOST1: &str = "host1.h.lohray.com";
+    const SEED: &str = "user=user1&id=host1.h.lohray.com&timeST=2012-06-14%2015:58:27\
+                        &hash=2bd2a24f7c89869491bb9695aefda8da3daee00f";
+
+    fn claim(query: &[u8], body: &[u8]) -> Result<Claim, Refusal> {
+        Claim::parse(&Request::for_test(query, body), SENDER, Zone::Utc)
+    }
+
+    fn refusal(query: impl AsRef<[u8]>) -> (Problem, Part) {
+        match claim(query.as_ref(), b"").map(drop) {
+            Err(Refusal::Form(problem, part)) => (problem, part),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_seeds_request_is_understood() {
+        let claim = claim(SEED.as_bytes(), b"").unwrap();
+        assert_eq!(claim.user, "user1");
+        assert_eq!(claim.hosts.iter().map(HostName::as_str).collect::<Vec<_>>(), [HOST1]);
+        assert_eq!(claim.addresses, SENDER.into());
+        let Proof::Sha1 { text, hash } = claim.proof else { panic!("protocol 1") };
+        assert_eq!(text, "host1.h.lohray.com\n2012-06-14 15:58:27\n");
+        assert_eq!(hex::encode(hash), "2bd2a24f7c89869491bb9695aefda8da3daee00f");
+    }
+
+    #[test]
+    fn parameters_may_come_in_any_order_in_query_and_body_and_beside_unknown_ones() {
+        assert!(claim(b"", SEED.as_bytes()).is_ok());
+        let (first, rest) = SEED.split_once('&').unwrap();
+        assert!(claim(rest.as_bytes(), first.as_bytes()).is_ok());
+        let other = format!("x=100%&&{}&=&y", SEED.replace("%20", "+"));
+        assert!(claim(other.as_bytes(), b"").is_ok());
+    }
+
+    #[test]
+    fn a_parameter_is_there_once_in_its_form() {
+        use Part::{Hash, Id, TimeSt, User};
+        use Problem::{Malformed, Missing, Overlong, Repeated};
+        assert_eq!(refusal(""), (Missing, User));
+        assert_eq!(refusal("-s+--help"), (Missing, User));
+        assert_eq!(refusal("-s --help"), (Missing, User));
+        assert_eq!(refusal(SEED.replace("user1", "")), (Missing, User));
+        assert_eq!(refusal(SEED.replace("id=", "id[]=")), (Missing, Id));
+        assert_eq!(refusal(SEED.replace("id=", "ID=")), (Missing, Id));
+        assert_eq!(refusal(format!("{SEED}&id=host1.h.lohray.com")), (Repeated, Id));
+        assert_eq!(refusal(format!("{SEED}&%69d=")), (Repeated, Id));
+        assert_eq!(refusal(SEED.replace("user1", &"u".repeat(256))), (Overlong, User));
+        assert_eq!(refusal(SEED.replace("00f", "00f0")), (Overlong, Hash));
+        assert_eq!(refusal(SEED.replace("00f", "00")), (Malformed, Hash));
+        assert_eq!(refusal(SEED.replace("00f", "00g")), (Malformed, Hash));
+        assert_eq!(refusal(SEED.replace("2012-06-14", "2012-02-30")), (Malformed, TimeSt));
+        for broken in ["%00", "%0a", "%zz", "%4", "%", "%ff", "%c3", "%20", "#"] {
+            let query = SEED.replace("host1.", &format!("host1{broken}."));
+            assert_eq!(refusal(query), (Malformed, Id), "{broken}");
+        }
+        let mut raw = SEED.replace("user1", "user?").into_bytes();
+        *raw.iter_mut().find(|byte| **byte == b'?').unwrap() = 0xff;
+        assert_eq!(refusal(raw), (Malformed, User));
+    }
+
+    #[test]
+    fn hash_digits_may_be_upper_case() {
+        let (head, hash) = SEED.rsplit_once('=').unwrap();
+        let upper = format!("{head}={}", hash.to_uppercase());
+        let hash = |query: &str| match claim(query.as_bytes(), b"").unwrap().proof {
+            Proof::Sha1 { hash, .. } => hash,
+            Proof::HmacSha256 { .. } => panic!("protocol 1"),
+        };
+        assert_eq!(hash(&upper), hash(SEED));
+    }
+
+    /// A request of protocol 2 with these further parameters.
+    fn request_2(id: &str, more: &str) -> String {
+        let code = "5".repeat(64);
+        format!("user=user1&id={id}&timeST=2012-06-14+15:58:27&hmac={code}{more}")
+    }
+
+    #[test]
+    fn an_hmac_makes_it_protocol_2_and_covers_what_was_sent() {
+        let set = |ipv4: &str, ipv6: &str| Addresses {
+            ipv4: Action::Set(ipv4.parse().unwrap()),
+            ipv6: Action::Set(ipv6.parse().unwrap()),
+        };
+        for (more, addresses, lines) in [
+            ("", SENDER.into(), "\n\n"),
+            ("&ip=&ip6=", SENDER.into(), "\n\n"),
+            ("&ip=192.0.2.1", "192.0.2.1".parse::<IpAddr>().unwrap().into(), "192.0.2.1\n\n"),
+            (
+                "&ip6=2001:DB8::1&ip=192.0.2.1",
+                set("192.0.2.1", "2001:db8::1"),
+                "192.0.2.1\n2001:DB8::1\n",
+            ),
+            ("&ip=none&ip6=none", Addresses::REMOVED, "none\nnone\n"),
+            ("&ip6=none", Addresses { ipv6: Action::Remove, ..Addresses::KEPT }, "\nnone\n"),
+        ] {
+            let claim = claim(request_2("a.example,B.example", more).as_bytes(), b"").unwrap();
+            assert_eq!(claim.hosts.len(), 2, "{more}");
+            assert_eq!(claim.addresses, addresses, "{more}");
+            let Proof::HmacSha256 { text, .. } = claim.proof else { panic!("protocol 2") };
+            let head = "ddns2\nuser1\na.example,B.example\n2012-06-14 15:58:27\n";
+            assert_eq!(text, format!("{head}{lines}"), "{more}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_of_its_family() {
+        for (part, text) in [
+            (Part::Ip, "2001:db8::1"),
+            (Part::Ip, "192.0.2"),
+            (Part::Ip, "192.0.2.01"),
+            (Part::Ip, "192.0.2.1%20"),
+            (Part::Ip, "None"),
+            (Part::Ip6, "192.0.2.1"),
+            (Part::Ip6, "::ffff:192.0.2.1"),
+            (Part::Ip6, "::ffff:c000:201"),
+            (Part::Ip6, "[2001:db8::1]"),
+            (Part::Ip6, "fe80::1%25eth0"),
+            (Part::Ip6, "2001:db8::1/64"),
+        ] {
+            let query = request_2(HOST1, &format!("&{part}={text}"));
+            assert_eq!(refusal(query), (Problem::Malformed, part), "{text}");
+        }
+        let long = format!("&ip6={}", "1".repeat(46));
+        assert_eq!(refusal(request_2(HOST1, &long)), (Problem::Overlong, Part::Ip6));
+        let twice = request_2(HOST1, "&ip=192.0.2.1&ip=192.0.2.1");
+        assert_eq!(refusal(twice), (Problem::Repeated, Part::Ip));
+    }
+
+    #[test]
+    fn a_list_has_up_to_32_hosts_and_none_of_them_twice() {
+        let list = |count: usize| {
+            (0..count).map(|n| format!("host{n}.example")).collect::<Vec<_>>().join(",")
+        };
+        let hosts = |id: &str| claim(request_2(id, "").as_bytes(), b"").map(|claim| claim.hosts);
+        assert_eq!(hosts(&list(32)).unwrap().len(), 32);
+        for (id, problem) in [
+            (list(33), Problem::Overlong),
+            (format!("{HOST1},HOST1.h.lohray.com"), Problem::Repeated),
+            (format!("{HOST1},"), Problem::Malformed),
+            (format!("{HOST1},,a.example"), Problem::Malformed),
+            (format!("{HOST1},+a.example"), Problem::Malformed),
+            (String::new(), Problem::Missing),
+        ] {
+            assert_eq!(refusal(request_2(&id, "")), (problem, Part::Id), "{id}");
+        }
+        let query = SEED.replace(HOST1, "host1.h.lohray.com,host2.h.lohray.com");
+        assert_eq!(refusal(query), (Problem::Malformed, Part::Id), "protocol 1 has one host");
+    }
+
+    #[test]
+    fn parameters_of_two_protocols_conflict() {
+        for (query, part) in [
+            (request_2(HOST1, "&hash=2bd2a24f7c89869491bb9695aefda8da3daee00f"), Part::Hash),
+            (request_2(HOST1, "&hash="), Part::Hash),
+            (format!("{SEED}&ip=192.0.2.1"), Part::Ip),
+            (format!("{SEED}&ip6="), Part::Ip6),
+        ] {
+            assert_eq!(refusal(query), (Problem::Conflicting, part));
+        }
+        let empty = request_2(HOST1, "").replace(&"5".repeat(64), "");
+        assert_eq!(refusal(empty), (Problem::Missing, Part::Hmac));
+        let short = request_2(HOST1, "").replace(&"5".repeat(64), &"5".repeat(62));
+        assert_eq!(refusal(short), (Problem::Malformed, Part::Hmac));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_understood(query in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = claim(&query, b"");
+        }
+
+        #[test]
+        fn any_damage_to_a_request_is_refused_or_understood(at in 0..SEED.len(), byte in any::<u8>()) {
+            let mut query = SEED.as_bytes().to_vec();
+            query[at] = byte;
+            let _ = claim(&query, b"");
+        }
+
+        #[test]
+        fn an_encoded_parameter_decodes_to_itself(user in "[^\\p{Cc}\u{fffd}]{1,60}") {
+            let form = form_urlencoded::Serializer::new(String::new()).append_pair("user", &user).finish();
+            let query = format!("{form}{}", SEED.strip_prefix("user=user1").unwrap());
+            let claim = claim(query.as_bytes(), b"").unwrap();
+            prop_assert_eq!(claim.user, user);
+        }
+    }
+}
