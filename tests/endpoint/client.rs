@@ -161,8 +161,8 @@ fn protocol_2_sends_the_addresses_of_all_hosts_in_one_request() {
         assert_eq!(both, lines(&["192.0.2.7", "2001:db8::7"]));
         assert_eq!(hosts_after(&[("ip", "none")]), lines(&["2001:db8::7"]));
         let command = ("ip6", "run echo 2001:db8::8 | sed s/:8/:9/");
-        assert_eq!(hosts_after(&[command]), lines(&["2001:db9::8"]));
-        assert_eq!(hosts_after(&[]), lines(&["127.0.0.1", "2001:db9::8"]));
+        assert_eq!(hosts_after(&[command]), lines(&["2001:db8::9"]));
+        assert_eq!(hosts_after(&[]), lines(&["127.0.0.1", "2001:db8::9"]));
         let one = hosts_after(&[("ip", "192.0.2.8"), ("ip6", "none")]);
         assert_eq!(one, lines(&["192.0.2.8"]));
         scene.settle();

@@ -32,19 +32,49 @@ fn openssl_makes_the_signatures_of_the_page() {
     }
 }
 
+/// The requests of the page with their answers.
+fn requests() -> Vec<(&'static str, &'static str)> {
+    let requests = blocks("text").into_iter().filter(|block| block.starts_with("user="));
+    requests.map(|block| block.split_once('\n').unwrap()).collect()
+}
+
+/// The article's files, and a window that reaches back to the day of the page.
+fn scene_of_2012() -> Scene {
+    let scene = Scene::new();
+    scene.configure(&json!({"window": 10_000_000_000_u64}));
+    scene
+}
+
+fn answer(scene: &Scene, address: &str, query: &str) -> String {
+    let output = scene.cgi(address, query).0.output().unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
 #[test]
 fn the_requests_of_the_page_get_its_answers() {
-    let requests: Vec<_> =
-        blocks("text").into_iter().filter(|block| block.starts_with("user=")).collect();
+    let requests = requests();
     assert_eq!(requests.len(), 6);
-    for request in requests {
-        let (query, expected) = request.split_once('\n').unwrap();
-        let scene = Scene::new();
-        scene.configure(&json!({"window": 10_000_000_000_u64}));
-        let output = scene.cgi("198.51.100.7", query).0.output().unwrap();
-        let answer = String::from_utf8(output.stdout).unwrap();
-        let (_, lines) = answer.split_once("\r\n\r\n").unwrap();
-        assert_eq!(lines, expected, "{query}");
+    for (query, expected) in requests {
+        assert_eq!(answer(&scene_of_2012(), "198.51.100.7", query), expected, "{query}");
+    }
+}
+
+#[test]
+fn of_two_requests_with_one_stamp_the_second_is_a_replay_unless_it_says_what_is_stored() {
+    let [_, _, (one, _), (both, _), ..] = *requests() else { panic!("{:?}", requests()) };
+    assert!(one.contains("&ip=") && !one.contains("&ip6=") && both.contains("&ip6="));
+    for (queries, expected) in [
+        ([one, both], ["good 192.0.2.7\n", "replay\n"]),
+        ([both, one], ["good 192.0.2.7,2001:db8::7\n", "nochg 192.0.2.7\n"]),
+        ([one, one], ["good 192.0.2.7\n", "nochg 192.0.2.7\n"]),
+    ] {
+        let scene = scene_of_2012();
+        assert_eq!(answer(&scene, "198.51.100.7", queries[0]), expected[0]);
+        let files = scene.files();
+        // From wherever it comes.
+        assert_eq!(answer(&scene, "203.0.113.9", queries[1]), expected[1]);
+        assert_eq!(scene.files(), files);
     }
 }
 
