@@ -40,6 +40,8 @@ pub struct Config {
     pub time_zone: Zone,
     /// Seconds to wait for the lock on the state.
     pub lock_timeout: u32,
+    /// Seconds of silence after which a host leaves DNS; 0 for never.
+    pub expire_after: u64,
 }
 
 impl Default for Config {
@@ -54,6 +56,7 @@ impl Default for Config {
             window: 15,
             time_zone: Zone::Utc,
             lock_timeout: 5,
+            expire_after: 0,
         }
     }
 }
@@ -108,6 +111,9 @@ impl Config {
                     .as_u64()
                     .filter(|seconds| *seconds > 0)
                     .ok_or("must be a positive whole number of seconds")?;
+            }
+            "expire_after" => {
+                self.expire_after = value.as_u64().ok_or("must be a whole number of seconds")?;
             }
             "time_zone" => {
                 self.time_zone = match value.as_str() {
@@ -168,7 +174,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
-            "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1}"#;
+            "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
+            "expire_after": 604800}"#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.state, Path::new("/s"));
         assert_eq!(config.hosts, Path::new("/h"));
@@ -178,6 +185,7 @@ mod tests {
         assert_eq!(config.window, 999_999_999_999);
         assert_eq!(config.time_zone, Zone::Local);
         assert_eq!(config.lock_timeout, 1);
+        assert_eq!(config.expire_after, 604_800);
     }
 
     #[test]
@@ -206,6 +214,9 @@ mod tests {
             ("window", "\"15\""),
             ("time_zone", "\"CET\""),
             ("lock_timeout", "99999999999"),
+            ("expire_after", "-1"),
+            ("expire_after", "null"),
+            ("expire_after", "\"7d\""),
             ("Window", "15"),
             ("statte", "\"/s\""),
         ] {

@@ -58,6 +58,7 @@ fn is_valid(key: &str, value: &Value) -> bool {
         }),
         "restart_interval" | "lock_timeout" => is_number(0..=3600),
         "window" => is_number(1..=u64::MAX),
+        "expire_after" => is_number(0..=u64::MAX),
         "time_zone" => value == "UTC" || value == "local",
         _ => false,
     }
@@ -74,5 +75,6 @@ fn described(config: &Config) -> Value {
         "window": config.window,
         "time_zone": match config.time_zone { Zone::Utc => "UTC", Zone::Local => "local" },
         "lock_timeout": config.lock_timeout,
+        "expire_after": config.expire_after,
     })
 }

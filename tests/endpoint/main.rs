@@ -16,6 +16,7 @@ mod chain;
 mod client;
 mod cost;
 mod dnsmasq;
+mod expiry;
 mod faults;
 mod files;
 mod install;
