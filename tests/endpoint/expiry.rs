@@ -45,6 +45,8 @@ fn silent_hosts_leave_and_come_back(scene: &Scene, ask: impl Fn(&str, &str) -> S
         scene.settle();
         answer
     };
+    // A century: nobody has been silent for as long.
+    scene.configure(&json!({"expire_after": 3_155_760_000_u64}));
     assert_eq!(update(3, -8), "nochg 127.0.0.3");
     assert_eq!(scene.hosts(), lines(&[1, 2, 3]));
     assert_eq!(scene.restarts().len(), 0);
