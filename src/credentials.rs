@@ -6,15 +6,22 @@
 //!
 //! A user whose entry has `"signature": "hmac-sha256"` as well signs by protocol 2, and in no other way.
 
+use std::cell::OnceCell;
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::config::Config;
 use crate::error::{Fault, json_position};
+use crate::index::{self, Index, Place};
 use crate::lookup;
-use crate::sealed::{self, Seal, SealedFile, Search};
+use crate::replace::{Readers, companion, replace};
+use crate::sealed::{self, Seal, SealedFile, Search, is_laid_out};
+use crate::state::State;
 
 /// A secret that a user shares with this server. It has no way to be printed.
 pub struct Key(String);
@@ -73,29 +80,88 @@ pub enum Lookup {
     Broken(&'static str),
 }
 
-/// Looks up one user in the credentials file. An error means that the file as a whole is unusable.
+/// The credentials file of a request.
 ///
-/// `known` is the seal of the credentials as far as it is known; it becomes that of the file read.
-pub fn find(path: &Path, name: &str, known: &mut Option<Seal>) -> Result<Lookup, Fault> {
-    let fault = |error| Fault::io("read the credentials", path, &error);
-    let file = File::open(path).map_err(fault)?;
-    let seal = Seal::of_file(&file).map_err(fault)?;
-    let mut file = match SealedFile::new(file, seal, *known) {
-        Ok(sealed) => match sealed.find_evenly(name).map_err(fault)? {
-            Search::Found(entry) => return Ok(lookup(&entry.json)),
-            Search::Absent => return Ok(Lookup::Unknown),
-            Search::Unsure => sealed.into_file(),
-        },
-        Err(file) => file,
-    };
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(fault)?;
-    let user = parse(&text, name).map_err(|error| {
-        let reason = format!("{}; it must be an object of users", json_position(&error));
-        Fault::new(path.display(), reason)
-    })?;
-    *known = sealed::is_laid_out(&text).then_some(seal);
-    Ok(user)
+/// In a large file, a user is found with the help of a helper file beside the state: the seal that the
+/// credentials had when they were read strictly, and the index of their users. What it says is relied on
+/// only as long as the seal is whole, also where it does not know a user. So the time that it
+/// takes tells nobody where a user is in the file, or whether there is one.
+#[derive(Debug)]
+pub struct Credentials {
+    path: PathBuf,
+    file: File,
+    seal: Seal,
+    index: PathBuf,
+    /// All of the text, once it has been read strictly.
+    text: OnceCell<String>,
+}
+
+impl Credentials {
+    /// Opens the file that the configuration names.
+    pub fn open(config: &Config) -> Result<Self, Fault> {
+        let path = config.credentials.clone();
+        let fault = |error| Fault::io("read the credentials", &path, &error);
+        let file = File::open(&path).map_err(fault)?;
+        let seal = Seal::of_file(&file).map_err(fault)?;
+        Ok(Self {
+            path,
+            file,
+            seal,
+            index: companion(&config.state, "users"),
+            text: OnceCell::new(),
+        })
+    }
+
+    /// Looks up one user. An error means that the file as a whole is unusable.
+    pub fn find(&self, name: &str) -> Result<Lookup, Fault> {
+        let fault = |error| Fault::io("read the credentials", &self.path, &error);
+        if self.seal.size() > sealed::SMALL {
+            match self.search(name).map_err(fault)? {
+                Search::Found(entry) => return Ok(lookup(&entry.json)),
+                Search::Absent => return Ok(Lookup::Unknown),
+                Search::Unsure => {}
+            }
+        }
+        let mut text = String::new();
+        (&self.file).read_to_string(&mut text).map_err(fault)?;
+        let user = parse(&text, name).map_err(|error| {
+            let reason = format!("{}; it must be an object of users", json_position(&error));
+            Fault::new(self.path.display(), reason)
+        })?;
+        let _ = self.text.set(text);
+        Ok(user)
+    }
+
+    /// Searches the file with the help of the index.
+    fn search(&self, name: &str) -> io::Result<Search> {
+        let Ok(index) = File::open(&self.index) else { return Ok(Search::Unsure) };
+        let mut known = [0; Seal::LENGTH];
+        let is_known = index.read_exact_at(&mut known, 0).is_ok();
+        let known = Seal::from_bytes(&known).filter(|_| is_known);
+        let Ok(file) = SealedFile::new(self.file.try_clone()?, self.seal, known) else {
+            return Ok(Search::Unsure);
+        };
+        match Index::open(&index, Seal::LENGTH as u64)?.map(|index| index.find(name)).transpose()? {
+            Some(Place::At(place)) => Ok(file.find_near(place, name)?.unwrap_or(Search::Unsure)),
+            Some(Place::Absent) if sealed::is_plain(name) => Ok(Search::Absent),
+            Some(Place::Absent) | None => Ok(Search::Unsure),
+        }
+    }
+
+    /// Writes the index for the requests to come, if this one had to do without. Where that fails, they
+    /// have to, too.
+    ///
+    /// The state is under its lock.
+    pub fn write_index(&self, _state: &State, now: DateTime<Utc>) {
+        let Some(text) = self.text.get() else { return };
+        if self.seal.size() <= sealed::SMALL || !self.seal.is_settled(now) || !is_laid_out(text) {
+            return;
+        }
+        if let Some(index) = index::build(&sealed::keys(text)) {
+            let bytes = [Seal::to_bytes(Some(self.seal)), index].concat();
+            let _ = replace(&self.index, &bytes, Readers::OwnerAndGroup);
+        }
+    }
 }
 
 /// Looks up one user in the text of a credentials file.

@@ -9,7 +9,8 @@
 //! 4. [`credentials`]: the user that the claim names,
 //! 5. [`auth`]: signature, hosts and clock; makes the claim authentic updates, one for each host,
 //! 6. [`update`]: stores them: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
-//!    [`decide`], [`mark`], [`expiry`], [`hosts`], [`replace`]; [`sealed`] is the fast path through large files,
+//!    [`decide`], [`mark`], [`expiry`], [`hosts`], [`replace`]; [`sealed`] and [`index`] are the fast
+//!    path through large files,
 //! 7. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 8. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
 
@@ -27,6 +28,7 @@ pub mod error;
 pub mod expiry;
 pub mod host;
 pub mod hosts;
+pub mod index;
 pub mod lock;
 pub mod log;
 pub mod lookup;
@@ -51,12 +53,11 @@ use chrono::{DateTime, Utc};
 use crate::auth::authenticate;
 use crate::claim::Claim;
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::error::Error;
-use crate::host::HostName;
 use crate::log::Who;
 use crate::reply::{Answers, Reply};
 use crate::request::Request;
-use crate::state::State;
 
 /// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
 pub fn run(
@@ -96,11 +97,11 @@ fn serve(
     let request = Request::read(variable, body)?;
     let claim = Claim::parse(&request, address, config.time_zone)?;
     who.user = Some(claim.user.clone());
-    who.hosts = claim.hosts.iter().map(HostName::to_string).collect();
-    let mut seal = State::seal_of_credentials(&config);
-    let user = credentials::find(&config.credentials, &claim.user, &mut seal)?;
+    who.hosts = claim.hosts.iter().map(|host| host.as_str().to_owned()).collect();
+    let credentials = Credentials::open(&config)?;
+    let user = credentials.find(&claim.user)?;
     let updates = authenticate(claim, user, now, config.window)?;
-    let answers = update::store(&config, updates, seal, now)?;
+    let answers = update::store(&config, updates, &credentials, now)?;
     if answers.iter().any(Result::is_ok) {
         restart::if_pending(&config);
     }

@@ -15,15 +15,6 @@ use fs2::FileExt;
 use crate::error::Fault;
 use crate::replace::{give_to_folder_owner, no_follow};
 
-/// How long a process that finds the lock taken sleeps before it tries again.
-const FIRST_PAUSE: Duration = Duration::from_millis(8);
-
-/// The pause is half as long after this time, a third after twice this time, and so on.
-const HALVING: Duration = Duration::from_millis(50);
-
-/// The shortest pause.
-const LAST_PAUSE: Duration = Duration::from_micros(500);
-
 /// An exclusive lock, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock(File);
@@ -46,8 +37,7 @@ impl Lock {
                 );
                 return Err(Fault::new(path.display(), reason));
             }
-            let pause = FIRST_PAUSE.div_f32(1.0 + waited.div_duration_f32(HALVING));
-            sleep(pause.max(LAST_PAUSE).min(limit.saturating_sub(waited)));
+            sleep(pause(waited).min(limit.saturating_sub(waited)));
         }
         Ok(Self(file))
     }
@@ -75,6 +65,17 @@ impl Lock {
     pub fn file(&self) -> &File {
         &self.0
     }
+}
+
+/// How long a process sleeps before it tries again, having waited so long.
+fn pause(waited: Duration) -> Duration {
+    // To write a stamp takes less than that.
+    if waited < Duration::from_micros(300) {
+        return Duration::from_micros(100);
+    }
+    // After 50 ms it is half as long as at first, after 100 ms a third, and so on.
+    let turns = waited.div_duration_f32(Duration::from_millis(50));
+    Duration::from_millis(8).div_f32(1.0 + turns).max(Duration::from_micros(500))
 }
 
 fn try_lock(file: &File, path: &Path) -> Result<bool, Fault> {

@@ -2,17 +2,18 @@
 //!
 //! That is right only in a file of which two things are known:
 //!
-//! - *It is unchanged* since it was written here, or read strictly. The lock file of the state keeps a
-//!   [`Seal`] for each file: its inode, size and time of modification. Whoever edits a file breaks
-//!   its seal. Because stamps are written in place all the time, the state's time is not in the lock
-//!   file but on it: the lock file is given the same time, which writes no further block.
+//! - *It is unchanged* since it was written here, or read strictly. A [`Seal`] is kept of it: its inode,
+//!   size and time of modification. Whoever edits a file breaks its seal. Those of the state and the
+//!   hosts file are in the lock file of the state. Because stamps are written in place all the time, the
+//!   state's time is not in the lock file but on it: the lock file is given the same time, which
+//!   writes no further block. That of the credentials is with their index ([`crate::credentials`]).
 //! - *Its layout*, which is checked before it is sealed. In the JSON files, each entry begins with a
 //!   line feed, four spaces and its key, and nothing else does: what is nested stands further to the
 //!   right, and a JSON string has no line feed. So `\n    "KEY": ` is there once, where the entry
 //!   with this key begins. The hosts file is that of the state, so it has the lines of each host.
 //!
 //! What was found is parsed as strictly as ever. Where there is no seal, or nothing is found, the whole
-//! file is read.
+//! file is read. In a large file, an index tells where to look first ([`crate::index`]).
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -21,12 +22,20 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use memchr::memmem;
 use serde_json::value::RawValue;
 
 /// How much is searched at a time, in bytes. Small, since fresh memory costs more than the search,
 /// and what was just copied is searched while it is in the nearest cache.
 const WINDOW: usize = 16 << 10;
+
+/// Files up to this size in bytes have no index: to search them takes no longer.
+pub const SMALL: u64 = WINDOW as u64;
+
+/// How far an entry may be from where the index has it, in bytes. A changed address is longer or
+/// shorter than the old one, which moves all entries after it.
+const NEAR: usize = 2 << 10;
 
 /// How much of an entry is read at first, in bytes.
 const ENTRY: usize = 1 << 10;
@@ -60,17 +69,25 @@ impl Seal {
         ))
     }
 
+    /// Whether the file was written so long ago that a further write would have another time: the
+    /// clock of a file system ticks every 10 ms or so, that of some every 2 s.
+    #[must_use]
+    pub fn is_settled(self, now: DateTime<Utc>) -> bool {
+        SystemTime::from(now).duration_since(self.modified).is_ok_and(|age| age.as_secs() >= 2)
+    }
+
     /// The size of the file in bytes.
     #[must_use]
     pub fn size(self) -> u64 {
         self.size
     }
 
-    /// The length of a seal in the lock file: four numbers of eight bytes.
-    const LENGTH: usize = 4 * 8;
+    /// The length of a seal as bytes: four numbers of eight.
+    pub const LENGTH: usize = 4 * 8;
 
     /// Inode, size, seconds and nanoseconds; zeros for no seal.
-    fn to_bytes(seal: Option<Self>) -> Vec<u8> {
+    #[must_use]
+    pub fn to_bytes(seal: Option<Self>) -> Vec<u8> {
         let numbers = seal.map_or([0; 4], |seal| {
             let time = seal.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             [seal.inode, seal.size, time.as_secs(), time.subsec_nanos().into()]
@@ -78,7 +95,9 @@ impl Seal {
         numbers.map(u64::to_le_bytes).concat()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// What [`Seal::to_bytes`] was made from.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(*bytes.get(8 * at..)?.first_chunk()?));
         // Not `Duration::new`, which panics where the seconds overflow.
         let time = Duration::from_secs(number(2)?).checked_add(Duration::from_nanos(number(3)?))?;
@@ -94,20 +113,21 @@ pub struct Seals {
     pub state: Option<Seal>,
     /// Of the hosts file: it is that of the sealed state.
     pub hosts: Option<Seal>,
-    /// Of the credentials: valid JSON in the layout above, and no two users have the same name.
-    pub credentials: Option<Seal>,
 }
 
 impl Seals {
-    /// The seals in a lock file. Without the lock, the one of the credentials alone can be relied on.
+    /// The length of the seals in the lock file. The index of the state follows.
+    pub const LENGTH: usize = 2 * Seal::LENGTH;
+
+    /// The seals in a lock file.
     pub fn read(lock: &File) -> io::Result<Self> {
-        let mut bytes = [0; 3 * Seal::LENGTH];
+        let mut bytes = [0; Self::LENGTH];
         let length = lock.read_at(&mut bytes, 0)?;
         let mut seals = bytes.get(..length).unwrap_or_default().chunks(Seal::LENGTH);
         let mut next = || seals.next().and_then(Seal::from_bytes);
-        let (state, hosts, credentials) = (next(), next(), next());
+        let (state, hosts) = (next(), next());
         let modified = lock.metadata()?.modified()?;
-        Ok(Self { state: state.map(|seal| Seal { modified, ..seal }), hosts, credentials })
+        Ok(Self { state: state.map(|seal| Seal { modified, ..seal }), hosts })
     }
 
     /// Puts the seals into the lock file, in one write: a reader sees these or the `old` ones.
@@ -122,7 +142,7 @@ impl Seals {
     fn to_bytes(&self) -> Vec<u8> {
         // The time of the state is on the lock file, not in it.
         let state = self.state.map(|seal| Seal { modified: SystemTime::UNIX_EPOCH, ..seal });
-        [state, self.hosts, self.credentials].map(Seal::to_bytes).concat()
+        [state, self.hosts].map(Seal::to_bytes).concat()
     }
 }
 
@@ -188,8 +208,24 @@ impl SealedFile {
             return Ok(Search::Unsure);
         }
         let needle = needle(key);
-        let Some(start) = self.position(&needle)? else { return Ok(Search::Absent) };
-        let offset = start + needle.text.len() as u64;
+        match self.position(&needle)? {
+            Some(start) => self.entry(start + needle.text.len() as u64),
+            None => Ok(Search::Absent),
+        }
+    }
+
+    /// As [`SealedFile::find`], but looks only near `place`. `None` where the entry is not there.
+    pub fn find_near(&self, place: u64, key: &str) -> io::Result<Option<Search>> {
+        let needle = needle(key);
+        let start = place.saturating_sub(NEAR as u64);
+        let text = self.read(start, 2 * NEAR)?;
+        let found = needle.search(&text).filter(|_| is_plain(key));
+        let value = found.map(|at| start + (at + needle.text.len()) as u64);
+        value.map(|value| self.entry(value)).transpose()
+    }
+
+    /// The entry whose value begins at `offset`.
+    fn entry(&self, offset: u64) -> io::Result<Search> {
         let mut window = ENTRY;
         loop {
             let text = self.read(offset, window)?;
@@ -206,23 +242,10 @@ impl SealedFile {
         }
     }
 
-    /// As [`SealedFile::find`], in a time that does not tell where the entry is, or whether there is one.
-    pub fn find_evenly(&self, key: &str) -> io::Result<Search> {
-        let found = self.find(key)?;
-        if let Search::Found(entry) = &found {
-            self.position_from(entry.offset, &needle(key))?;
-        }
-        Ok(found)
-    }
-
     /// Where a text is.
     pub fn position(&self, needle: &Needle) -> io::Result<Option<u64>> {
-        self.position_from(0, needle)
-    }
-
-    fn position_from(&self, start: u64, needle: &Needle) -> io::Result<Option<u64>> {
-        let mut window = vec![0; self.length(start, WINDOW)];
-        let (mut offset, mut kept) = (start, 0);
+        let mut window = vec![0; self.length(0, WINDOW)];
+        let (mut offset, mut kept) = (0, 0);
         loop {
             self.file
                 .read_exact_at(window.get_mut(kept..).unwrap_or_default(), offset + kept as u64)?;
@@ -255,14 +278,17 @@ impl SealedFile {
     }
 }
 
-/// What an entry begins with.
+/// What an entry begins with, before its key and after it.
+const AROUND_KEY: (&str, &str) = ("\n    \"", "\": ");
+
 fn needle(key: &str) -> Needle {
-    let before = "\n    \"";
-    Needle::new(format!("{before}{key}\": "), before.len())
+    let (before, after) = AROUND_KEY;
+    Needle::new(format!("{before}{key}{after}"), before.len())
 }
 
 /// Whether a key stands in a sealed file as it is, if it is there at all.
-fn is_plain(key: &str) -> bool {
+#[must_use]
+pub fn is_plain(key: &str) -> bool {
     key.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'/'))
 }
 
@@ -319,6 +345,20 @@ pub fn is_laid_out(text: &str) -> bool {
         && memmem::find_iter(text.as_bytes(), "\n    \"").count() == entries.len()
 }
 
+/// The keys of a text in the layout of a sealed file, and where their values begin: those that
+/// [`SealedFile::find`] may be sure of.
+#[must_use]
+pub fn keys(text: &str) -> Vec<(&str, u64)> {
+    let (before, after) = AROUND_KEY;
+    memmem::find_iter(text.as_bytes(), before)
+        .filter_map(|at| {
+            let start = at + before.len();
+            let (key, _) = text.get(start..)?.split_once(after)?;
+            is_plain(key).then_some((key, (start + key.len() + after.len()) as u64))
+        })
+        .collect()
+}
+
 /// A file with one part replaced.
 #[derive(Debug)]
 pub struct Splice {
@@ -370,11 +410,11 @@ mod tests {
         let (lock, other) = (file(""), file("{}"));
         let seal = Seal::of(&other.metadata().unwrap()).ok();
         assert_eq!(Seals::read(&lock).unwrap(), Seals::default());
-        let mut seals = Seals { state: seal, hosts: None, credentials: seal };
+        let mut seals = Seals { state: seal, hosts: None };
         seals.write(&lock, &Seals::default()).unwrap();
         assert_eq!(Seals::read(&lock).unwrap(), seals);
         assert_eq!(lock.metadata().unwrap().modified().unwrap(), seal.unwrap().modified);
-        (seals.hosts, seals.credentials) = (seal, None);
+        seals.hosts = seal;
         seals.write(&lock, &Seals::default()).unwrap();
         assert_eq!(Seals::read(&lock).unwrap(), seals);
         lock.set_len(40).unwrap();
@@ -482,7 +522,6 @@ mod tests {
             let needle = Needle::new(text.clone(), 6);
             let with = sealed(&format!("{}{text}{}", "a.".repeat(before / 2), "\n    \"".repeat(after / 6)));
             prop_assert_eq!(with.position(&needle).unwrap(), Some(before as u64 / 2 * 2));
-            prop_assert_eq!(with.position_from(before as u64 / 2 * 2 + 1, &needle).unwrap(), None);
         }
 
         #[test]
@@ -494,7 +533,7 @@ mod tests {
             if is_laid_out(&text) {
                 for key in map.keys().chain([&key]) {
                     let strict = lookup::find(&text, |name| name == key).unwrap().map(RawValue::get);
-                    match sealed(&text).find_evenly(key).unwrap() {
+                    match sealed(&text).find(key).unwrap() {
                         Search::Found(entry) => prop_assert_eq!(Some(entry.json.as_str()), strict),
                         Search::Absent => prop_assert_eq!(None, strict),
                         Search::Unsure => prop_assert!(!is_plain(key)),

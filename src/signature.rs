@@ -9,7 +9,7 @@ use crate::credentials::Key;
 /// What the hash of protocol 1 covers beside the key: `id LF timeST LF`.
 #[must_use]
 pub fn text_of_protocol_1(id: &str, time: &str) -> String {
-    format!("{id}\n{time}\n")
+    [id, "\n", time, "\n"].concat()
 }
 
 /// What the HMAC of protocol 2 covers: `ddns2 LF user LF id LF timeST LF ip LF ip6 LF`, as they are

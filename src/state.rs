@@ -22,12 +22,13 @@ use crate::error::{Fault, json_position};
 use crate::expiry::Expiry;
 use crate::host::HostName;
 use crate::hosts;
+use crate::index::{self, Index, Place};
 use crate::lock::Lock;
 use crate::lookup;
 use crate::php_json;
 use crate::record::{self, Record};
 use crate::replace::{Readers, companion, replace_with};
-use crate::sealed::{Entry, Needle, Seal, SealedFile, Seals, Search, Splice};
+use crate::sealed::{self, Entry, Needle, Seal, SealedFile, Seals, Search, Splice};
 use crate::stamp::{Stamp, Zone};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
@@ -49,8 +50,6 @@ pub struct State {
     text: OnceCell<String>,
     /// The seals as they are in the lock file.
     seals: Seals,
-    /// The seal of the credentials that the update was verified with.
-    credentials: Option<Seal>,
     lock: Lock,
 }
 
@@ -141,23 +140,9 @@ impl State {
             zone: config.time_zone,
             source,
             text,
-            credentials: seals.credentials,
             seals,
             lock,
         })
-    }
-
-    /// The seal of the credentials, which needs no lock.
-    #[must_use]
-    pub fn seal_of_credentials(config: &Config) -> Option<Seal> {
-        let lock = File::open(companion(&config.state, "lock")).ok()?;
-        Seals::read(&lock).ok()?.credentials
-    }
-
-    /// Takes note of the credentials, to be sealed with the next update that is stored.
-    #[must_use]
-    pub fn with_credentials(self, credentials: Option<Seal>) -> Self {
-        Self { credentials, ..self }
     }
 
     /// The same state, all of which is read, whatever is sealed.
@@ -187,8 +172,8 @@ impl State {
 
     fn find(&self, host: &HostName) -> Result<Option<Entry>, Fault> {
         if let Source::Sealed(file) = &self.source {
-            let found = file
-                .find(host.as_str())
+            let found = self
+                .search(file, host.as_str())
                 .map_err(|error| Fault::io("read the state", &self.path, &error))?;
             if let Search::Found(entry) = found {
                 return Ok(Some(entry));
@@ -201,6 +186,38 @@ impl State {
         let found = lookup::find(text, |name| host.is(name))
             .map_err(|error| self.broken(json_position(&error)))?;
         Ok(found.map(|json| Entry { offset: place(text, json), json: json.get().to_owned() }))
+    }
+
+    /// Searches the sealed state, at first where the index has the entry.
+    fn search(&self, file: &SealedFile, name: &str) -> io::Result<Search> {
+        if file.seal().size() <= sealed::SMALL {
+            return file.find(name);
+        }
+        let index = Index::open(self.lock.file(), Seals::LENGTH as u64)?;
+        if let Some(Place::At(place)) = index.map(|index| index.find(name)).transpose()?
+            && let Some(found) = file.find_near(place, name)?
+        {
+            return Ok(found);
+        }
+        let found = file.find(name)?;
+        if let Search::Found(_) = found {
+            self.write_index();
+        }
+        Ok(found)
+    }
+
+    /// Writes the index of a sealed state that has none, or one of long ago. Where that fails, the next
+    /// request searches all of the state as well.
+    fn write_index(&self) {
+        let Ok(text) = self.text() else { return };
+        if let Some(index) = index::build(&sealed::keys(text)) {
+            let lock = self.lock.file();
+            let start = Seals::LENGTH as u64;
+            let _ = lock
+                .set_len(start + index.len() as u64)
+                .and_then(|()| lock.write_all_at(&index, start))
+                .and_then(|()| self.seals.write(lock, &self.seals));
+        }
     }
 
     /// Stores the stamps of redundant updates.
@@ -360,7 +377,7 @@ impl State {
     /// that fails: the next request reads all of it.
     fn seal(&self, state: Option<&Metadata>, hosts: Option<Seal>) {
         let state = state.and_then(|state| Seal::of(state).ok());
-        let seals = Seals { state, hosts, credentials: self.credentials };
+        let seals = Seals { state, hosts };
         let _ = seals.write(self.lock.file(), &self.seals);
     }
 

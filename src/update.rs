@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::auth::Authentic;
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::decide::{Decision, decide};
 use crate::error::{Fault, Refusal};
 use crate::expiry::Expiry;
@@ -11,7 +12,6 @@ use crate::hosts;
 use crate::log;
 use crate::mark::Mark;
 use crate::reply::{Accepted, Answers};
-use crate::sealed::Seal;
 use crate::state::{Change, Patience, State, Step};
 
 /// Brings the state up to date and, where an address changed, the hosts file. All the updates of a
@@ -20,22 +20,21 @@ use crate::state::{Change, Patience, State, Step};
 /// The mark comes first: wherever this is killed, the mark is there before the files differ from
 /// what dnsmasq serves, and the next request finds it.
 ///
-/// `updates` has those that were refused already, too, whose answers are known. `credentials` is the
-/// seal of those that the updates were verified with.
+/// `updates` has those that were refused already, too, whose answers are known. `credentials` are those
+/// that the updates were verified with; the next request will find its user in them the faster.
 pub fn store(
     config: &Config,
     updates: Vec<Result<Authentic, Refusal>>,
-    credentials: Option<Seal>,
+    credentials: &Credentials,
     now: DateTime<Utc>,
 ) -> Result<Answers, Fault> {
     if updates.iter().all(Result::is_err) {
         return Ok(updates.into_iter().filter_map(Result::err).map(Err).collect());
     }
     let expiry = Expiry::at(now, config);
-    let mut state = State::open(config, Patience::Client)?.with_credentials(credentials);
-    if expiry.is_on() {
-        state = state.read_whole()?;
-    }
+    let state = State::open(config, Patience::Client)?;
+    let state = if expiry.is_on() { state.read_whole()? } else { state };
+    credentials.write_index(&state, now);
     let mut steps = Steps::default();
     let mut answers = Answers::with_capacity(updates.len());
     for update in updates {
@@ -170,6 +169,11 @@ mod tests {
         )
     }
 
+    fn credentials(config: &Config) -> Credentials {
+        fs::write(&config.credentials, "{}").unwrap();
+        Credentials::open(config).unwrap()
+    }
+
     fn an_action<A: Copy + std::fmt::Debug + 'static>(
         of: [A; 3],
     ) -> impl Strategy<Value = Action<A>> {
@@ -203,15 +207,20 @@ mod tests {
         // On a RAM disk, where there is one: each update waits for the disk several times.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = |name: &str| folder.path().join(name);
-        let config =
-            Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
+        let config = Config {
+            state: path("ip.txt"),
+            hosts: path("hosts.dns"),
+            credentials: path("credentials.json"),
+            ..Config::default()
+        };
         fs::write(&config.state, php_json::to_bytes(state).unwrap()).unwrap();
         fs::write(&config.hosts, hosts::render(state)).unwrap();
+        let credentials = credentials(&config);
         for updates in requests {
             if !is_sealed {
                 fs::write(path(".ip.txt.lock"), "").unwrap();
             }
-            store(&config, updates, None, Utc::now()).unwrap();
+            store(&config, updates, &credentials, Utc::now()).unwrap();
         }
         if is_sealed {
             let lock = File::open(path(".ip.txt.lock")).unwrap();
@@ -253,10 +262,15 @@ mod tests {
         for address in ["192.0.2.1", "192.0.2.2"] {
             let folder = tempfile::tempdir().unwrap();
             let path = |name: &str| folder.path().join(name);
-            let config =
-                Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
+            let config = Config {
+                state: path("ip.txt"),
+                hosts: path("hosts.dns"),
+                credentials: path("credentials.json"),
+                ..Config::default()
+            };
             for (name, second) in [("a.example", 1), ("b.example", 2)] {
-                store(&config, of_one(name, "192.0.2.1", second), None, Utc::now()).unwrap();
+                let update = of_one(name, "192.0.2.1", second);
+                store(&config, update, &credentials(&config), Utc::now()).unwrap();
             }
             let update = of_one("b.example", address, 3).remove(0).unwrap();
             let state = State::open(&config, Patience::Client).unwrap();
@@ -306,14 +320,19 @@ mod tests {
     fn hosts_of_one_request_are_stored_by_one_write_and_one_mark() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let config =
-            Config { state: path("ip.txt"), hosts: path("hosts.dns"), ..Config::default() };
+        let config = Config {
+            state: path("ip.txt"),
+            hosts: path("hosts.dns"),
+            credentials: path("credentials.json"),
+            ..Config::default()
+        };
+        let credentials = credentials(&config);
         let request = |second| {
             let address: IpAddr = "192.0.2.1".parse().unwrap();
             let update = |name: &str| Ok(Authentic::for_test(name, address, stamp(second)));
             vec![update("a.example"), Err(Refusal::Host), update("b.example")]
         };
-        let answers = store(&config, request(1), None, Utc::now()).unwrap();
+        let answers = store(&config, request(1), &credentials, Utc::now()).unwrap();
         assert!(matches!(
             &*answers,
             [Ok(Accepted::Good(_)), Err(Refusal::Host), Ok(Accepted::Good(_))]
@@ -321,7 +340,7 @@ mod tests {
         let mark = fs::read_to_string(path(".hosts.dns.pending")).unwrap();
         assert_eq!(mark, "changed a.example 192.0.2.1, b.example 192.0.2.1\n");
         let hosts = fs::metadata(path("hosts.dns")).unwrap();
-        let answers = store(&config, request(2), None, Utc::now()).unwrap();
+        let answers = store(&config, request(2), &credentials, Utc::now()).unwrap();
         assert!(matches!(
             &*answers,
             [Ok(Accepted::NoChange(_)), Err(Refusal::Host), Ok(Accepted::NoChange(_))]
@@ -330,7 +349,7 @@ mod tests {
         assert_eq!(state.matches("2026-11-23 12:00:02").count(), 2, "{state}");
         assert_eq!(fs::metadata(path("hosts.dns")).unwrap().ino(), hosts.ino(), "left alone");
         assert_eq!(fs::read_to_string(path(".hosts.dns.pending")).unwrap(), mark);
-        let answers = store(&config, request(1), None, Utc::now()).unwrap();
+        let answers = store(&config, request(1), &credentials, Utc::now()).unwrap();
         assert!(answers.iter().all(Result::is_err));
     }
 }

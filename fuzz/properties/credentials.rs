@@ -1,6 +1,6 @@
 //! The credentials: one user found among all.
 
-use ddns_cgi::credentials::{self, Lookup};
+use ddns_cgi::credentials::{self, Lookup, Signature};
 use ddns_cgi::sealed::is_laid_out;
 use ddns_cgi::{lookup, php_json};
 use serde_json::{Map, Value, json};
@@ -69,16 +69,21 @@ fn check_user(found: Lookup, entry: Option<&Value>) {
     let key = entry.get("key").and_then(Value::as_str).filter(|key| !key.is_empty());
     let hosts = entry.get("id").and_then(Value::as_array);
     let hosts: Option<Vec<&str>> = hosts.and_then(|all| all.iter().map(Value::as_str).collect());
-    match (found, key, hosts) {
+    let signature = match entry.get("signature") {
+        None => Some(Signature::Any),
+        Some(value) => (value == "hmac-sha256").then_some(Signature::HmacSha256),
+    };
+    match (found, key, hosts.filter(|_| signature.is_some())) {
         (Lookup::Known(user), Some(key), Some(hosts)) => {
             assert_eq!(user.key.as_bytes(), key.as_bytes());
             assert_eq!(user.hosts, hosts);
+            assert_eq!(Some(user.signature), signature);
         }
         (Lookup::Broken(why), key, hosts) => {
             assert!(key.is_none() || hosts.is_none(), "{why}");
             assert!(is_printable(why));
         }
-        (Lookup::Known(_), ..) => panic!("a user without key or hosts is known"),
+        (Lookup::Known(_), ..) => panic!("a user whose entry is broken is known"),
         (Lookup::Unknown, ..) => panic!("a user is not found"),
     }
 }

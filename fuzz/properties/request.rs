@@ -1,17 +1,21 @@
 //! The request: environment and body, to the reply.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStringExt;
 
 use chrono::{DateTime, TimeDelta};
-use ddns_cgi::auth::{self, Authentic, authenticate};
-use ddns_cgi::credentials::{self, Lookup, User};
+use ddns_cgi::addresses::{Action, Addresses};
+use ddns_cgi::auth::{Authentic, authenticate};
+use ddns_cgi::claim::{Claim, MAX_HOSTS, MAX_LIST, MAX_USER, Proof};
+use ddns_cgi::credentials::{self, Key, Lookup, User};
 use ddns_cgi::error::{Error, Part, Refusal};
 use ddns_cgi::host::HostName;
 use ddns_cgi::reply::{Accepted, Reply};
-use ddns_cgi::request::{self, Claim, MAX_FORM, MAX_USER, Request};
+use ddns_cgi::request::{self, MAX_FORM, Request};
+use ddns_cgi::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
 use ddns_cgi::stamp::{Stamp, Zone};
 use url::form_urlencoded;
 
@@ -92,24 +96,48 @@ fn address_of(variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
     }
 }
 
-/// A form becomes a claim where each of the four parameters is there once and in its form.
-fn claim(request: &Request, forms: [&[u8]; 2], address: IpAddr) {
-    let [user, id, time, hash] =
-        [("user", MAX_USER), ("id", HostName::MAX), ("timeST", Stamp::MAX), ("hash", 40)]
-            .map(|(name, max)| the_value(forms, name, max).unwrap_or_default());
+/// A form becomes a claim where each parameter of its protocol is there once and in its form, and none
+/// of the other.
+fn claim(request: &Request, forms: [&[u8]; 2], sender: IpAddr) {
+    let is_2 = has(forms, "hmac");
+    let (signature, digits, max_id, others) =
+        if is_2 { ("hmac", 64, MAX_LIST, ["hash"; 2]) } else { ("hash", 40, 253, ["ip", "ip6"]) };
+    let value = |name, max| the_value(forms, name, max);
+    let user = value("user", MAX_USER).unwrap_or_default();
+    let id = value("id", max_id).unwrap_or_default();
+    let time = value("timeST", Stamp::MAX).unwrap_or_default();
+    let code = value(signature, digits).unwrap_or_default();
+    let names: Vec<&str> = id.split(',').collect();
     let is_well_formed = !user.is_empty()
-        && is_host_name(&id)
+        && names.iter().all(|name| is_host_name(name))
+        && names.len() <= if is_2 { MAX_HOSTS } else { 1 }
+        && is_distinct(&names)
         && Stamp::parse(&time, Zone::Utc).is_some()
-        && hash.len() == 40
-        && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
-    match Claim::parse(request, address, Zone::Utc) {
+        && code.len() == digits
+        && code.bytes().all(|digit| digit.is_ascii_hexdigit())
+        && !others.iter().any(|other| has(forms, other));
+    let wanted = if is_2 { wanted(forms, sender) } else { Some((sender.into(), String::new())) };
+    let is_well_formed = is_well_formed && wanted.is_some();
+    match Claim::parse(request, sender, Zone::Utc) {
         Ok(claim) => {
             assert!(is_well_formed, "a claim of a form that is none");
-            assert_eq!([claim.user(), claim.host().as_str(), claim.time()], [&user, &id, &time]);
-            assert_eq!(hex::encode(claim.hash()), hash.to_lowercase());
-            assert_eq!(Some(claim.stamp()), Stamp::parse(&time, Zone::Utc));
-            assert_eq!(claim.address(), address);
-            verification(claim);
+            assert_eq!(claim.user, user);
+            assert_eq!(claim.hosts.iter().map(HostName::as_str).collect::<Vec<_>>(), names);
+            assert_eq!(Some(claim.stamp), Stamp::parse(&time, Zone::Utc));
+            let (addresses, lines) = wanted.unwrap();
+            assert_eq!(claim.addresses, addresses);
+            let (text, sent) = match &claim.proof {
+                Proof::Sha1 { text, hash } => (text, hex::encode(hash)),
+                Proof::HmacSha256 { text, code } => (text, hex::encode(code)),
+            };
+            assert_eq!(sent, code.to_lowercase());
+            let signed = if is_2 {
+                ["ddns2", &user, &id, &time, &lines].join("\n")
+            } else {
+                [&*id, &*time, ""].join("\n")
+            };
+            assert_eq!(*text, signed);
+            verification(claim, &id, &time);
         }
         Err(refusal) => {
             assert!(!is_well_formed, "a good form is refused: {refusal:?}");
@@ -118,6 +146,44 @@ fn claim(request: &Request, forms: [&[u8]; 2], address: IpAddr) {
             check_refusal(refusal);
         }
     }
+}
+
+/// What a request of protocol 2 wants for the addresses, and the lines of it that are signed; `None` where
+/// that cannot be understood.
+fn wanted(forms: [&[u8]; 2], sender: IpAddr) -> Option<(Addresses, String)> {
+    let text =
+        |name| if has(forms, name) { the_value(forms, name, 45) } else { Some(String::new()) };
+    let (ip, ip6) = (text("ip")?, text("ip6")?);
+    let lines = format!("{ip}\n{ip6}\n");
+    let first = match (&*ip, ip.parse()) {
+        ("", _) => Action::Keep,
+        ("none", _) => Action::Remove,
+        (_, Ok(IpAddr::V4(address))) => Action::Set(address),
+        _ => return None,
+    };
+    let second = match (&*ip6, ip6.parse()) {
+        ("", _) => Action::Keep,
+        ("none", _) => Action::Remove,
+        (_, Ok(IpAddr::V6(address))) if address.to_canonical().is_ipv6() => Action::Set(address),
+        _ => return None,
+    };
+    let addresses = Addresses { ipv4: first, ipv6: second };
+    let is_none = lines == "\n\n";
+    Some((if is_none { sender.into() } else { addresses }, lines))
+}
+
+/// Whether there is a parameter of this name.
+fn has(forms: [&[u8]; 2], name: &str) -> bool {
+    forms
+        .into_iter()
+        .flat_map(|form| form.split(|byte| *byte == b'&'))
+        .any(|pair| form_urlencoded::parse(pair).any(|(key, _)| key == name))
+}
+
+/// Whether no two names are the same without case.
+fn is_distinct(names: &[&str]) -> bool {
+    let lower: BTreeSet<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    lower.len() == names.len()
 }
 
 /// The text of a parameter that is there once, is whole and not too long.
@@ -148,53 +214,64 @@ fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label) && text.parse::<Ipv4Addr>().is_err()
 }
 
-/// A claim is believed with the right hash alone; then host and clock decide.
-fn verification(claim: Claim) {
-    let (host, time, stamp) = (claim.host().clone(), claim.time().to_owned(), claim.stamp());
-    let name = if claim.user() == "user2" { "user2" } else { "user1" };
+/// A claim is believed with the right signature alone; then hosts and window decide.
+fn verification(claim: Claim, id: &str, time: &str) {
+    let (stamp, addresses) = (claim.stamp, claim.addresses);
+    let hosts = claim.hosts.clone();
+    let name = if claim.user == "user2" { "user2" } else { "user1" };
     let own = user_of(name);
-    let right = auth::hash(host.as_str(), &time, &own.key);
-    let is_right = claim.user() == name && *claim.hash() == right;
+    let is_2 = matches!(claim.proof, Proof::HmacSha256 { .. });
+    let is_right = claim.user == name && is_signed_with(&claim.proof, &own.key);
     let moment = DateTime::from_timestamp(seconds(stamp), 0).unwrap();
-    let found = credentials::parse(CREDENTIALS, claim.user()).unwrap();
+    let found = credentials::parse(CREDENTIALS, &claim.user).unwrap();
     match authenticate(claim, found, moment, WINDOW) {
         Err(Refusal::Identity(_)) => assert!(!is_right),
-        Ok(_) | Err(_) => assert!(is_right, "a wrong hash is believed"),
+        Ok(_) | Err(_) => assert!(is_right, "a wrong signature is believed"),
     }
 
-    let listed = own.hosts.iter().find(|listed| listed.eq_ignore_ascii_case(host.as_str()));
-    let at = |ahead: i64, hash: [u8; 20]| {
-        let claim = signed(name, host.as_str(), &time, hash);
+    let bit = usize::try_from(seconds(stamp).rem_euclid(160)).unwrap();
+    let at = |ahead: i64, wrong: Option<usize>| {
+        let claim = signed(name, id, time, &own.key, is_2, wrong);
         let now = moment - TimeDelta::seconds(ahead);
         authenticate(claim, Lookup::Known(user_of(name)), now, WINDOW)
     };
     for ahead in [0, 15, -15, 16, -16] {
-        match (at(ahead, right), listed) {
-            (Ok(update), Some(listed)) => {
-                assert!(ahead.unsigned_abs() <= WINDOW);
-                check_update(&update, listed, stamp);
+        let updates = at(ahead, None).unwrap();
+        assert_eq!(updates.len(), hosts.len());
+        for (update, host) in updates.into_iter().zip(&hosts) {
+            let listed = own.hosts.iter().find(|own| own.eq_ignore_ascii_case(host.as_str()));
+            match (update, listed) {
+                (Ok(update), Some(listed)) => {
+                    assert!(ahead.unsigned_abs() <= WINDOW);
+                    check_update(&update, listed, stamp, addresses);
+                }
+                (Err(Refusal::Host), None) => check_refusal(Refusal::Host),
+                (Err(Refusal::Stale { seconds }), Some(_)) => {
+                    assert_eq!(seconds, ahead);
+                    assert!(ahead.unsigned_abs() > WINDOW);
+                    check_refusal(Refusal::Stale { seconds });
+                }
+                (result, _) => panic!("{result:?}"),
             }
-            (Err(Refusal::Host), None) => check_refusal(Refusal::Host),
-            (Err(Refusal::Stale { seconds }), Some(_)) => {
-                assert_eq!(seconds, ahead);
-                assert!(ahead.unsigned_abs() > WINDOW);
-                check_refusal(Refusal::Stale { seconds });
-            }
-            (result, _) => panic!("{result:?}"),
         }
     }
-    let mut wrong = right;
-    wrong[usize::try_from(seconds(stamp).rem_euclid(20)).unwrap()] ^= 1;
-    let refusal = at(0, wrong).unwrap_err();
-    assert!(matches!(refusal, Refusal::Identity(_)), "a hash with one wrong bit is believed");
+    let refusal = at(0, Some(bit)).unwrap_err();
+    assert!(matches!(refusal, Refusal::Identity(_)), "a signature with a wrong bit is believed");
     check_refusal(refusal);
 }
 
-fn check_update(update: &Authentic, listed: &str, stamp: Stamp) {
+fn is_signed_with(proof: &Proof, key: &Key) -> bool {
+    match proof {
+        Proof::Sha1 { text, hash } => sha1(text, key) == *hash,
+        Proof::HmacSha256 { text, code } => hmac_sha256(text, key).unwrap() == *code,
+    }
+}
+
+fn check_update(update: &Authentic, listed: &str, stamp: Stamp, addresses: Addresses) {
     assert_eq!(update.host().as_str(), listed, "spelt as in the credentials");
     assert_eq!(update.stamp(), stamp);
-    for accepted in [Accepted::Good(update.address()), Accepted::NoChange(update.address())] {
-        line_of(&Reply::from(accepted));
+    for answer in [Accepted::Good(addresses), Accepted::NoChange(*update.addresses())] {
+        line_of(&Reply::from(&vec![Ok(answer)]));
     }
 }
 
@@ -205,10 +282,19 @@ fn user_of(name: &str) -> User {
     }
 }
 
-/// The claim of a POST whose form is made by the encoder of the URL standard.
-fn signed(user: &str, id: &str, time: &str, hash: [u8; 20]) -> Claim {
+/// The claim of a POST whose form is made by the encoder of the URL standard, perhaps with one wrong bit
+/// in its signature.
+fn signed(user: &str, id: &str, time: &str, key: &Key, is_2: bool, wrong: Option<usize>) -> Claim {
+    let (name, mut code) = if is_2 {
+        ("hmac", hmac_sha256(&text_of_protocol_2(user, id, time, "", ""), key).unwrap().to_vec())
+    } else {
+        ("hash", sha1(&text_of_protocol_1(id, time), key).to_vec())
+    };
+    if let Some(bit) = wrong {
+        code[bit / 8] ^= 1 << (bit % 8);
+    }
     let form = form_urlencoded::Serializer::new(String::new())
-        .append_pair("hash", &hex::encode_upper(hash))
+        .append_pair(name, &hex::encode_upper(code))
         .append_pair("timeST", time)
         .append_pair("id", id)
         .append_pair("user", user)

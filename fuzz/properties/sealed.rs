@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use ddns_cgi::sealed::{Entry, Needle, Seal, SealedFile, Search, Splice};
+use ddns_cgi::index::{self, Index, Place};
+use ddns_cgi::sealed::{self as product, Entry, Needle, Seal, SealedFile, Search, Splice};
 use ddns_cgi::{lookup, php_json};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, Value};
@@ -48,21 +49,35 @@ fn sealed(file: &File) -> SealedFile {
     SealedFile::new(file.try_clone().unwrap(), seal, Some(seal)).unwrap()
 }
 
-/// For every one of the names, the search finds what the strict way finds.
+/// For every one of the names, the search finds what the strict way finds, and the index knows it.
 pub fn finds_the_same<'n>(text: &str, names: impl Iterator<Item = &'n str>) {
-    SCRATCH.with(|[file, _]| {
-        let file = sealed(file.with(text.as_bytes()));
+    let index = index::build(&product::keys(text)).unwrap();
+    SCRATCH.with(|[file, other]| {
+        let (file, index_file) = (sealed(file.with(text.as_bytes())), other.with(&index));
+        let index = Index::open(index_file, 0).unwrap().unwrap();
         for name in names {
             let strict = lookup::find(text, |key| key == name).unwrap();
             let strict = strict.map(|json| (json.get().as_ptr().addr(), json.get()));
-            for found in [file.find(name), file.find_evenly(name)] {
-                match found.unwrap() {
-                    Search::Found(Entry { offset, json }) => {
-                        let place = text.as_ptr().addr() + usize::try_from(offset).unwrap();
-                        assert_eq!(Some((place, json.as_str())), strict, "{name:?}");
+            let is_strict = |found: &Entry| {
+                let place = text.as_ptr().addr() + usize::try_from(found.offset).unwrap();
+                assert_eq!(Some((place, found.json.as_str())), strict, "{name:?}");
+            };
+            match file.find(name).unwrap() {
+                Search::Found(entry) => {
+                    is_strict(&entry);
+                    assert_eq!(index.find(name).unwrap(), Place::At(entry.offset), "{name:?}");
+                    match file.find_near(entry.offset + 1000, name).unwrap() {
+                        Some(Search::Found(near)) => is_strict(&near),
+                        other => panic!("{name:?}: {other:?}"),
                     }
-                    Search::Absent => assert_eq!(None, strict, "{name:?}"),
-                    Search::Unsure => assert!(!is_plain(name), "{name:?}"),
+                }
+                Search::Absent => {
+                    assert_eq!(None, strict, "{name:?}");
+                    assert_eq!(index.find(name).unwrap(), Place::Absent, "{name:?}");
+                }
+                Search::Unsure => {
+                    assert!(!is_plain(name), "{name:?}");
+                    assert!(file.find_near(6, name).unwrap().is_none(), "{name:?}");
                 }
             }
         }

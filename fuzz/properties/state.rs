@@ -99,7 +99,8 @@ fn sealed_state(map: &Map<String, Value>, name: &str) {
         let old = hosts::render(&of_host(fields));
         let mut new = fields.clone();
         let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
-        record::set(&mut new, "192.0.2.1".parse().unwrap(), stamp, Zone::Utc);
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        record::set(&mut new, &address.into(), stamp, Zone::Utc);
         let mut strict = map.clone();
         strict.insert(name.to_owned(), new.clone().into());
 
@@ -123,7 +124,7 @@ fn updated_record(fields: &Map<String, Value>) {
         let address: IpAddr = address.parse().unwrap();
         let stamp = Stamp::parse(stamp, Zone::Utc).unwrap();
         let mut new = fields.clone();
-        record::set(&mut new, address, stamp, Zone::Utc);
+        record::set(&mut new, &address.into(), stamp, Zone::Utc);
         assert!(record::addresses(&new).any(|stored| stored == address));
         assert_eq!(record::stamp(&new, Zone::Utc), Ok(stamp));
         let is_ours = |key: &str| [record::IPV4, record::IPV6, record::UPDATE].contains(&key);
@@ -132,7 +133,7 @@ fn updated_record(fields: &Map<String, Value>) {
         };
         assert_eq!(others(&new), others(fields));
         let once = new.clone();
-        record::set(&mut new, address, stamp, Zone::Utc);
+        record::set(&mut new, &address.into(), stamp, Zone::Utc);
         assert_eq!(new, once);
     }
 }

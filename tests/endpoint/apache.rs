@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::scene::{Reply, Scene, eventually, is_root, one_line};
+use crate::scene::{Reply, Scene, eventually, is_root, lines_of};
 
 pub const APACHE: &str = "/usr/sbin/apache2";
 pub const MODULES: &str = "/usr/lib/apache2/modules";
@@ -89,7 +89,7 @@ impl Apache {
         let (headers, body) = text.split_once("\r\n\r\n").unwrap();
         let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
         let is_ours = headers.contains("text/plain; charset=utf-8") && !body.is_empty();
-        let line = if is_ours { one_line(body) } else { String::new() };
+        let line = if is_ours { lines_of(body) } else { String::new() };
         Reply { status, headers: headers.to_owned(), line, log: String::new() }
     }
 }

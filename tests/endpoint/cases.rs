@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use crate::apache::{APACHE, Apache, Kind};
-use crate::scene::{Reply, Scene, can_run, eventually, hash, signed, time};
+use crate::scene::{CREDENTIALS, Reply, Scene, can_run, eventually, hash, signed, signed_2, time};
 
 /// How a request comes to the program.
 pub enum Transport {
@@ -159,6 +159,11 @@ impl Case {
     fn repeated(self) -> Self {
         let line = format!("nochg {}", self.address);
         Self { line, ..self }
+    }
+
+    /// With another answer than the one that goes with the address of the connection.
+    fn answered(self, status: u16, line: &str) -> Self {
+        Self { status, line: line.to_owned(), ..self }
     }
 
     fn stored(self, state: impl Into<String>, hosts: impl Into<String>) -> Self {
@@ -329,6 +334,198 @@ fn refused(times: &Times) -> Vec<Case> {
     ]
 }
 
+/// A request of protocol 2 by the article's first user, for some hosts.
+fn request_2(ids: &str, times: &Times, addresses: [&str; 2]) -> String {
+    signed_2("user1", "secretkey1", ids, &times.now, addresses)
+}
+
+fn accepted_by_protocol_2(times: &Times) -> Vec<Case> {
+    let request = |addresses| request_2(HOST1, times, addresses);
+    let both = with_stamp(STATE, HOST1, &times.earlier)
+        .replace("\"127.0.0.10\",", "\"127.0.0.10\",\n        \"ip6\": \"2001:db8::1\",");
+    let both_now = with_stamp(&both, HOST1, "NOW");
+    let hosts_of_both = HOSTS.replace("127.0.0.20", "2001:db8::1 host1.h.lohray.com\n127.0.0.20");
+    let list = "host1.h.lohray.com,host2.h.lohray.com";
+    let list_now = with_stamp(&with_stamp(STATE, HOST1, "NOW"), "host2", "NOW");
+    let list_moved = list_now.replace("127.0.0.10", "192.0.2.1").replace("127.0.0.20", "192.0.2.1");
+    let hosts_moved = HOSTS.replace("127.0.0.10", "192.0.2.1").replace("127.0.0.20", "192.0.2.1");
+    vec![
+        Case::get("2: the address of the connection", request(["", ""])).stamped(HOST1),
+        Case::get("2: a new address of the connection", request(["", ""]))
+            .from("127.0.0.11")
+            .stored(moved("ip", "127.0.0.11"), HOSTS.replace("127.0.0.10", "127.0.0.11")),
+        Case::get("2: empty addresses are none", request(["", ""]) + "&ip=&ip6=").stamped(HOST1),
+        Case::get(
+            "2: upper-case digits",
+            request(["", ""])
+                .replace("hmac=", "HMAC=")
+                .to_uppercase()
+                .replace("USER=USER1", "user=user1")
+                .replace("ID=HOST1.H.LOHRAY.COM", "id=host1.h.lohray.com")
+                .replace("TIMEST", "timeST")
+                .replace("HMAC", "hmac"),
+        )
+        .stamped(HOST1),
+        Case::get("2: the signed address counts", request(["192.0.2.1", ""]))
+            .from("127.0.0.66")
+            .stored(moved("ip", "192.0.2.1"), HOSTS.replace("127.0.0.10", "192.0.2.1"))
+            .answered(200, "good 192.0.2.1"),
+        Case::get("2: by POST", "")
+            .post(request(["192.0.2.1", ""]))
+            .stored(moved("ip", "192.0.2.1"), HOSTS.replace("127.0.0.10", "192.0.2.1"))
+            .answered(200, "good 192.0.2.1"),
+        Case::get("2: a signed address that is stored", request(["127.0.0.10", ""]))
+            .from("127.0.0.66")
+            .stamped(HOST1)
+            .answered(200, "nochg 127.0.0.10"),
+        Case::get("2: a captured request changes nothing", request(["127.0.0.10", ""]))
+            .from("127.0.0.66")
+            .state(with_stamp(STATE, HOST1, &times.now))
+            .answered(200, "nochg 127.0.0.10"),
+        Case::get("2: both families", request(["127.0.0.10", "2001:DB8:0::1"]))
+            .stored(both_now.clone(), hosts_of_both.clone())
+            .answered(200, "good 127.0.0.10,2001:db8::1"),
+        Case::get("2: IPv6 leaves IPv4 alone", request(["", "2001:db8::1"]))
+            .stored(both_now.clone(), hosts_of_both.clone())
+            .answered(200, "good 2001:db8::1"),
+        Case::get("2: IPv4 leaves IPv6 alone", request(["127.0.0.10", ""]))
+            .state(&both)
+            .stamped(HOST1)
+            .answered(200, "nochg 127.0.0.10"),
+        Case::get("2: a new IPv4 address leaves IPv6 alone", request(["127.0.0.11", ""]))
+            .state(&both)
+            .stored(
+                both_now.replace("127.0.0.10", "127.0.0.11"),
+                hosts_of_both.replace("127.0.0.10", "127.0.0.11"),
+            )
+            .answered(200, "good 127.0.0.11"),
+        Case::get("2: no IPv6 any more", request(["", "none"]))
+            .state(&both)
+            .stored(with_stamp(STATE, HOST1, "NOW"), HOSTS)
+            .answered(200, "good none"),
+        Case::get("2: IPv6 in the place of IPv4", request(["none", "2001:db8::2"]))
+            .stored(moved("ip6", "2001:db8::2"), HOSTS.replace("127.0.0.10", "2001:db8::2"))
+            .answered(200, "good 2001:db8::2"),
+        Case::get("2: no address any more", request(["none", "none"]))
+            .stored(
+                with_stamp(STATE, HOST1, "NOW").replace("        \"ip\": \"127.0.0.10\",\n", ""),
+                HOSTS.replace("127.0.0.10 host1.h.lohray.com\n", ""),
+            )
+            .answered(200, "good none"),
+        Case::get("2: none where there is none", request(["", "none"]))
+            .stamped(HOST1)
+            .answered(200, "nochg none"),
+        Case::get("2: a list is stored by one restart", request_2(list, times, ["192.0.2.1", ""]))
+            .stored(list_moved.clone(), hosts_moved.clone())
+            .answered(200, "good 192.0.2.1\ngood 192.0.2.1"),
+        Case::get("2: a list of which one changes", request_2(list, times, ["127.0.0.10", ""]))
+            .stored(
+                list_now.replace("127.0.0.20", "127.0.0.10"),
+                HOSTS.replace("127.0.0.20", "127.0.0.10"),
+            )
+            .answered(200, "nochg 127.0.0.10\ngood 127.0.0.10"),
+        Case::get(
+            "2: a user who must use it",
+            signed_2("user3", "secretkey3", "host3.h.lohray.com", &times.now, ["127.0.0.30", ""]),
+        )
+        .stamped("host3")
+        .answered(200, "nochg 127.0.0.30"),
+    ]
+}
+
+fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
+    let request = |addresses| request_2(HOST1, times, addresses);
+    let signed_elsewhere = request(["192.0.2.1", ""]);
+    let list = |ids: &str| request_2(ids, times, ["192.0.2.1", ""]);
+    let stored = with_stamp(STATE, HOST1, &times.now);
+    let sum = hash(HOST1, &times.now, "secretkey1");
+    let hosts_moved = HOSTS.replace("127.0.0.10", "192.0.2.1");
+    vec![
+        Case::get(
+            "2: another address than the signed one",
+            signed_elsewhere.replace("192.0.2.1", "192.0.2.2"),
+        )
+        .refused(403, "badauth"),
+        Case::get("2: without the signed address", signed_elsewhere.replace("&ip=192.0.2.1", ""))
+            .refused(403, "badauth"),
+        Case::get(
+            "2: the signed address as one of the other family",
+            signed_elsewhere.replace("&ip=192.0.2.1", "&ip6=2001:db8::1"),
+        )
+        .refused(403, "badauth"),
+        Case::get(
+            "2: one host more than signed",
+            signed_elsewhere.replace(HOST1, "host1.h.lohray.com,host2.h.lohray.com"),
+        )
+        .refused(403, "badauth"),
+        Case::get(
+            "2: an unknown user",
+            signed_2("user9", "secretkey1", HOST1, &times.now, ["", ""]),
+        )
+        .refused(403, "badauth"),
+        Case::get(
+            "2: another user's key",
+            signed_2("user1", "secretkey2", HOST1, &times.now, ["", ""]),
+        )
+        .refused(403, "badauth"),
+        Case::get(
+            "protocol 1 of a user who must use 2",
+            signed("user3", "secretkey3", "host3.h.lohray.com", &times.now),
+        )
+        .refused(403, "badauth"),
+        Case::get("2: the other family in the same second", request(["", "2001:db8::1"]))
+            .state(&stored)
+            .refused(403, "replay"),
+        Case::get(
+            "2: another user's host of a list",
+            list("host1.h.lohray.com,host3.h.lohray.com"),
+        )
+        .stored(moved("ip", "192.0.2.1"), &hosts_moved)
+        .answered(403, "good 192.0.2.1\nnohost"),
+        Case::get(
+            "2: a replay for one host of a list",
+            list("host2.h.lohray.com,host1.h.lohray.com"),
+        )
+        .state(&stored)
+        .stored(
+            with_stamp(&stored, "host2", "NOW").replace("127.0.0.20", "192.0.2.1"),
+            HOSTS.replace("127.0.0.20", "192.0.2.1"),
+        )
+        .answered(403, "good 192.0.2.1\nreplay"),
+        Case::badrequest(
+            "both signatures",
+            format!("{}&hash={sum}", request(["", ""])),
+            "conflicting hash",
+        ),
+        Case::badrequest(
+            "an address in protocol 1",
+            signed("user1", "secretkey1", HOST1, &times.now) + "&ip=127.0.0.10",
+            "conflicting ip",
+        ),
+        Case::badrequest(
+            "an IPv6 address in protocol 1",
+            signed("user1", "secretkey1", HOST1, &times.now) + "&ip6=",
+            "conflicting ip6",
+        ),
+        Case::badrequest("2: IPv6 for IPv4", request(["2001:db8::1", ""]), "malformed ip"),
+        Case::badrequest("2: IPv4 for IPv6", request(["", "192.0.2.1"]), "malformed ip6"),
+        Case::badrequest("2: mapped IPv4", request(["", "::ffff:192.0.2.1"]), "malformed ip6"),
+        Case::badrequest("2: no address", request(["192.0.2", ""]), "malformed ip"),
+        Case::badrequest(
+            "2: a host twice",
+            list("host1.h.lohray.com,HOST1.h.lohray.com"),
+            "repeated id",
+        ),
+        Case::badrequest("2: 33 hosts", list(&["a"; 33].join(",")), "overlong id"),
+        Case::badrequest("2: an empty host", list("host1.h.lohray.com,"), "malformed id"),
+        Case::badrequest(
+            "2: 62 digits",
+            &request(["", ""])[..request(["", ""]).len() - 2],
+            "malformed hmac",
+        ),
+    ]
+}
+
 /// Brings the files to where the case begins, sends its request, and compares.
 fn check(scene: &Scene, transport: &Transport, case: &Case, times: &Times) {
     let name = case.name;
@@ -405,7 +602,11 @@ fn inode(scene: &Scene) -> (u64, i64, i64, String) {
 }
 
 fn run_all(scene: &Scene, transport: &Transport) {
-    for pick in [accepted, refused] {
+    // As the article's, with a user who must use protocol 2.
+    let users = CREDENTIALS.trim_end().strip_suffix('}').unwrap();
+    let strict = r#""user3": {"id": ["host3.h.lohray.com"], "key": "secretkey3", "signature": "hmac-sha256"}"#;
+    scene.write("etc/credentials.json", &format!("{users}, {strict}}}"));
+    for pick in [accepted, refused, accepted_by_protocol_2, refused_by_protocol_2] {
         for index in 0..pick(&now()).len() {
             let times = now();
             check(scene, transport, &pick(&times)[index], &times);

@@ -11,7 +11,8 @@ use crate::scene::{HOSTS, Scene, can_run, signed, time};
 
 /// The hosts file where each host is at an address of its own: those that are served.
 fn lines(numbers: &[u8]) -> String {
-    numbers.iter().map(|n| format!("127.0.0.{n} host{n}.h.lohray.com\n")).collect()
+    let lines = numbers.iter().map(|n| format!("127.0.0.{n} host{n}.h.lohray.com\n"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// Host 3 has just been heard of, and the others are silent since 2012. The files are sealed.

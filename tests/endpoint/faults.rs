@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use sha1::{Digest, Sha1};
 
-use crate::scene::{HOSTS, STATE, Scene, can_run, one_line, signed, tell, time};
+use crate::scene::{HOSTS, STATE, Scene, can_run, lines_of, signed, tell, time};
 
 pub const STRACE: &str = "/usr/bin/strace";
 
@@ -96,7 +96,7 @@ pub fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
     }
     let output = cgi.0.stdin(Stdio::null()).output().unwrap();
     let reply = String::from_utf8(output.stdout).unwrap();
-    let line = reply.split_once("\r\n\r\n").map(|(_, body)| one_line(body)).unwrap_or_default();
+    let line = reply.split_once("\r\n\r\n").map(|(_, body)| lines_of(body)).unwrap_or_default();
     let log = String::from_utf8(output.stderr).unwrap();
     Outcome { line, log, before, stamp, trace: fs::read_to_string(trace).unwrap() }
 }

@@ -14,12 +14,15 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 
-use crate::scene::{Reply, Scene, can_run, signed, tell};
+use crate::scene::{Reply, Scene, can_run, signed, signed_2, tell};
 
 const STRACE: &str = "/usr/bin/strace";
 
 const HOSTS: [&str; 3] = ["a.example", "b.example", "c.example"];
 const ADDRESSES: [&str; 5] = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"];
+
+/// None of them.
+const ELSEWHERE: &str = "198.51.100.1";
 
 /// Older than the stamp of any request.
 const NEVER: i64 = -1;
@@ -52,6 +55,14 @@ struct Request {
     /// Seconds after the beginning.
     stamp: i64,
     by: Sender,
+    protocol: Protocol,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Protocol {
+    One,
+    /// The address is signed, and the request comes from elsewhere.
+    Two,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -231,7 +242,15 @@ impl Real {
             (Sender::WrongKey, true) => ("user1", "secretkey2"),
             (Sender::WrongKey, false) => ("user2", "secretkey1"),
         };
-        signed(user, key, HOSTS[request.host], &self.time(request.stamp))
+        let (host, time) = (HOSTS[request.host], self.time(request.stamp));
+        let address = ADDRESSES[request.address];
+        match request.protocol {
+            Protocol::One => signed(user, key, host, &time),
+            Protocol::Two if address.contains(':') => {
+                signed_2(user, key, host, &time, ["", address])
+            }
+            Protocol::Two => signed_2(user, key, host, &time, [address, ""]),
+        }
     }
 
     fn time(&self, stamp: i64) -> String {
@@ -249,7 +268,11 @@ impl Real {
         let children: Vec<_> = requests
             .iter()
             .map(|request| {
-                let mut cgi = self.scene.cgi(ADDRESSES[request.address], &self.query(request));
+                let sender = match request.protocol {
+                    Protocol::One => ADDRESSES[request.address],
+                    Protocol::Two => ELSEWHERE,
+                };
+                let mut cgi = self.scene.cgi(sender, &self.query(request));
                 if let Some(injection) = injection {
                     cgi = cgi.by(&[STRACE, "-o", "/dev/null", "-e", injection, "--"]);
                 }
@@ -358,7 +381,8 @@ impl Real {
         // Whatever was: the next accepted request, redundant if the host is known, mends it all.
         let known = model.disk.records().get(&2).and_then(|(addresses, _)| addresses[0]);
         let address = known.unwrap_or(0);
-        let next = Request { host: 2, address, stamp: LAST, by: Sender::Owner };
+        let (by, protocol) = (Sender::Owner, Protocol::One);
+        let next = Request { host: 2, address, stamp: LAST, by, protocol };
         self.step(&Step::Request(next), &mut model)?;
         prop_assert!(!model.disk.is_pending);
         prop_assert_eq!(model.disk.hosts.as_ref(), Some(&model.disk.rendered()));
@@ -387,12 +411,10 @@ fn a_request(hosts: std::ops::Range<usize>) -> impl Strategy<Value = Request> {
         1 => Just(Sender::WrongKey),
         1 => Just(Sender::OtherUser),
     ];
-    (hosts, 0..ADDRESSES.len(), 0_i64..12, by).prop_map(|(host, address, stamp, by)| Request {
-        host,
-        address,
-        stamp,
-        by,
-    })
+    let protocol = prop_oneof![Just(Protocol::One), Just(Protocol::Two)];
+    (hosts, 0..ADDRESSES.len(), 0_i64..12, by, protocol).prop_map(
+        |(host, address, stamp, by, protocol)| Request { host, address, stamp, by, protocol },
+    )
 }
 
 fn a_step() -> impl Strategy<Value = Step> {

@@ -64,7 +64,8 @@ fn users_and_hosts_are_added_changed_and_removed() {
     let users: Value = serde_json::from_str(&scene.does(&["user", "list", "--json"])).unwrap();
     assert_eq!(users["carol"], json!(["host4.example", "host5.example"]));
     let table = scene.does(&["user", "list"]);
-    assert!(table.contains("carol  host4.example host5.example") && !table.contains("secretkey"));
+    assert!(table.contains("carol  any        host4.example host5.example"), "{table}");
+    assert!(!table.contains("secretkey"));
 
     scene.settle();
     scene.does(&["host", "remove", "carol", "HOST4.example"]);
@@ -145,6 +146,44 @@ fn a_signed_url_is_a_valid_request() {
     let curl = scene.does(&["sign", "host1.h.lohray.com", "--curl"]);
     assert!(curl.starts_with("curl ") && curl.ends_with("'\n"), "{curl}");
     assert!(scene.refuses(&["sign", "other.example"]).contains("no user's host"));
+}
+
+#[test]
+fn protocol_2_is_signed_with_its_addresses_and_a_user_can_be_bound_to_it() {
+    let scene = Scene::new();
+    // Each a second later than the one before, for it would be a replay otherwise.
+    let sign = |options: &[&str]| {
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        let url = scene.does(&[&["sign", "host1.h.lohray.com"], options].concat());
+        scene.answer("127.0.0.66", url.trim().split_once('?').unwrap().1)
+    };
+    let both = ["--ip", "192.0.2.1", "--ip6", "2001:DB8::1"];
+    assert_eq!(sign(&both), "good 192.0.2.1,2001:db8::1");
+    assert_eq!(sign(&["--ip6", "none"]), "good none");
+    assert_eq!(sign(&["--protocol", "2"]), "good 127.0.0.66");
+    let refused =
+        |options: &[&str]| scene.refuses(&[&["sign", "host1.h.lohray.com"], options].concat());
+    assert!(refused(&["--protocol", "1", "--ip", "192.0.2.1"]).contains("--protocol 2"));
+    for options in [["--protocol", "3"], ["--ip", "2001:db8::1"], ["--ip6", "192.0.2.1"]] {
+        let output = scene.ddnsctl(&[&["sign", "host1.h.lohray.com"], &options[..]].concat());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("invalid value"), "{output:?}");
+    }
+
+    scene.does(&["user", "signature", "user1", "hmac-sha256"]);
+    assert!(scene.does(&["user", "list"]).contains("user1  hmac-sha256  host1.h.lohray.com"));
+    assert_eq!(sign(&[]), "nochg 127.0.0.66", "it is the default now");
+    assert_eq!(sign(&["--protocol", "1"]), "badauth");
+    scene.does(&["user", "signature", "user1", "any"]);
+    assert_eq!(sign(&["--protocol", "1"]), "nochg 127.0.0.66");
+    let key =
+        scene.does(&["user", "add", "dave", "--host", "d.example", "--signature", "hmac-sha256"]);
+    let by_1 = signed("dave", key.trim(), "d.example", &time(0));
+    assert_eq!(scene.answer("127.0.0.4", &by_1), "badauth");
+
+    let text = scene.read("etc/credentials.json").replace("\"hmac-sha256\"", "\"sha1\"");
+    scene.write("etc/credentials.json", &text);
+    assert!(scene.does(&["user", "list"]).contains("dave   unusable   d.example"));
+    assert!(scene.refuses(&["sign", "d.example"]).contains("unusable"));
 }
 
 #[test]

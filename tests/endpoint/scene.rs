@@ -8,8 +8,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use tempfile::TempDir;
 
 /// The state of the article.
@@ -236,6 +238,7 @@ pub struct Cgi(pub Command);
 pub struct Reply {
     pub status: u16,
     pub headers: String,
+    /// One line, or one for each host of a list.
     pub line: String,
     pub log: String,
 }
@@ -273,15 +276,13 @@ impl Reply {
             text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no headers: {output:?}"));
         let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
         let log = String::from_utf8(output.stderr.clone()).unwrap();
-        Self { status, headers: headers.to_owned(), line: one_line(body), log }
+        Self { status, headers: headers.to_owned(), line: lines_of(body), log }
     }
 }
 
-/// The body without its line feed; it must have exactly one.
-pub fn one_line(body: &str) -> String {
-    let line = body.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {body:?}"));
-    assert!(!line.contains('\n'), "{body:?}");
-    line.to_owned()
+/// The lines of a body, without the last line feed.
+pub fn lines_of(body: &str) -> String {
+    body.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {body:?}")).to_owned()
 }
 
 /// `timeST` of this moment and `seconds` more.
@@ -298,6 +299,19 @@ pub fn hash(id: &str, time: &str, key: &str) -> String {
 pub fn signed(user: &str, key: &str, id: &str, time: &str) -> String {
     let encoded = time.replace(' ', "%20").replace('+', "%2B");
     format!("user={user}&id={id}&timeST={encoded}&hash={}", hash(id, time, key))
+}
+
+/// A query of protocol 2, with the addresses that are not empty.
+pub fn signed_2(user: &str, key: &str, id: &str, time: &str, [ip, ip6]: [&str; 2]) -> String {
+    let mut hmac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    hmac.update(format!("ddns2\n{user}\n{id}\n{time}\n{ip}\n{ip6}\n").as_bytes());
+    let mut query = format!("user={user}&id={id}&timeST={}", time.replace(' ', "%20"));
+    for (name, address) in [("ip", ip), ("ip6", ip6)] {
+        if !address.is_empty() {
+            query += &format!("&{name}={address}");
+        }
+    }
+    format!("{query}&hmac={}", hex::encode(hmac.finalize().into_bytes()))
 }
 
 /// A query of the article's first user, signed now.

@@ -1,9 +1,9 @@
 //! Sealed files: what the fast path must not be taken for.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -11,13 +11,28 @@ use crate::scene::{CREDENTIALS, HOSTS, STATE, Scene, host1, signed, time};
 
 const ADDRESS: &str = "129.118.243.10";
 
+/// The text of a JSON object with one more entry, which makes it too large to go without an index.
+fn enlarged(text: &str) -> String {
+    let end = text.rfind('}').unwrap();
+    format!("{},\n    \"large\": \"{}\"\n}}", text[..end].trim_end(), "x".repeat(20_000))
+}
+
+/// Credentials that were written a while ago.
+fn write_credentials(scene: &Scene, text: &str) {
+    scene.write("etc/credentials.json", text);
+    let file = File::options().append(true).open(scene.path("etc/credentials.json")).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+}
+
 /// An update of host3, which changes nothing and seals the files.
 fn seal(scene: &Scene) {
+    write_credentials(scene, &enlarged(CREDENTIALS));
     let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(-9));
     assert_eq!(scene.answer("50.19.108.105", &query), "nochg 50.19.108.105");
     let [state, lock] = ["ip.txt", ".ip.txt.lock"]
         .map(|name| fs::metadata(scene.path("www/ramcache").join(name)).unwrap());
-    assert_eq!(lock.len(), 96);
+    assert_eq!(lock.len(), 64);
+    assert!(scene.path("www/ramcache/.ip.txt.users").exists(), "the credentials have no index");
     assert_eq!((state.mtime(), state.mtime_nsec()), (lock.mtime(), lock.mtime_nsec()));
 }
 
@@ -64,7 +79,7 @@ fn a_file_that_is_edited_after_it_was_sealed_is_read_as_it_is() {
         for name in ["www/ramcache/ip.txt", "etc/credentials.json"] {
             let scene = Scene::new();
             seal(&scene);
-            edit.apply(&scene, name, "\n    }\n}", "\n    }\n]", "\n    }\n}]");
+            edit.apply(&scene, name, "\n}", "\n]", "\n}]");
             let files = scene.files();
             let reply = scene.cgi(ADDRESS, &host1()).run();
             assert_eq!(reply.line, "911", "{edit:?} of {name}: {reply:?}");
@@ -98,7 +113,7 @@ fn credentials_mean_the_same_in_any_layout_also_once_the_files_are_sealed() {
     );
     for text in [known, nested, twice, CREDENTIALS.replace("    ", "  ")] {
         let scene = Scene::new();
-        scene.write("etc/credentials.json", &text);
+        write_credentials(&scene, &enlarged(&text));
         for (seconds, key, expected) in [
             (-9, "secretkey1", "nochg 129.118.243.10"),
             (-8, "secretkey2", "badauth"),
@@ -126,5 +141,69 @@ fn names_that_differ_in_case_alone_become_one_also_after_other_updates() {
         let expected = format!("127.0.0.11 host1.h.lohray.com\n{address} host3.h.lohray.com\n");
         assert_eq!(scene.hosts(), expected, "{word}");
         assert!(!scene.state().contains("HOST1"), "{}", scene.state());
+    }
+}
+
+#[test]
+fn a_user_of_large_credentials_is_found_as_soon_as_the_operator_adds_it_and_no_longer_than_it_is_there()
+ {
+    let scene = Scene::new();
+    seal(&scene);
+    let query = |seconds| signed("ann", "annskey", "host1.h.lohray.com", &time(seconds));
+    assert_eq!(scene.answer(ADDRESS, &query(-8)), "badauth");
+    let with = CREDENTIALS.replacen(
+        '{',
+        "{\n    \"ann\": {\"id\": [\"host1.h.lohray.com\"], \"key\": \"annskey\"},",
+        1,
+    );
+    scene.write("etc/credentials.json", &enlarged(&with));
+    // Too young to be sealed: an editor may write once more within one tick of the clock.
+    let index = scene.path("www/ramcache/.ip.txt.users");
+    let before = fs::read(&index).unwrap();
+    assert_eq!(scene.answer(ADDRESS, &query(-7)), format!("nochg {ADDRESS}"));
+    assert_eq!(fs::read(&index).unwrap(), before, "young credentials are sealed");
+    write_credentials(&scene, &enlarged(&with));
+    for seconds in [-6, -5] {
+        assert_eq!(scene.answer(ADDRESS, &query(seconds)), format!("nochg {ADDRESS}"));
+        assert_ne!(fs::read(&index).unwrap(), before, "there is no new index");
+    }
+    write_credentials(&scene, &enlarged(CREDENTIALS));
+    for seconds in [-4, -3] {
+        assert_eq!(scene.answer(ADDRESS, &query(seconds)), "badauth");
+    }
+}
+
+#[test]
+fn an_index_of_the_state_that_is_out_of_date_or_garbage_misleads_nobody() {
+    let scene = Scene::new();
+    let large = format!("{{\n    \"large\": {{\"note\": \"{}\"}},", "x".repeat(20_000));
+    scene.reset(&STATE.replacen('{', &large, 1), HOSTS);
+    let update = |address: &str, seconds| {
+        let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(seconds));
+        let reply = scene.answer(address, &query);
+        scene.settle();
+        reply
+    };
+    // PHP's layout comes with the first change, the seals with it, and the index with the next update.
+    assert_eq!(update("127.0.0.1", -12), "good 127.0.0.1");
+    assert_eq!(update("127.0.0.1", -11), "nochg 127.0.0.1");
+    let path = scene.path("www/ramcache/.ip.txt.lock");
+    let lock = || fs::read(&path).unwrap();
+    let index = lock().split_off(64);
+    assert!(index.iter().any(|byte| *byte != 0), "there is no index");
+    // Every host is where the first entry of the file is.
+    let mut moved = index.clone();
+    for slot in moved.chunks_mut(8).filter(|slot| slot.iter().any(|byte| *byte != 0)) {
+        slot[4..].copy_from_slice(&15_u32.to_le_bytes());
+    }
+    let garbage = [0x00, 0x01, 0xff].map(|byte| vec![byte; index.len()]);
+    for (seconds, wrong) in (-10..).zip(garbage.iter().chain([&moved])) {
+        let file = File::options().write(true).open(&path).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.write_all_at(wrong, 64).unwrap();
+        file.set_modified(modified).unwrap();
+        assert_eq!(update("127.0.0.1", seconds), "nochg 127.0.0.1", "{seconds}");
+        assert_eq!(lock().split_off(64), index, "{seconds}: the index is not written anew");
+        assert!(scene.state().contains(&time(seconds)), "{seconds}: {}", scene.state());
     }
 }

@@ -79,7 +79,7 @@ fn a_changed_update_writes_the_mark_then_the_state_then_the_hosts_file_each_dura
         list(&["locks .ip.txt.lock", "write .hosts.dns.pending", "fsync ."]),
         replaced("ip.txt"),
         replaced("hosts.dns"),
-        list(&["pwrite .ip.txt.lock 96", "unlocks .ip.txt.lock", "starts a process"]),
+        list(&["pwrite .ip.txt.lock 64", "unlocks .ip.txt.lock", "starts a process"]),
     ];
     assert_eq!(steps(&scene(), Deed::Changed), expected.concat());
 }
@@ -170,7 +170,7 @@ fn an_update_writes_no_byte_more_than_it_must() {
         let expected = [
             (".hosts.dns.pending", "changed host1.h.lohray.com 127.0.0.11\n".len()),
             (".hosts.dns.tmp", scene.hosts().len()),
-            (".ip.txt.lock", 96),
+            (".ip.txt.lock", 64),
             (".ip.txt.tmp", scene.state().len()),
         ];
         let expected = expected.map(|(name, length)| (name.to_owned(), length as u64));

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
-use ddns_cgi::credentials::{self, Key, Lookup, Signature};
+use ddns_cgi::credentials::{Credentials, Lookup, Signature, User};
 use ddns_cgi::error::{Fault, Part};
 use ddns_cgi::host::HostName;
 use ddns_cgi::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
@@ -12,9 +12,6 @@ use url::form_urlencoded::Serializer;
 use crate::cli::SignOptions;
 use crate::{Report, users};
 
-/// The parameters of a request.
-type Pairs<'p> = Vec<(Part, &'p str)>;
-
 pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
     let fault = |reason: &str| Fault::new(&options.host, reason);
     let host = HostName::parse(&options.host).ok_or_else(|| fault("is not a valid host name"))?;
@@ -23,30 +20,13 @@ pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
         .iter()
         .find(|(_, entry)| users::hosts(entry).any(|entry| host.is(entry)))
         .ok_or_else(|| fault("is no user's host; see ddnsctl host add"))?;
-    let Lookup::Known(user) = credentials::find(&config.credentials, name, &mut None)? else {
+    let Lookup::Known(user) = Credentials::open(config)?.find(name)? else {
         return Err(fault("belongs to a user whose entry is unusable; see ddnsctl check"));
     };
     let now = Stamp::at(Utc::now()).ok_or_else(|| fault("the clock shows no usable year"))?;
     let time = now.format(config.time_zone);
-    let mut pairs =
-        vec![(Part::User, name.as_str()), (Part::Id, host.as_str()), (Part::TimeSt, &*time)];
-    let addresses: Pairs = [(Part::Ip, &options.ip), (Part::Ip6, &options.ip6)]
-        .into_iter()
-        .filter_map(|(part, address)| Some((part, address.as_deref()?)))
-        .collect();
-    let demands_2 = user.signature == Signature::HmacSha256 || !addresses.is_empty();
-    let (part, digits) = match options.protocol.unwrap_or(if demands_2 { 2 } else { 1 }) {
-        1 if !addresses.is_empty() => return Err(fault("needs --protocol 2 for an address")),
-        1 => (Part::Hash, hex::encode(sha1(&text_of_protocol_1(host.as_str(), &time), &user.key))),
-        _ => {
-            pairs.extend(&addresses);
-            (Part::Hmac, hmac(&pairs, &user.key).ok_or_else(|| fault("has an unusable key"))?)
-        }
-    };
-    pairs.push((part, &digits));
-    let pairs = pairs.into_iter().map(|(part, value)| (part.name(), value));
-    let query = Serializer::new(String::new()).extend_pairs(pairs).finish();
-    let url = format!("{}?{query}", options.url);
+    let names = [name, host.as_str(), &time];
+    let url = format!("{}?{}", options.url, signed(names, options, &user).map_err(fault)?);
     Ok(Report::good(if options.curl {
         format!("curl --silent --globoff '{}'\n", url.replace('\'', "'\\''"))
     } else {
@@ -54,10 +34,26 @@ pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
     }))
 }
 
-/// The digits of the HMAC of a request of protocol 2.
-fn hmac(pairs: &Pairs, key: &Key) -> Option<String> {
-    let value = |part| pairs.iter().find(|(name, _)| *name == part).map_or("", |(_, value)| value);
-    let [user, id, time] = [Part::User, Part::Id, Part::TimeSt].map(value);
-    let text = text_of_protocol_2(user, id, time, value(Part::Ip), value(Part::Ip6));
-    Some(hex::encode(hmac_sha256(&text, key)?))
+/// The query for a user's name, a host and a time, and the addresses of the options, signed.
+fn signed(
+    [name, id, time]: [&str; 3],
+    options: &SignOptions,
+    user: &User,
+) -> Result<String, &'static str> {
+    let [ip, ip6] = [&options.ip, &options.ip6].map(|ip| ip.as_deref().unwrap_or_default());
+    let has_address = !ip.is_empty() || !ip6.is_empty();
+    let demands_2 = has_address || user.signature == Signature::HmacSha256;
+    let (part, digits) = match options.protocol.unwrap_or(if demands_2 { 2 } else { 1 }) {
+        1 if has_address => return Err("needs --protocol 2, since protocol 1 signs no address"),
+        1 => (Part::Hash, hex::encode(sha1(&text_of_protocol_1(id, time), &user.key))),
+        _ => {
+            let code = hmac_sha256(&text_of_protocol_2(name, id, time, ip, ip6), &user.key);
+            (Part::Hmac, hex::encode(code.ok_or("belongs to a user whose key is unusable")?))
+        }
+    };
+    let pairs = [(Part::User, name), (Part::Id, id), (Part::TimeSt, time), (Part::Ip, ip)];
+    let pairs = pairs.into_iter().chain([(Part::Ip6, ip6), (part, &digits)]);
+    let pairs = pairs.filter(|(_, value)| !value.is_empty());
+    let pairs = pairs.map(|(part, value)| (part.name(), value));
+    Ok(Serializer::new(String::new()).extend_pairs(pairs).finish())
 }
