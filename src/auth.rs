@@ -4,6 +4,7 @@
 //! has verified, every refusal is the same to the client.
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::addresses::Addresses;
@@ -12,7 +13,7 @@ use crate::credentials::{Key, Lookup, Signature, User};
 use crate::error::{Refusal, Unproven};
 use crate::host::HostName;
 use crate::signature::{hmac_sha256, sha1};
-use crate::stamp::Stamp;
+use crate::stamp::{Clock, Stamp};
 
 /// An update whose signature, host and clock were right. Only [`authenticate`] makes one.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct Authentic {
     host: HostName,
     addresses: Addresses,
     stamp: Stamp,
+    clock: Clock,
 }
 
 impl Authentic {
@@ -35,17 +37,29 @@ impl Authentic {
         &self.addresses
     }
 
-    /// The stamp that the client signed.
+    /// The stamp.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// Whose clock the stamp is from.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// An update that nobody verified, for tests of what comes after.
     #[cfg(test)]
     pub(crate) fn for_test(host: &str, addresses: impl Into<Addresses>, stamp: Stamp) -> Self {
         let host = HostName::parse(host).unwrap();
-        Self { host, addresses: addresses.into(), stamp }
+        Self { host, addresses: addresses.into(), stamp, clock: Clock::Client }
+    }
+
+    /// The same of dyndns2.
+    #[cfg(test)]
+    pub(crate) fn by_server_clock(self) -> Self {
+        Self { clock: Clock::Server, ..self }
     }
 }
 
@@ -67,13 +81,13 @@ pub fn authenticate(
         if seconds.unsigned_abs() > window {
             return Err(Refusal::Stale { seconds });
         }
-        Ok(Authentic { host, addresses: claim.addresses, stamp: claim.stamp })
+        let Claim { addresses, stamp, clock, .. } = claim;
+        Ok(Authentic { host, addresses, stamp, clock })
     };
     Ok(claim.hosts.iter().map(update).collect())
 }
 
-/// The user whose key made the proof. Whoever the claim names, one signature is computed and compared,
-/// so that the time tells nothing about who exists.
+/// The user whose key made the proof. Whoever the claim names, one proof is computed and compared, so that the time tells nothing about who exists.
 fn verify(proof: &Proof, user: Lookup) -> Result<User, Unproven> {
     let nobody = || User { hosts: Vec::new(), key: Key::dummy(), signature: Signature::Any };
     let (user, failure) = match user {
@@ -84,11 +98,16 @@ fn verify(proof: &Proof, user: Lookup) -> Result<User, Unproven> {
     let is_right = is_by(proof, &user.key);
     match (failure, user.signature, proof) {
         (Some(failure), ..) => Err(failure),
-        (None, ..) if !is_right => Err(Unproven::WrongHash),
+        (None, _, Proof::Sha1 { .. } | Proof::HmacSha256 { .. }) if !is_right => {
+            Err(Unproven::WrongHash)
+        }
+        (None, _, Proof::Password(_)) if !is_right => Err(Unproven::WrongPassword),
         (None, Signature::Any, _) | (None, Signature::HmacSha256, Proof::HmacSha256 { .. }) => {
             Ok(user)
         }
-        (None, Signature::HmacSha256, Proof::Sha1 { .. }) => Err(Unproven::Downgrade),
+        (None, Signature::HmacSha256, Proof::Sha1 { .. } | Proof::Password(_)) => {
+            Err(Unproven::Downgrade)
+        }
     }
 }
 
@@ -98,6 +117,11 @@ fn is_by(proof: &Proof, key: &Key) -> bool {
         Proof::Sha1 { text, hash } => sha1(text, key).ct_eq(hash).into(),
         Proof::HmacSha256 { text, code } => {
             hmac_sha256(text, key).is_some_and(|expected| expected.ct_eq(code).into())
+        }
+        // Of the same length, whatever they are.
+        Proof::Password(password) => {
+            let [password, key] = [password, key].map(|key| Sha256::digest(key.as_bytes()));
+            password.ct_eq(&key).into()
         }
     }
 }
@@ -110,7 +134,7 @@ mod tests {
     use crate::signature::{text_of_protocol_1, text_of_protocol_2};
     use crate::stamp::Zone;
     use chrono::TimeDelta;
-    use sha1::{Digest, Sha1};
+    use sha1::Sha1;
 
     const USERS: &str = r#"{
         "user1": {"id": ["Host1.h.lohray.com", "bad name"], "key": "secretkey1"},
@@ -251,5 +275,31 @@ mod tests {
         assert!(matches!(result, Err(Refusal::Identity(Unproven::Downgrade))));
         let result = after(claim("strict", host1, &"0".repeat(40)), 0, 15);
         assert!(matches!(result, Err(Refusal::Identity(Unproven::WrongHash))));
+    }
+
+    #[test]
+    fn a_password_is_the_key_and_nothing_else() {
+        let with = |user: &str, password: &str| {
+            let claim = Claim {
+                user: user.to_owned(),
+                hosts: vec![HostName::parse("host1.h.lohray.com").unwrap()],
+                addresses: Addresses::REMOVED,
+                stamp: Stamp::at(golden_moment()).unwrap(),
+                clock: Clock::Server,
+                proof: Proof::Password(Key::new(password.to_owned())),
+            };
+            after(claim, 0, 15)
+        };
+        assert_eq!(with("user1", "secretkey1").unwrap().clock(), Clock::Server);
+        for password in ["", "secretkey", "secretkey11", "Secretkey1", "secretkey2", GOLDEN] {
+            let result = with("user1", password);
+            let is_refused = matches!(result, Err(Refusal::Identity(Unproven::WrongPassword)));
+            assert!(is_refused, "{password}");
+        }
+        assert!(matches!(with("user2", "secretkey2"), Err(Refusal::Host)));
+        let unknown = with("user3", "no user has this key");
+        assert!(matches!(unknown, Err(Refusal::Identity(Unproven::UnknownUser))));
+        let strict = with("strict", "secretkey1");
+        assert!(matches!(strict, Err(Refusal::Identity(Unproven::Downgrade))));
     }
 }

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::addresses::{Action, Addresses};
+use crate::credentials::Key;
 use crate::error::{Part, Problem, Refusal};
 use crate::host::HostName;
 use crate::request::{Form, Request};
 use crate::signature::{text_of_protocol_1, text_of_protocol_2};
-use crate::stamp::{Stamp, Zone};
+use crate::stamp::{Clock, Stamp, Zone};
 
 /// The longest user name in bytes.
 pub const MAX_USER: usize = 255;
@@ -19,7 +20,7 @@ pub const MAX_HOSTS: usize = 32;
 pub const MAX_LIST: usize = MAX_HOSTS * (HostName::MAX + 1) - 1;
 
 /// The longest IPv6 address in bytes: one whose last 32 bits are written as an IPv4 address.
-const MAX_ADDRESS: usize = 45;
+pub const MAX_ADDRESS: usize = 45;
 
 /// The value of `ip` and `ip6` that takes the address away.
 pub const NONE: &str = "none";
@@ -32,13 +33,15 @@ pub struct Claim {
     pub hosts: Vec<HostName>,
     /// What it wants for each of them.
     pub addresses: Addresses,
-    /// The moment that it names.
+    /// The moment that it names, or at which it came.
     pub stamp: Stamp,
+    /// Whose clock tells that moment.
+    pub clock: Clock,
     /// What is to prove all of it.
     pub proof: Proof,
 }
 
-/// What is to prove that a claim is the user's.
+/// What is to prove that a claim is the user's. It may be the key, so it cannot be printed.
 pub enum Proof {
     /// The hash of protocol 1.
     Sha1 {
@@ -54,6 +57,8 @@ pub enum Proof {
         /// As it was sent.
         code: [u8; 32],
     },
+    /// The key itself.
+    Password(Key),
 }
 
 impl Claim {
@@ -83,6 +88,7 @@ impl Claim {
             hosts: vec![host],
             addresses: sender.into(),
             stamp,
+            clock: Clock::Client,
             proof: Proof::Sha1 { text: text_of_protocol_1(id, time), hash },
         })
     }
@@ -105,13 +111,14 @@ impl Claim {
             hosts,
             addresses: if addresses == Addresses::KEPT { sender.into() } else { addresses },
             stamp,
+            clock: Clock::Client,
             proof: Proof::HmacSha256 { text: text_of_protocol_2(user, id, time, ip, ip6), code },
         })
     }
 }
 
 /// The hosts of a list, in its order.
-fn hosts(list: &str, part: Part) -> Result<Vec<HostName>, Refusal> {
+pub fn hosts(list: &str, part: Part) -> Result<Vec<HostName>, Refusal> {
     let refused = |problem| Err(Refusal::Form(problem, part));
     if list.split(',').count() > MAX_HOSTS {
         return refused(Problem::Overlong);
@@ -159,7 +166,8 @@ fn ipv4(text: &str) -> Option<Ipv4Addr> {
 }
 
 /// An IPv4 address in the form of an IPv6 one belongs to the other family.
-fn ipv6(text: &str) -> Option<Ipv6Addr> {
+#[must_use]
+pub fn ipv6(text: &str) -> Option<Ipv6Addr> {
     text.parse().ok().filter(|address: &Ipv6Addr| address.to_ipv4_mapped().is_none())
 }
 
@@ -245,7 +253,7 @@ mod tests {
         let upper = format!("{head}={}", hash.to_uppercase());
         let hash = |query: &str| match claim(query.as_bytes(), b"").unwrap().proof {
             Proof::Sha1 { hash, .. } => hash,
-            Proof::HmacSha256 { .. } => panic!("protocol 1"),
+            Proof::HmacSha256 { .. } | Proof::Password(_) => panic!("protocol 1"),
         };
         assert_eq!(hash(&upper), hash(SEED));
     }

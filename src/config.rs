@@ -42,6 +42,19 @@ pub struct Config {
     pub lock_timeout: u32,
     /// Seconds of silence after which a host leaves DNS; 0 for never.
     pub expire_after: u64,
+    /// Over which connections dyndns2 is served.
+    pub dyndns2: Dyndns2,
+}
+
+/// Over which connections dyndns2 is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dyndns2 {
+    /// Over none.
+    Off,
+    /// Over HTTPS alone.
+    Https,
+    /// Over any, though the key is in each request.
+    Any,
 }
 
 impl Default for Config {
@@ -57,6 +70,7 @@ impl Default for Config {
             time_zone: Zone::Utc,
             lock_timeout: 5,
             expire_after: 0,
+            dyndns2: Dyndns2::Https,
         }
     }
 }
@@ -106,6 +120,14 @@ impl Config {
             "restart" => self.restart = command(value)?,
             "restart_interval" => self.restart_interval = seconds(value)?,
             "lock_timeout" => self.lock_timeout = seconds(value)?,
+            "dyndns2" => {
+                self.dyndns2 = match value.as_str() {
+                    Some("off") => Dyndns2::Off,
+                    Some("https") => Dyndns2::Https,
+                    Some("any") => Dyndns2::Any,
+                    _ => return Err("must be \"off\", \"https\" or \"any\""),
+                }
+            }
             "window" => {
                 self.window = value
                     .as_u64()
@@ -175,7 +197,7 @@ mod tests {
     fn every_key_is_read() {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
             "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
-            "expire_after": 604800}"#;
+            "dyndns2": "any", "expire_after": 604800}"#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.state, Path::new("/s"));
         assert_eq!(config.hosts, Path::new("/h"));
@@ -186,6 +208,7 @@ mod tests {
         assert_eq!(config.time_zone, Zone::Local);
         assert_eq!(config.lock_timeout, 1);
         assert_eq!(config.expire_after, 604_800);
+        assert_eq!(config.dyndns2, Dyndns2::Any);
     }
 
     #[test]
@@ -217,6 +240,8 @@ mod tests {
             ("expire_after", "-1"),
             ("expire_after", "null"),
             ("expire_after", "\"7d\""),
+            ("dyndns2", "true"),
+            ("dyndns2", "\"HTTPS\""),
             ("Window", "15"),
             ("statte", "\"/s\""),
         ] {

@@ -2,7 +2,7 @@
 
 use crate::auth::Authentic;
 use crate::record::Record;
-use crate::stamp::Stamp;
+use crate::stamp::{Clock, Stamp};
 
 /// What is to be done about an authentic update.
 #[must_use]
@@ -12,7 +12,7 @@ pub enum Decision {
     Changed,
     /// The host has these addresses already: store the stamp.
     Redundant,
-    /// The very request that was accepted last, delivered again: store nothing.
+    /// The very request that was accepted last, delivered again, or one that says no more: store nothing.
     Repeated,
     /// Not newer than the last accepted request: refuse.
     Replay {
@@ -25,14 +25,16 @@ pub enum Decision {
 pub fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
     let Some(record) = record else { return Decision::Changed };
     let holds = record.holds(update.addresses());
-    if update.stamp() == record.stamp && holds {
-        Decision::Repeated
-    } else if update.stamp() <= record.stamp {
-        Decision::Replay { last: record.stamp }
-    } else if holds {
-        Decision::Redundant
-    } else {
-        Decision::Changed
+    if update.stamp() > record.stamp {
+        return if holds { Decision::Redundant } else { Decision::Changed };
+    }
+    match update.clock() {
+        Clock::Client if update.stamp() == record.stamp && holds => Decision::Repeated,
+        Clock::Client => Decision::Replay { last: record.stamp },
+        // It came after the record, whatever the stamps say: within one second, or after a request of a
+        // client whose clock is ahead. The newer stamp stays, so no replay of that one gets through.
+        Clock::Server if holds => Decision::Repeated,
+        Clock::Server => Decision::Changed,
     }
 }
 
@@ -101,6 +103,25 @@ mod tests {
             for (stamp, expected) in [(new, first), (old, again)] {
                 let decision = decide(&Authentic::for_test("host1", update, stamp), Some(&record));
                 assert_eq!(decision, expected, "{stored:?} {update:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn by_the_servers_clock_nothing_is_a_replay() {
+        let stamp = |text| Stamp::parse(text, Zone::Utc).unwrap();
+        let stored = stamp("2012-06-14 15:58:30");
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let record = Record { addresses: vec![address], stamp: stored };
+        for (time, same, other) in [
+            ("2012-06-14 15:58:31", Decision::Redundant, Decision::Changed),
+            ("2012-06-14 15:58:30", Decision::Repeated, Decision::Changed),
+            ("2012-06-14 15:58:20", Decision::Repeated, Decision::Changed),
+        ] {
+            for (address, expected) in [("192.0.2.1", same), ("192.0.2.2", other)] {
+                let address: IpAddr = address.parse().unwrap();
+                let update = Authentic::for_test("host1", address, stamp(time)).by_server_clock();
+                assert_eq!(decide(&update, Some(&record)), expected, "{time} {address}");
             }
         }
     }

@@ -49,13 +49,17 @@ pub enum Refusal {
     Form(Problem, Part),
     /// The claim does not prove who sent it.
     Identity(Unproven),
-    /// The hash is right, but the host is not this user's.
+    /// The key is right, but the host is not this user's.
     Host,
-    /// The hash is right, but the stamp is further from the clock than the replay window.
+    /// The key is right, but the stamp is further from the clock than the replay window.
     Stale {
         /// Seconds by which the client is ahead; negative where it is behind.
         seconds: i64,
     },
+    /// dyndns2 is not served.
+    Disabled,
+    /// dyndns2 is served over HTTPS alone.
+    Insecure,
     /// The stamp is not newer than the last accepted one.
     Replay {
         /// The last accepted stamp.
@@ -76,6 +80,8 @@ impl Refusal {
             Self::Host => "nohost",
             Self::Stale { .. } => "stale",
             Self::Replay { .. } => "replay",
+            Self::Disabled => "disabled",
+            Self::Insecure => "insecure",
         }
     }
 }
@@ -112,6 +118,16 @@ pub enum Part {
     Ip,
     /// The parameter `ip6`.
     Ip6,
+    /// The parameter `hostname` of dyndns2.
+    Hostname,
+    /// The parameter `myip` of dyndns2.
+    MyIp,
+    /// The parameter `myipv6` of dyndns2.
+    MyIpv6,
+    /// The parameter `myip6` of dyndns2.
+    MyIp6,
+    /// The parameter `offline` of dyndns2.
+    Offline,
     /// The query string as a whole.
     Query,
     /// The body as a whole.
@@ -125,9 +141,13 @@ pub enum Unproven {
     UnknownUser,
     /// The user's entry in the credentials cannot be used.
     BrokenUser(&'static str),
-    /// The hash is not that of this claim and the user's key.
+    /// The signature is not that of this claim and the user's key.
     WrongHash,
-    /// The hash is right, but the user's entry demands the signature of protocol 2.
+    /// There is no user with a password.
+    NoPassword,
+    /// The password is not the user's key.
+    WrongPassword,
+    /// The key is right, but the user's entry demands the signature of protocol 2.
     Downgrade,
 }
 
@@ -155,6 +175,11 @@ impl Part {
             Self::Hmac => "hmac",
             Self::Ip => "ip",
             Self::Ip6 => "ip6",
+            Self::Hostname => "hostname",
+            Self::MyIp => "myip",
+            Self::MyIpv6 => "myipv6",
+            Self::MyIp6 => "myip6",
+            Self::Offline => "offline",
             Self::Query => "query",
             Self::Body => "body",
         }

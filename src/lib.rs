@@ -5,7 +5,7 @@
 //!
 //! 1. [`config`]: the operator's settings,
 //! 2. [`endpoint`] and [`request`]: the CGI environment and body,
-//! 3. [`claim`]: who says what ([`host`], [`addresses`], [`stamp`], [`signature`]),
+//! 3. [`claim`] and [`dyndns2`]: who says what ([`host`], [`addresses`], [`stamp`], [`signature`]),
 //! 4. [`credentials`]: the user that the claim names,
 //! 5. [`auth`]: signature, hosts and clock; makes the claim authentic updates, one for each host,
 //! 6. [`update`]: stores them: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
@@ -23,6 +23,7 @@ pub mod command;
 pub mod config;
 pub mod credentials;
 pub mod decide;
+pub mod dyndns2;
 pub mod endpoint;
 pub mod error;
 pub mod expiry;
@@ -54,6 +55,7 @@ use crate::auth::authenticate;
 use crate::claim::Claim;
 use crate::config::Config;
 use crate::credentials::Credentials;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::log::Who;
 use crate::reply::{Answers, Reply};
@@ -67,17 +69,10 @@ pub fn run(
 ) -> Reply {
     let mut who = Who::default();
     let mut body = body.take(request::body_length(&variable));
-    let reply = match serve(&variable, &mut body, now, &mut who) {
-        Ok(answers) => {
-            let reply = (&answers).into();
-            log::refusals(&who, answers);
-            reply
-        }
-        Err(error) => {
-            log::error(&who, &error);
-            (&error).into()
-        }
-    };
+    let endpoint = Endpoint::of(&variable);
+    let outcome = serve(endpoint, &variable, &mut body, now, &mut who);
+    let reply = Reply::new(endpoint, &outcome);
+    log::outcome(&who, outcome);
     // mod_cgid sends the body through a socket. To leave some of it there would reset the
     // connection, and the reply would be lost.
     let _ = io::copy(&mut body, &mut io::sink());
@@ -86,6 +81,7 @@ pub fn run(
 
 /// The story of a request. `who` learns who asks as soon as it is known, for the log.
 fn serve(
+    endpoint: Endpoint,
     variable: &impl Fn(&str) -> Option<OsString>,
     body: impl Read,
     now: DateTime<Utc>,
@@ -95,7 +91,12 @@ fn serve(
     who.address = Some(address);
     let config = Config::load(variable(config::VARIABLE))?;
     let request = Request::read(variable, body)?;
-    let claim = Claim::parse(&request, address, config.time_zone)?;
+    let claim = match endpoint {
+        Endpoint::Dyndns2 => dyndns2::claim(&request, variable, address, config.dyndns2, now)?,
+        Endpoint::Update | Endpoint::Address | Endpoint::Status => {
+            Claim::parse(&request, address, config.time_zone)?
+        }
+    };
     who.user = Some(claim.user.clone());
     who.hosts = claim.hosts.iter().map(|host| host.as_str().to_owned()).collect();
     let credentials = Credentials::open(&config)?;

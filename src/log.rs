@@ -28,17 +28,17 @@ pub struct Who {
     pub hosts: Vec<String>,
 }
 
-/// Logs why a request was not carried out.
-pub fn error(who: &Who, error: &Error) {
-    write(&error_line(who, error));
-}
-
-/// Logs why hosts of a request were refused, of which `answers` has one for each.
-pub fn refusals(who: &Who, answers: Answers) {
-    for (host, answer) in who.hosts.iter().zip(answers) {
-        if let Err(refusal) = answer {
-            let who = Who { user: who.user.clone(), hosts: vec![host.clone()], ..*who };
-            error(&who, &refusal.into());
+/// Logs why a request was not carried out, or for which of its hosts.
+pub fn outcome(who: &Who, outcome: Result<Answers, Error>) {
+    match outcome {
+        Err(error) => write(&error_line(who, &error)),
+        Ok(answers) => {
+            for (host, answer) in who.hosts.iter().zip(answers) {
+                if let Err(refusal) = answer {
+                    let who = Who { user: who.user.clone(), hosts: vec![host.clone()], ..*who };
+                    write(&error_line(&who, &refusal.into()));
+                }
+            }
         }
     }
 }
@@ -98,7 +98,15 @@ fn explain(refusal: &Refusal) -> String {
         }
         Refusal::Identity(Unproven::WrongHash) => "wrong hash".to_owned(),
         Refusal::Identity(Unproven::Downgrade) => {
-            "right hash, but the user's entry in the credentials demands protocol 2".to_owned()
+            "right key, but the user's entry in the credentials demands protocol 2".to_owned()
+        }
+        Refusal::Identity(Unproven::WrongPassword) => "wrong password".to_owned(),
+        Refusal::Identity(Unproven::NoPassword) => {
+            "no user and password; if the client sends them, Apache lacks CGIPassAuth On".to_owned()
+        }
+        Refusal::Disabled => "dyndns2 is off in the configuration".to_owned(),
+        Refusal::Insecure => {
+            "dyndns2 without HTTPS, against key \"dyndns2\" of the configuration".to_owned()
         }
         Refusal::Host => "the credentials do not list this host for this user".to_owned(),
         Refusal::Stale { seconds } if *seconds < 0 => {

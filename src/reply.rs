@@ -2,7 +2,8 @@
 //! word.
 
 use crate::addresses::Addresses;
-use crate::error::{Error, Refusal};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Part, Problem, Refusal};
 
 /// An update that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct Reply {
 enum Status {
     Ok,
     BadRequest,
+    Unauthorized,
     Forbidden,
     MethodNotAllowed,
     ServiceUnavailable,
@@ -38,6 +40,10 @@ impl Status {
         match self {
             Self::Ok => "Status: 200 OK\r\n",
             Self::BadRequest => "Status: 400 Bad Request\r\n",
+            Self::Unauthorized => {
+                "Status: 401 Unauthorized\r\n\
+                 WWW-Authenticate: Basic realm=\"ddns-cgi\", charset=\"UTF-8\"\r\n"
+            }
             Self::Forbidden => "Status: 403 Forbidden\r\n",
             Self::MethodNotAllowed => "Status: 405 Method Not Allowed\r\nAllow: GET, POST\r\n",
             Self::ServiceUnavailable => "Status: 503 Service Unavailable\r\nRetry-After: 60\r\n",
@@ -46,6 +52,27 @@ impl Status {
 }
 
 impl Reply {
+    /// The reply of an endpoint. With an answer for each host, the status is that of the first one that is
+    /// not good.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, outcome: &Result<Answers, Error>) -> Self {
+        let refused = match endpoint {
+            Endpoint::Dyndns2 => refused_by_dyndns2,
+            Endpoint::Update | Endpoint::Address | Endpoint::Status => refused,
+        };
+        let answers = match outcome {
+            Err(Error::Fault(_)) => vec![(Status::ServiceUnavailable, "911".to_owned())],
+            Err(Error::Refusal(refusal)) => vec![refused(refusal)],
+            Ok(answers) => answers
+                .iter()
+                .map(|answer| answer.as_ref().map_or_else(refused, |ok| (Status::Ok, accepted(ok))))
+                .collect(),
+        };
+        let first = answers.iter().map(|(status, _)| *status).find(|status| *status != Status::Ok);
+        let lines = answers.into_iter().map(|(_, line)| line).collect();
+        Self { status: first.unwrap_or(Status::Ok), lines }
+    }
+
     /// The response as bytes for standard output.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -58,30 +85,6 @@ impl Reply {
     }
 }
 
-impl From<&Answers> for Reply {
-    /// The status is that of the first refusal.
-    fn from(answers: &Answers) -> Self {
-        let refusal = answers.iter().find_map(|answer| answer.as_ref().err());
-        Self {
-            status: refusal.map_or(Status::Ok, status),
-            lines: answers
-                .iter()
-                .map(|answer| answer.as_ref().map_or_else(line, accepted))
-                .collect(),
-        }
-    }
-}
-
-impl From<&Error> for Reply {
-    fn from(error: &Error) -> Self {
-        let (status, line) = match error {
-            Error::Fault(_) => (Status::ServiceUnavailable, error.word().to_owned()),
-            Error::Refusal(refusal) => (status(refusal), line(refusal)),
-        };
-        Self { status, lines: vec![line] }
-    }
-}
-
 fn accepted(accepted: &Accepted) -> String {
     match accepted {
         Accepted::Good(addresses) => format!("good {addresses}"),
@@ -89,31 +92,48 @@ fn accepted(accepted: &Accepted) -> String {
     }
 }
 
-fn status(refusal: &Refusal) -> Status {
-    match refusal {
+/// The answer to a refused request of protocol 1 or 2.
+fn refused(refusal: &Refusal) -> (Status, String) {
+    let word = refusal.word();
+    let status = match refusal {
         Refusal::Method => Status::MethodNotAllowed,
-        Refusal::Form(..) => Status::BadRequest,
-        Refusal::Identity(_) | Refusal::Host | Refusal::Stale { .. } | Refusal::Replay { .. } => {
-            Status::Forbidden
+        Refusal::Form(problem, part) => {
+            return (Status::BadRequest, format!("{word} {problem} {part}"));
         }
-    }
+        Refusal::Stale { seconds } => return (Status::Forbidden, format!("{word} {seconds}")),
+        Refusal::Identity(_)
+        | Refusal::Host
+        | Refusal::Replay { .. }
+        | Refusal::Disabled
+        | Refusal::Insecure => Status::Forbidden,
+    };
+    (status, word.to_owned())
 }
 
-fn line(refusal: &Refusal) -> String {
-    let word = refusal.word();
-    match refusal {
-        Refusal::Form(problem, part) => format!("{word} {problem} {part}"),
-        Refusal::Stale { seconds } => format!("{word} {seconds}"),
-        Refusal::Method | Refusal::Identity(_) | Refusal::Host | Refusal::Replay { .. } => {
-            word.to_owned()
+/// The answer to a refused request of dyndns2, in its own words. Its clients report those of a reply with
+/// status 200, and hardly any other status.
+fn refused_by_dyndns2(refusal: &Refusal) -> (Status, String) {
+    let (status, word) = match refusal {
+        Refusal::Method => (Status::MethodNotAllowed, "badagent"),
+        Refusal::Form(Problem::Repeated | Problem::Overlong, Part::Hostname) => {
+            (Status::Ok, "numhost")
         }
-    }
+        Refusal::Form(_, Part::Hostname) => (Status::Ok, "notfqdn"),
+        Refusal::Form(..) => (Status::Ok, "badagent"),
+        Refusal::Identity(_) => (Status::Unauthorized, refusal.word()),
+        Refusal::Host
+        | Refusal::Stale { .. }
+        | Refusal::Replay { .. }
+        | Refusal::Disabled
+        | Refusal::Insecure => (Status::Ok, refusal.word()),
+    };
+    (status, word.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Fault, Part, Problem, Unproven};
+    use crate::error::{Fault, Unproven};
     use crate::stamp::Stamp;
     use std::net::IpAddr;
 
@@ -124,7 +144,8 @@ mod tests {
     #[test]
     fn a_reply_is_a_cgi_response_of_one_line() {
         let address: IpAddr = "192.0.2.7".parse().unwrap();
-        let reply = Reply::from(&vec![Ok(Accepted::Good(address.into()))]);
+        let answers = vec![Ok(Accepted::Good(address.into()))];
+        let reply = Reply::new(Endpoint::Update, &Ok(answers));
         assert_eq!(
             text(&reply),
             "Status: 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -145,9 +166,52 @@ mod tests {
             (Error::from(Fault::new("/f", "broken")), "503", "911"),
         ];
         for (error, status, line) in cases {
-            let reply = text(&Reply::from(&error));
+            let reply = text(&Reply::new(Endpoint::Update, &Err(error)));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
+        }
+    }
+
+    #[test]
+    fn dyndns2_has_words_and_statuses_of_its_own() {
+        let form = |problem, part| Error::from(Refusal::Form(problem, part));
+        for (error, status, line) in [
+            (Refusal::Method.into(), "405", "badagent"),
+            (form(Problem::Missing, Part::Hostname), "200", "notfqdn"),
+            (form(Problem::Malformed, Part::Hostname), "200", "notfqdn"),
+            (form(Problem::Overlong, Part::Hostname), "200", "numhost"),
+            (form(Problem::Repeated, Part::Hostname), "200", "numhost"),
+            (form(Problem::Malformed, Part::MyIp), "200", "badagent"),
+            (form(Problem::Overlong, Part::Query), "200", "badagent"),
+            (Refusal::Identity(Unproven::NoPassword).into(), "401", "badauth"),
+            (Refusal::Identity(Unproven::WrongPassword).into(), "401", "badauth"),
+            (Refusal::Identity(Unproven::UnknownUser).into(), "401", "badauth"),
+            (Refusal::Host.into(), "200", "nohost"),
+            (Refusal::Disabled.into(), "200", "disabled"),
+            (Refusal::Insecure.into(), "200", "insecure"),
+            (Error::from(Fault::new("/f", "broken")), "503", "911"),
+        ] {
+            let reply = text(&Reply::new(Endpoint::Dyndns2, &Err(error)));
+            assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
+            assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
+            assert_eq!(reply.contains("WWW-Authenticate: Basic "), status == "401", "{reply}");
+        }
+    }
+
+    #[test]
+    fn each_host_has_its_line_and_the_first_refusal_the_status() {
+        let address: IpAddr = "2001:db8::1".parse().unwrap();
+        let answers = vec![
+            Ok(Accepted::NoChange(address.into())),
+            Err(Refusal::Host),
+            Ok(Accepted::Good(Addresses::REMOVED)),
+        ];
+        let outcome = Ok(answers);
+        let lines = "\r\n\r\nnochg 2001:db8::1\nnohost\ngood none\n";
+        for (endpoint, status) in [(Endpoint::Update, "403"), (Endpoint::Dyndns2, "200")] {
+            let reply = text(&Reply::new(endpoint, &outcome));
+            assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
+            assert!(reply.ends_with(lines), "{reply}");
         }
     }
 }

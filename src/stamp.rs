@@ -17,6 +17,15 @@ pub enum Zone {
     Local,
 }
 
+/// Whose clock a stamp is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The client's, which signed it: a request counts once.
+    Client,
+    /// This machine's: the time of arrival.
+    Server,
+}
+
 /// The form of the seed's stamps.
 const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 

@@ -91,6 +91,14 @@ pub struct Step {
     pub entry: Option<HostEntry>,
 }
 
+impl Step {
+    /// The stamp to store, which is never older than the stored one.
+    fn stamp(&self) -> Stamp {
+        let last = self.entry.as_ref().map_or(Stamp::NEVER, |entry| entry.record.stamp);
+        self.update.stamp().max(last)
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} {}", self.update.host(), self.update.addresses())
@@ -227,8 +235,8 @@ impl State {
     /// can cost is this stamp alone.
     pub fn store_stamps(&self, steps: &[Step]) -> Result<(), Fault> {
         let place = match steps {
-            [Step { update, entry: Some(entry) }] => {
-                let stamp = update.stamp().format(self.zone);
+            [step @ Step { entry: Some(entry), .. }] => {
+                let stamp = step.stamp().format(self.zone);
                 self.stamp_offset(entry, &stamp)?.map(|offset| (offset, stamp))
             }
             _ => None,
@@ -267,10 +275,10 @@ impl State {
 
     /// What updates leave in the two files; nothing is written.
     pub fn change(&self, steps: &[Step]) -> Result<Change, Fault> {
-        if let (Source::Sealed(state), [Step { update, entry: Some(entry) }]) =
+        if let (Source::Sealed(state), [step @ Step { entry: Some(entry), .. }]) =
             (&self.source, steps)
         {
-            let splices = self.splices(state, update, entry);
+            let splices = self.splices(state, step, entry);
             let splices = splices.map_err(|error| Fault::io("read", &self.hosts, &error))?;
             if let Some((state, hosts)) = splices {
                 return Ok(Change::Record { state, hosts });
@@ -287,7 +295,7 @@ impl State {
         let Step { update, entry } = step;
         let host = update.host();
         let mut fields = entry.as_ref().map(|entry| entry.fields.clone()).unwrap_or_default();
-        record::set(&mut fields, update.addresses(), update.stamp(), self.zone);
+        record::set(&mut fields, update.addresses(), step.stamp(), self.zone);
         // PHP told names apart by case; of such twins one stays.
         let twins: Vec<String> = state.keys().filter(|name| host.is(name)).cloned().collect();
         let name = twins.first().cloned().unwrap_or_else(|| host.to_string());
@@ -302,16 +310,17 @@ impl State {
     fn splices(
         &self,
         state: &SealedFile,
-        update: &Authentic,
+        step: &Step,
         entry: &HostEntry,
     ) -> io::Result<Option<(Splice, Splice)>> {
         let Some(hosts) = self.sealed_hosts() else { return Ok(None) };
+        let update = &step.update;
         let lines = |fields: Map<String, Value>| {
             hosts::render(&Map::from_iter([(update.host().to_string(), fields.into())]))
         };
         let mut fields = entry.fields.clone();
         let old = lines(fields.clone());
-        record::set(&mut fields, update.addresses(), update.stamp(), self.zone);
+        record::set(&mut fields, update.addresses(), step.stamp(), self.zone);
         let Some(name) = old.find(' ').map(|space| space + 1) else { return Ok(None) };
         let length = old.len() as u64;
         let Some(at) = hosts.position(&Needle::new(old, name))? else { return Ok(None) };

@@ -135,7 +135,7 @@ mod tests {
     use crate::php_json;
     use crate::record;
     use crate::sealed::Seals;
-    use crate::stamp::{Stamp, Zone};
+    use crate::stamp::{Clock, Stamp, Zone};
     use proptest::prelude::*;
     use serde_json::{Map, Value};
     use std::fs::{self, File};
@@ -351,5 +351,40 @@ mod tests {
         assert_eq!(fs::read_to_string(path(".hosts.dns.pending")).unwrap(), mark);
         let answers = store(&config, request(1), &credentials, Utc::now()).unwrap();
         assert!(answers.iter().all(Result::is_err));
+    }
+
+    #[test]
+    fn the_stored_stamp_never_goes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let config = Config {
+            state: path("ip.txt"),
+            hosts: path("hosts.dns"),
+            credentials: path("credentials.json"),
+            ..Config::default()
+        };
+        let credentials = credentials(&config);
+        let request = |last: u8, second, clock| {
+            let update =
+                Authentic::for_test("a.example", IpAddr::from([192, 0, 2, last]), stamp(second));
+            vec![Ok(if clock == Clock::Server { update.by_server_clock() } else { update })]
+        };
+        let send = |updates| store(&config, updates, &credentials, Utc::now()).unwrap().remove(0);
+        let stored = || fs::read_to_string(path("ip.txt")).unwrap();
+        assert!(matches!(send(request(1, 9, Clock::Client)), Ok(Accepted::Good(_))));
+        // As a new file and as a change of one record in sealed files.
+        for (last, second) in [(2, 5), (3, 5), (4, 9)] {
+            let answer = send(request(last, second, Clock::Server));
+            assert!(matches!(answer, Ok(Accepted::Good(_))), "{last}");
+            let text = stored();
+            assert!(
+                text.contains("12:00:09") && text.contains(&format!("192.0.2.{last}")),
+                "{text}"
+            );
+        }
+        let before = stored();
+        assert!(matches!(send(request(4, 3, Clock::Server)), Ok(Accepted::NoChange(_))));
+        assert!(matches!(send(request(1, 9, Clock::Client)), Err(Refusal::Replay { .. })));
+        assert_eq!(stored(), before);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use ddns_cgi::config::Config;
+use ddns_cgi::config::{Config, Dyndns2};
 use ddns_cgi::stamp::Zone;
 use serde_json::{Map, Value, json};
 
@@ -60,6 +60,7 @@ fn is_valid(key: &str, value: &Value) -> bool {
         "window" => is_number(1..=u64::MAX),
         "expire_after" => is_number(0..=u64::MAX),
         "time_zone" => value == "UTC" || value == "local",
+        "dyndns2" => ["off", "https", "any"].iter().any(|word| value == word),
         _ => false,
     }
 }
@@ -76,5 +77,10 @@ fn described(config: &Config) -> Value {
         "time_zone": match config.time_zone { Zone::Utc => "UTC", Zone::Local => "local" },
         "lock_timeout": config.lock_timeout,
         "expire_after": config.expire_after,
+        "dyndns2": match config.dyndns2 {
+            Dyndns2::Off => "off",
+            Dyndns2::Https => "https",
+            Dyndns2::Any => "any",
+        },
     })
 }

@@ -11,12 +11,13 @@ use ddns_cgi::addresses::{Action, Addresses};
 use ddns_cgi::auth::{Authentic, authenticate};
 use ddns_cgi::claim::{Claim, MAX_HOSTS, MAX_LIST, MAX_USER, Proof};
 use ddns_cgi::credentials::{self, Key, Lookup, User};
-use ddns_cgi::error::{Error, Part, Refusal};
+use ddns_cgi::endpoint::Endpoint;
+use ddns_cgi::error::{Part, Refusal};
 use ddns_cgi::host::HostName;
 use ddns_cgi::reply::{Accepted, Reply};
 use ddns_cgi::request::{self, MAX_FORM, Request};
 use ddns_cgi::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
-use ddns_cgi::stamp::{Stamp, Zone};
+use ddns_cgi::stamp::{Clock, Stamp, Zone};
 use url::form_urlencoded;
 
 use super::is_printable;
@@ -90,7 +91,7 @@ fn address_of(variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
             address
         }
         Err(fault) => {
-            assert_eq!(line_of(&Reply::from(&Error::from(fault))), "911");
+            assert_eq!(line_of(&Reply::new(Endpoint::Update, &Err(fault.into()))), "911");
             Ipv4Addr::LOCALHOST.into()
         }
     }
@@ -129,7 +130,9 @@ fn claim(request: &Request, forms: [&[u8]; 2], sender: IpAddr) {
             let (text, sent) = match &claim.proof {
                 Proof::Sha1 { text, hash } => (text, hex::encode(hash)),
                 Proof::HmacSha256 { text, code } => (text, hex::encode(code)),
+                Proof::Password(_) => panic!("no protocol of this endpoint"),
             };
+            assert_eq!(claim.clock, Clock::Client);
             assert_eq!(sent, code.to_lowercase());
             let signed = if is_2 {
                 ["ddns2", &user, &id, &time, &lines].join("\n")
@@ -264,6 +267,7 @@ fn is_signed_with(proof: &Proof, key: &Key) -> bool {
     match proof {
         Proof::Sha1 { text, hash } => sha1(text, key) == *hash,
         Proof::HmacSha256 { text, code } => hmac_sha256(text, key).unwrap() == *code,
+        Proof::Password(_) => panic!("no protocol of this endpoint"),
     }
 }
 
@@ -271,7 +275,7 @@ fn check_update(update: &Authentic, listed: &str, stamp: Stamp, addresses: Addre
     assert_eq!(update.host().as_str(), listed, "spelt as in the credentials");
     assert_eq!(update.stamp(), stamp);
     for answer in [Accepted::Good(addresses), Accepted::NoChange(*update.addresses())] {
-        line_of(&Reply::from(&vec![Ok(answer)]));
+        line_of(&Reply::new(Endpoint::Update, &Ok(vec![Ok(answer)])));
     }
 }
 
@@ -318,8 +322,10 @@ fn check_refusal(refusal: Refusal) {
         Refusal::Host => "nohost".to_owned(),
         Refusal::Stale { seconds } => format!("stale {seconds}"),
         Refusal::Replay { .. } => "replay".to_owned(),
+        Refusal::Disabled => "disabled".to_owned(),
+        Refusal::Insecure => "insecure".to_owned(),
     };
-    assert_eq!(line_of(&Reply::from(&Error::from(refusal))), expected);
+    assert_eq!(line_of(&Reply::new(Endpoint::Update, &Err(refusal.into()))), expected);
 }
 
 /// The one line of a reply, which is a CGI response of printable ASCII.
