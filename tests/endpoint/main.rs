@@ -27,6 +27,7 @@ mod php;
 mod plan;
 mod process;
 mod protocol;
+mod recipes;
 mod restarts;
 mod scene;
 mod seals;
