@@ -22,6 +22,7 @@ pub type Answers = Vec<Result<Accepted, Refusal>>;
 pub struct Reply {
     status: Status,
     lines: Vec<String>,
+    endpoint: Endpoint,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,16 +71,22 @@ impl Reply {
         };
         let first = answers.iter().map(|(status, _)| *status).find(|status| *status != Status::Ok);
         let lines = answers.into_iter().map(|(_, line)| line).collect();
-        Self { status: first.unwrap_or(Status::Ok), lines }
+        Self { status: first.unwrap_or(Status::Ok), lines, endpoint }
     }
 
     /// The response as bytes for standard output.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
+        let body = self.lines.join("\n") + "\n";
+        let length = match self.endpoint {
+            // Otherwise Apache may send it in chunks, which ddclient takes for a part of the text. It
+            // believes the length where its configuration says so (`ap_trust_cgilike_cl`).
+            Endpoint::Dyndns2 => format!("Content-Length: {}\r\n", body.len()),
+            Endpoint::Update | Endpoint::Address | Endpoint::Status => String::new(),
+        };
         format!(
-            "{}Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\r\n{}\n",
+            "{}Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n{length}\r\n{body}",
             self.status.headers(),
-            self.lines.join("\n")
         )
         .into_bytes()
     }
@@ -195,6 +202,8 @@ mod tests {
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
             assert_eq!(reply.contains("WWW-Authenticate: Basic "), status == "401", "{reply}");
+            let length = format!("\r\nContent-Length: {}\r\n", line.len() + 1);
+            assert!(reply.contains(&length), "{reply}");
         }
     }
 

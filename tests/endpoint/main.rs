@@ -16,6 +16,7 @@ mod chain;
 mod client;
 mod cost;
 mod dnsmasq;
+mod dyndns2;
 mod expiry;
 mod faults;
 mod files;

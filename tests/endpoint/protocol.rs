@@ -1,5 +1,7 @@
 //! `PROTOCOL.md`: every command, request and program on the page, as it is printed there.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::json;
@@ -76,6 +78,27 @@ fn of_two_requests_with_one_stamp_the_second_is_a_replay_unless_it_says_what_is_
         assert_eq!(answer(&scene, "203.0.113.9", queries[1]), expected[1]);
         assert_eq!(scene.files(), files);
     }
+}
+
+#[test]
+fn the_dyndns2_request_of_the_page_gets_its_answer() {
+    if !can_run("dyndns2 of PROTOCOL.md", &[APACHE]) {
+        return;
+    }
+    let blocks = blocks("text");
+    let (head, expected) =
+        blocks.iter().zip(&blocks[1..]).find(|(block, _)| block.starts_with("GET ")).unwrap();
+    let scene = Scene::new();
+    scene.configure(&json!({"dyndns2": "any"}));
+    let apache = Apache::start(&scene, Kind::PreforkCgi);
+    let mut connection =
+        TcpStream::connect(apache.url("").strip_prefix("http://").unwrap()).unwrap();
+    let head = format!("{head}Connection: close\n\n").replace('\n', "\r\n");
+    connection.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with(&format!("\r\n\r\n{expected}")), "{answer}");
 }
 
 #[test]

@@ -1,0 +1,467 @@
+//! dyndns2: its words and statuses over every transport, HTTPS, and the clients as Debian has them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use base64ct::{Base64, Encoding};
+use serde_json::{Value, json};
+
+use crate::apache::{APACHE, Apache, Kind, MODULES, free_port};
+use crate::scene::{
+    CREDENTIALS, HOSTS, Reply, STATE, Scene, can_run, eventually, host1, signed, time,
+};
+
+const DDCLIENT: &str = "/usr/bin/ddclient";
+const INADYN: &str = "/usr/sbin/inadyn";
+
+const HOST1: &str = "host1.h.lohray.com";
+const HOST2: &str = "host2.h.lohray.com";
+const BOTH: &str = "host1.h.lohray.com,host2.h.lohray.com";
+
+/// The scene with dyndns2 over any connection, and a user who must use protocol 2.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    scene.configure(&json!({"dyndns2": "any"}));
+    let users = CREDENTIALS.trim_end().strip_suffix('}').unwrap();
+    let strict =
+        format!(r#""strict": {{"id": ["{HOST1}"], "key": "k", "signature": "hmac-sha256"}}"#);
+    scene.write("etc/credentials.json", &format!("{users}, {strict}}}"));
+    scene
+}
+
+/// What a host has in the state.
+fn addresses(scene: &Scene, host: &str) -> [Value; 2] {
+    let state: Value = serde_json::from_str(&scene.state()).unwrap();
+    ["ip", "ip6"].map(|field| state[host][field].clone())
+}
+
+/// One request, its answer, and the lines of the hosts file for host1 and host2 after it.
+struct Case {
+    query: String,
+    login: &'static str,
+    status: u16,
+    line: &'static str,
+    hosts: [&'static str; 2],
+}
+
+const STORED: [&str; 2] = ["129.118.243.10", "75.110.204.100"];
+
+fn case(query: &str, status: u16, line: &'static str, hosts: [&'static str; 2]) -> Case {
+    Case { query: query.to_owned(), login: "user1:secretkey1", status, line, hosts }
+}
+
+fn cases() -> Vec<Case> {
+    let of = |id: &str, more: &str| format!("hostname={id}{more}");
+    let moved = ["192.0.2.1", STORED[1]];
+    let good = |query: &str, line, hosts| case(query, 200, line, hosts);
+    let refused = |query: &str, line| case(query, 200, line, STORED);
+    let by = |login, line, status| Case {
+        login,
+        ..case(&of(HOST1, "&myip=192.0.2.1"), status, line, STORED)
+    };
+    vec![
+        good(&of(HOST1, "&myip=192.0.2.1"), "good 192.0.2.1", moved),
+        good(&of(HOST1, "&myip=129.118.243.10"), "nochg 129.118.243.10", STORED),
+        good(&of(HOST1, ""), "good 127.0.0.10", ["127.0.0.10", STORED[1]]),
+        good(
+            &of(HOST1, "&system=dyndns&wildcard=ON&mx=x&backmx=YES&myip=192.0.2.1&x=y"),
+            "good 192.0.2.1",
+            moved,
+        ),
+        good(
+            &of(BOTH, "&myip=192.0.2.1,2001:db8::1"),
+            "good 192.0.2.1,2001:db8::1\ngood 192.0.2.1,2001:db8::1",
+            ["192.0.2.1 2001:db8::1", "192.0.2.1 2001:db8::1"],
+        ),
+        good(
+            &of(HOST1, "&myip=2001%3adb8%3a%3a1"),
+            "good 2001:db8::1",
+            ["129.118.243.10 2001:db8::1", STORED[1]],
+        ),
+        good(
+            &of(HOST1, "&myip=192.0.2.1&myipv6=2001:db8::1"),
+            "good 192.0.2.1,2001:db8::1",
+            ["192.0.2.1 2001:db8::1", STORED[1]],
+        ),
+        good(
+            &of(HOST1, "&myip6=2001:db8::1"),
+            "good 2001:db8::1",
+            ["129.118.243.10 2001:db8::1", STORED[1]],
+        ),
+        good(&of(HOST1, "&offline=YES"), "good none", ["", STORED[1]]),
+        good(
+            &of("host1.h.lohray.com,host3.h.lohray.com,host2.h.lohray.com", "&myip=192.0.2.1"),
+            "good 192.0.2.1\nnohost\ngood 192.0.2.1",
+            ["192.0.2.1", "192.0.2.1"],
+        ),
+        refused(&of("host3.h.lohray.com", ""), "nohost"),
+        refused(&of("nobody.example", ""), "nohost"),
+        refused("myip=192.0.2.1", "notfqdn"),
+        refused(&of("a%20b", ""), "notfqdn"),
+        refused(&of("good%0a", ""), "notfqdn"),
+        refused(&of(&["a"; 33].join(","), ""), "numhost"),
+        refused(&of(HOST1, "&myip=nochg"), "badagent"),
+        refused(&of(HOST1, "&myip=::ffff:192.0.2.1"), "badagent"),
+        by("user1:secretkey2", "badauth", 401),
+        by("user1:", "badauth", 401),
+        by("nobody:secretkey1", "badauth", 401),
+        by("", "badauth", 401),
+        by("strict:k", "badauth", 401),
+    ]
+}
+
+/// The addresses of a host in the hosts file.
+fn lines(scene: &Scene, host: &str) -> String {
+    let suffix = format!(" {host}");
+    let hosts = scene.hosts();
+    hosts.lines().filter_map(|line| line.strip_suffix(&suffix)).collect::<Vec<_>>().join(" ")
+}
+
+/// Every case at both paths; `send` takes path, query and login.
+fn check_all(scene: &Scene, send: impl Fn(&str, &str, &str) -> Reply) {
+    for path in ["/nic/update", "/v3/update"] {
+        for Case { query, login, status, line, hosts } in cases() {
+            scene.reset(STATE, HOSTS);
+            let reply = send(path, &query, login);
+            assert_eq!((reply.status, &*reply.line), (status, line), "{query} {login}: {reply:?}");
+            let asks = reply.headers.contains("WWW-Authenticate: Basic realm=");
+            assert_eq!(asks, status == 401, "{query}: {reply:?}");
+            assert!(reply.headers.contains("Cache-Control: no-store"), "{reply:?}");
+            assert!(reply.headers.contains("Content-Length: "), "not in chunks: {reply:?}");
+            scene.settle();
+            assert_eq!([lines(scene, HOST1), lines(scene, HOST2)], hosts, "{query}");
+            assert_eq!(scene.restarts().len(), usize::from(hosts != STORED), "{query}: restarts");
+            if !line.contains("good") && !line.contains("nochg") {
+                assert_eq!(scene.state(), STATE, "{query}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_case_in_the_bare_environment() {
+    let scene = scene();
+    check_all(&scene, |path, query, login| {
+        let mut cgi = scene.cgi("127.0.0.10", query).env("SCRIPT_NAME", path);
+        if !login.is_empty() {
+            let code = Base64::encode_string(login.as_bytes());
+            cgi = cgi.env("HTTP_AUTHORIZATION", &format!("Basic {code}"));
+        }
+        cgi.run()
+    });
+}
+
+#[test]
+fn every_case_through_apache() {
+    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
+        if !can_run(&format!("dyndns2 through {kind:?}"), &[APACHE]) {
+            return;
+        }
+        let scene = scene();
+        let apache = Apache::start(&scene, kind);
+        check_all(&scene, |path, query, login| {
+            let user = ["--user", login];
+            let options = if login.is_empty() { &[][..] } else { &user };
+            apache.curl("127.0.0.10", &format!("{path}?{query}"), options)
+        });
+        // By POST, too, but by no other method.
+        scene.reset(STATE, HOSTS);
+        let user = ["--user", "user1:secretkey1"];
+        let post = [&user[..], &["--data", "hostname=host1.h.lohray.com&myip=192.0.2.1"]].concat();
+        assert_eq!(apache.curl("127.0.0.10", "/nic/update", &post).line, "good 192.0.2.1");
+        let query = format!("/nic/update?hostname={HOST1}&myip=192.0.2.2");
+        for method in ["--head", "--request=PUT"] {
+            let options: Vec<&str> = user.into_iter().chain(method.split('=')).collect();
+            assert_eq!(apache.curl("127.0.0.10", &query, &options).status, 405, "{method}");
+        }
+        scene.settle();
+        assert_eq!(addresses(&scene, HOST1), [json!("192.0.2.1"), Value::Null]);
+        // A password is of no use elsewhere.
+        assert_eq!(apache.curl("127.0.0.10", "/ip.php", &user).line, "badrequest missing user");
+    }
+}
+
+#[test]
+fn over_plain_http_a_password_is_refused_by_default() {
+    let modules = ["ssl", "setenvif"].map(|name| format!("{MODULES}/mod_{name}.so"));
+    if !can_run("dyndns2 over HTTPS", &[APACHE, &modules[0], "/usr/bin/openssl"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let path = |name| scene.path(name).display().to_string();
+    let (key, certificate) = (path("run/key.pem"), path("run/certificate.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let port = free_port();
+    let site = format!(
+        "LoadModule ssl_module {}\nLoadModule setenvif_module {}\nListen 127.0.0.1:{port}\n\
+         <VirtualHost 127.0.0.1:{port}>\nSSLEngine On\nSSLCertificateFile {certificate}\n\
+         SSLCertificateKeyFile {key}\n</VirtualHost>\n# State,",
+        modules[0], modules[1]
+    );
+    let apache = Apache::start_with(&scene, Kind::EventCgid, &[("# State,", &site)]);
+    let query = format!("/nic/update?hostname={HOST1}&myip=192.0.2.1");
+    let user = ["--user", "user1:secretkey1"];
+
+    let forged = ["--header", "HTTPS: on", "--header", "X-Forwarded-Proto: https"];
+    for password in ["secretkey1", "wrong"] {
+        let login = format!("user1:{password}");
+        let reply = apache.curl("127.0.0.10", &query, &[&["--user", &login], &forged[..]].concat());
+        assert_eq!((reply.status, &*reply.line), (200, "insecure"), "whatever the password is");
+    }
+    assert_eq!(scene.state(), STATE);
+    eventually("the log says why", || {
+        scene.read("run/error.log").contains("dyndns2 without HTTPS")
+    });
+
+    let https = |query: &str, options: &[&str]| {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--globoff", "--cacert", &certificate])
+            .args(options)
+            .arg(format!("https://127.0.0.1:{port}{query}"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(https(&query, &user), "good 192.0.2.1\n");
+    assert_eq!(https(&query, &["--user", "user1:wrong"]), "badauth\n");
+    scene.configure(&json!({"dyndns2": "off"}));
+    assert_eq!(https(&query, &user), "disabled\n");
+    scene.settle();
+    assert_eq!(addresses(&scene, HOST1)[0], "192.0.2.1");
+}
+
+#[test]
+fn updates_of_one_second_count_and_open_no_way_for_replays() {
+    let scene = scene();
+    let send = |address: &str| {
+        let code = Base64::encode_string(b"user1:secretkey1");
+        let query = format!("hostname={HOST1}&myip={address}");
+        let cgi = scene.cgi("127.0.0.10", &query).env("SCRIPT_NAME", "/nic/update");
+        cgi.env("HTTP_AUTHORIZATION", &format!("Basic {code}")).run().line
+    };
+    // Of a client whose clock is ahead; somebody else has read it.
+    let captured = signed("user1", "secretkey1", HOST1, &time(10));
+    assert_eq!(scene.answer("127.0.0.11", &captured), "good 127.0.0.11");
+    for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        assert_eq!(send(address), format!("good {address}"));
+        assert_eq!(send(address), format!("nochg {address}"));
+    }
+    for address in ["127.0.0.11", "127.0.0.66"] {
+        assert_eq!(scene.answer(address, &captured), "replay");
+        assert_eq!(scene.answer(address, &host1()), "replay", "older than the last signed one");
+    }
+    scene.settle();
+    assert_eq!(addresses(&scene, HOST1)[0], "192.0.2.3");
+}
+
+#[test]
+fn no_password_gets_into_a_reply_or_the_log() {
+    let scene = scene();
+    for (login, query) in [
+        ("user1:secretkey1", "hostname=host3.h.lohray.com"),
+        ("user1:secretkey1x", "hostname=host1.h.lohray.com"),
+        ("nobody:secretkey1", "hostname=host1.h.lohray.com"),
+        ("secretkey1", "hostname=host1.h.lohray.com"),
+        ("strict:k", "hostname=host1.h.lohray.com"),
+        ("user1:secretkey1", "hostname=secret key1"),
+    ] {
+        let code = Base64::encode_string(login.as_bytes());
+        let cgi = scene.cgi("127.0.0.10", query).env("SCRIPT_NAME", "/nic/update");
+        let reply = cgi.env("HTTP_AUTHORIZATION", &format!("Basic {code}")).run();
+        assert_eq!(reply.log.lines().count(), 1, "{reply:?}");
+        let text = format!("{reply:?}");
+        assert!(!text.contains("secretkey1") && !text.contains(&code), "{text}");
+    }
+}
+
+/// A client of Debian, run once.
+struct Client<'s> {
+    scene: &'s Scene,
+    apache: &'s Apache,
+}
+
+/// What a client was set up with.
+#[derive(Clone, Copy)]
+struct Settings<'s> {
+    hosts: &'s str,
+    address: &'s str,
+    password: &'s str,
+}
+
+impl Client<'_> {
+    fn server(&self) -> String {
+        self.apache.url("").trim_start_matches("http://").to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        self.scene.write(name, text);
+        let file = self.scene.path(name);
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        file.display().to_string()
+    }
+
+    /// What ddclient says, without what it knows of earlier runs.
+    fn ddclient(&self, settings: Settings, options: &[&str]) -> String {
+        let Settings { hosts, address, password } = settings;
+        let file = self.write(
+            "run/ddclient.conf",
+            &format!(
+                "ssl=no\nuse=ip, ip={address}\nprotocol=dyndns2\nserver={}\nlogin=user1\n\
+                 password='{password}'\n{hosts}\n",
+                self.server()
+            ),
+        );
+        let cache = self.scene.path("run/ddclient.cache");
+        let _ = fs::remove_file(&cache);
+        let output = Command::new(DDCLIENT)
+            .args(["-daemon=0", "-noquiet", "-file", &file, "-cache"])
+            .arg(cache)
+            .args(options)
+            .output()
+            .unwrap();
+        said(&output)
+    }
+
+    /// What inadyn says, which believes that its hosts have another address.
+    fn inadyn(&self, settings: Settings) -> String {
+        let Settings { hosts, address, password } = settings;
+        let file = self.write(
+            "run/inadyn.conf",
+            &format!(
+                "allow-ipv6 = true\ncustom ddns {{\nusername = user1\npassword = {password}\n\
+                 hostname = {{ {} }}\nddns-server = \"{}\"\nssl = false\n\
+                 ddns-path = \"/nic/update?hostname=%h&myip=%i\"\n\
+                 checkip-command = \"/bin/echo {address}\"\n}}\n",
+                hosts.replace(',', ", "),
+                self.server()
+            ),
+        );
+        let cache = self.scene.path("run/inadyn");
+        fs::create_dir_all(&cache).unwrap();
+        // Otherwise it asks DNS.
+        for host in hosts.split(',') {
+            fs::write(cache.join(format!("{host}.cache")), "198.51.100.1").unwrap();
+        }
+        // After a temporary error it waits for ten minutes.
+        let output = Command::new("timeout")
+            .args(["5", INADYN, "--once", "--foreground", "--loglevel=info", "--config", &file])
+            .arg(format!("--cache-dir={}", cache.display()))
+            .arg(format!("--pidfile={}", self.scene.path("run/inadyn.pid").display()))
+            .output()
+            .unwrap();
+        said(&output)
+    }
+}
+
+fn said(output: &std::process::Output) -> String {
+    [&*output.stdout, &output.stderr].map(String::from_utf8_lossy).concat()
+}
+
+#[test]
+fn ddclient_of_debian_reports_each_answer() {
+    if !can_run("ddclient", &[APACHE, DDCLIENT]) {
+        return;
+    }
+    let scene = scene();
+    let apache = Apache::start(&scene, Kind::EventCgid);
+    let client = Client { scene: &scene, apache: &apache };
+    let settings = Settings { hosts: BOTH, address: "192.0.2.1", password: "secretkey1" };
+    let says = |settings, expected: &[&str]| {
+        let said = client.ddclient(settings, &[]);
+        assert!(expected.iter().all(|text| said.contains(text)), "{expected:?}: {said}");
+    };
+    let success =
+        |host, address| format!("SUCCESS:  updating {host}: good: IP address set to {address}");
+    says(settings, &[&success(HOST1, "192.0.2.1"), &success(HOST2, "192.0.2.1")]);
+    says(
+        settings,
+        &[
+            "WARNING:  updating host1.h.lohray.com: nochg: No update required",
+            "WARNING:  updating host2.h.lohray.com: nochg: No update required",
+        ],
+    );
+    let ipv6 = Settings { hosts: HOST1, address: "2001:db8::1", ..settings };
+    says(ipv6, &[&success(HOST1, "2001:db8::1")]);
+    says(
+        Settings { password: "wrong", ..settings },
+        &[
+            "FAILED:   updating host1.h.lohray.com,host2.h.lohray.com: authorization failed",
+            "badauth",
+        ],
+    );
+    says(
+        Settings {
+            hosts: "host1.h.lohray.com,host3.h.lohray.com",
+            address: "192.0.2.2",
+            ..settings
+        },
+        &[
+            &success(HOST1, "192.0.2.2"),
+            "FAILED:   updating host3.h.lohray.com: nohost: The hostname specified does not exist",
+        ],
+    );
+    scene.configure(&json!({}));
+    says(settings, &["FAILED:   updating host1.h.lohray.com: unexpected status (insecure)"]);
+    scene.settle();
+    assert_eq!(addresses(&scene, HOST1), ["192.0.2.2", "2001:db8::1"]);
+    assert_eq!(addresses(&scene, HOST2), [json!("192.0.2.1"), Value::Null]);
+
+    // Of a server's error it says nothing, unless it is asked to, and tries again next time.
+    scene.configure(&json!({"dyndns2": "any"}));
+    scene.write("www/ramcache/ip.txt", "{");
+    assert_eq!(client.ddclient(settings, &[]), "");
+    let said = client.ddclient(settings, &["-verbose"]);
+    assert!(said.contains("503 Service Unavailable") && said.contains("RECEIVE:  911"), "{said}");
+}
+
+#[test]
+fn inadyn_of_debian_reports_each_answer() {
+    if !can_run("inadyn", &[APACHE, INADYN]) {
+        return;
+    }
+    let scene = scene();
+    let apache = Apache::start(&scene, Kind::PreforkCgi);
+    let client = Client { scene: &scene, apache: &apache };
+    let settings = Settings { hosts: BOTH, address: "192.0.2.1", password: "secretkey1" };
+    let says = |settings, expected: &[&str]| {
+        let said = client.inadyn(settings);
+        assert!(expected.iter().all(|text| said.contains(text)), "{expected:?}: {said}");
+    };
+    let success =
+        |host, address| format!("Successful alias table update for {host} => new IP# {address}");
+    says(settings, &[&success(HOST1, "192.0.2.1"), &success(HOST2, "192.0.2.1")]);
+    assert_eq!([lines(&scene, HOST1), lines(&scene, HOST2)], ["192.0.2.1", "192.0.2.1"]);
+    let stored = scene.hosts();
+    says(settings, &[&success(HOST1, "192.0.2.1"), &success(HOST2, "192.0.2.1")]);
+    assert_eq!(scene.hosts(), stored, "nochg is a success to it");
+    let ipv6 = Settings { hosts: HOST1, address: "2001:db8::1", ..settings };
+    says(ipv6, &[&success(HOST1, "2001:db8::1")]);
+    assert_eq!(lines(&scene, HOST1), "192.0.2.1 2001:db8::1");
+    let wrong = Settings { password: "wrong", ..settings };
+    says(wrong, &["[401 Unauthorized] badauth", "Authentication failure"]);
+    let foreign = Settings { hosts: "host3.h.lohray.com", ..settings };
+    says(foreign, &["[200 OK] nohost", "DDNS server response not OK"]);
+    scene.configure(&json!({}));
+    says(settings, &["[200 OK] insecure", "DDNS server response not OK"]);
+    scene.configure(&json!({"dyndns2": "any"}));
+    scene.settle();
+    scene.write("www/ramcache/ip.txt", "{");
+    says(settings, &["Temporary error", "[503 Service Unavailable] 911", "Will retry again"]);
+}
