@@ -9,8 +9,7 @@ unset "${!SSL_@}" "${!CURL_@}" "${!PERL_@}"
 
 server=129.118.243.10
 ip address add "$server/32" dev lo
-ip -6 address add 2001:db8::53/128 dev lo nodad
-printf '127.0.0.1 localhost\n%s ns.example.net\n2001:db8::53 ns.example.net\n' "$server" >/etc/hosts
+printf '127.0.0.1 localhost\n%s ns.example.net\n' "$server" >/etc/hosts
 echo 'hosts: files' >/etc/nsswitch.conf
 
 # A certificate of our own CA, which the clients trust as any other.
