@@ -142,7 +142,7 @@ fn protocol_2_sends_the_addresses_of_all_hosts_in_one_request() {
         let directive = format!("LogLevel warn\nCustomLog {} %U", log.display());
         let apache = Apache::start_with(&scene, Kind::PreforkCgi, &[("LogLevel warn", &directive)]);
         let client = Client { scene: &scene, shell };
-        let hosts_after = |addresses: &[(&'static str, &'static str)]| {
+        let hosts_after = |addresses: &[(&str, &str)]| {
             let mut changes = addresses.to_vec();
             let hosts = ["host1.h.lohray.com", "host2.h.lohray.com"];
             changes.extend(hosts.map(|host| ("host", host)));
@@ -165,9 +165,13 @@ fn protocol_2_sends_the_addresses_of_all_hosts_in_one_request() {
         assert_eq!(hosts_after(&[]), lines(&["127.0.0.1", "2001:db8::9"]));
         let one = hosts_after(&[("ip", "192.0.2.8"), ("ip6", "none")]);
         assert_eq!(one, lines(&["192.0.2.8"]));
+        scene.write("www/address", "192.0.2.9\n");
+        let asked = hosts_after(&[("ip", "ask"), ("ask", &apache.url("/address"))]);
+        assert_eq!(asked, lines(&["192.0.2.9"]));
         scene.settle();
         let log = fs::read_to_string(log).unwrap();
-        assert_eq!(log.lines().count(), 5, "one request for both hosts: {log}");
+        let requests = log.lines().filter(|path| *path == "/ip.php").count();
+        assert_eq!(requests, 6, "one request for both hosts: {log}");
     }
 }
 
