@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use sha1::{Digest, Sha1};
 
-use crate::scene::{HOSTS, STATE, Scene, can_run, lines_of, signed, tell, time};
+use crate::scene::{HOSTS, STATE, Scene, can_run, lines_of, signed, signed_2, tell, time};
 
 pub const STRACE: &str = "/usr/bin/strace";
 
@@ -23,6 +23,8 @@ pub enum Deed {
     ChangedSealed,
     /// As `Redundant`, with sealed files.
     RedundantSealed,
+    /// Two hosts in one request of protocol 2, with sealed files.
+    ChangedList,
     /// A restarter's work, with the mark set and the hosts file behind the state.
     Restart,
 }
@@ -43,6 +45,12 @@ impl Deed {
     fn is_redundant(self) -> bool {
         matches!(self, Self::Redundant | Self::RedundantSealed)
     }
+
+    /// A file's text with the addresses that it stores.
+    fn moved(self, text: &str) -> String {
+        let one = text.replace("129.118.243.10", NEW);
+        if self == Self::ChangedList { one.replace("75.110.204.100", NEW) } else { one }
+    }
 }
 
 /// The files as they are before a deed.
@@ -52,7 +60,7 @@ pub fn prepare(scene: &Scene, deed: Deed) {
     }
     match deed {
         Deed::Changed | Deed::Redundant => scene.reset(STATE, HOSTS),
-        Deed::ChangedSealed | Deed::RedundantSealed => {
+        Deed::ChangedSealed | Deed::RedundantSealed | Deed::ChangedList => {
             scene.reset(STATE, HOSTS);
             let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(-9));
             assert_eq!(scene.answer("50.19.108.105", &query), "nochg 50.19.108.105");
@@ -85,7 +93,12 @@ pub fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
     prepare(scene, deed);
     let before = scene.state();
     let stamp = time(0);
-    let query = signed("user1", "secretkey1", "host1.h.lohray.com", &stamp);
+    let query = if deed == Deed::ChangedList {
+        let list = "host1.h.lohray.com,host2.h.lohray.com";
+        signed_2("user1", "secretkey1", list, &stamp, [NEW, ""])
+    } else {
+        signed("user1", "secretkey1", "host1.h.lohray.com", &stamp)
+    };
     let address = if deed.is_redundant() { "129.118.243.10" } else { NEW };
     let trace = scene.path("run/trace");
     let trace_text = trace.display().to_string();
@@ -123,7 +136,8 @@ fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
     let before = &outcome.before;
     let stamped = before.replace("2012-04-20 20:45:59", &outcome.stamp);
     let after = match deed {
-        Deed::Changed | Deed::ChangedSealed => stamped.replace("129.118.243.10", NEW),
+        Deed::Changed | Deed::ChangedSealed => deed.moved(&stamped),
+        Deed::ChangedList => deed.moved(&stamped.replace("2012-05-09 07:30:06", &outcome.stamp)),
         Deed::Redundant | Deed::RedundantSealed => stamped,
         Deed::Restart => before.clone(),
     };
@@ -133,7 +147,7 @@ fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
         "{point}: the state is neither old nor new: {state}"
     );
     let hosts = scene.hosts();
-    let hosts_after = HOSTS.replace("129.118.243.10", NEW);
+    let hosts_after = deed.moved(HOSTS);
     assert!(
         hosts == HOSTS || (!deed.is_redundant() && hosts == hosts_after),
         "{point}: the hosts file is neither old nor new: {hosts}"
@@ -145,14 +159,14 @@ fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
 
 /// The next request, of another user and redundant, brings hosts file and dnsmasq to what the state
 /// says, and loses nothing.
-fn check_healing(scene: &Scene, point: &str) {
+fn check_healing(scene: &Scene, deed: Deed, point: &str) {
     let must_serve = scene.mark().exists();
     let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(0));
     let reply = scene.cgi("50.19.108.105", &query).run();
     assert_eq!(reply.line, "nochg 50.19.108.105", "{point}: {reply:?}");
     scene.settle();
     let moved = scene.state().contains(NEW);
-    let expected = if moved { HOSTS.replace("129.118.243.10", NEW) } else { HOSTS.to_owned() };
+    let expected = if moved { deed.moved(HOSTS) } else { HOSTS.to_owned() };
     assert_eq!(scene.hosts(), expected, "{point}: the hosts file is not what the state says");
     let mark = fs::read_to_string(scene.mark()).unwrap_or_default();
     assert_eq!(mark, "", "{point}: the mark stays: {reply:?}");
@@ -180,7 +194,7 @@ fn everywhere(deed: Deed, faults: &[&str], is_hit: impl Fn(&str) -> bool) {
                 if fault.starts_with("error") && deed != Deed::Restart {
                     check_reply(&outcome, &point);
                 }
-                check_healing(&scene, &point);
+                check_healing(&scene, deed, &point);
                 points += 1;
             }
         }
@@ -196,6 +210,7 @@ fn killed_everywhere(deed: Deed) {
 fn a_changed_update_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Changed);
     killed_everywhere(Deed::ChangedSealed);
+    killed_everywhere(Deed::ChangedList);
 }
 
 #[test]
@@ -270,6 +285,7 @@ fn check_reply(outcome: &Outcome, point: &str) {
 fn a_changed_update_survives_every_error_at_every_call() {
     fails_everywhere(Deed::Changed);
     fails_everywhere(Deed::ChangedSealed);
+    fails_everywhere(Deed::ChangedList);
 }
 
 #[test]

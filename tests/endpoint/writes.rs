@@ -85,6 +85,20 @@ fn a_changed_update_writes_the_mark_then_the_state_then_the_hosts_file_each_dura
 }
 
 #[test]
+fn a_list_of_hosts_is_one_write_of_each_file_under_one_lock_and_one_restart() {
+    if !can_run("the order of writes of a list", &[STRACE]) {
+        return;
+    }
+    let expected = [
+        list(&["locks .ip.txt.lock", "write .hosts.dns.pending", "fsync ."]),
+        replaced("ip.txt"),
+        replaced("hosts.dns"),
+        list(&["pwrite .ip.txt.lock 64", "unlocks .ip.txt.lock", "starts a process"]),
+    ];
+    assert_eq!(steps(&scene(), Deed::ChangedList), expected.concat());
+}
+
+#[test]
 fn a_redundant_update_is_one_write_of_19_bytes() {
     if can_run("the writes of a redundant update", &[STRACE]) {
         let expected = ["locks .ip.txt.lock", "pwrite ip.txt 19", "unlocks .ip.txt.lock"];
