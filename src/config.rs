@@ -40,6 +40,8 @@ pub struct Config {
     pub time_zone: Zone,
     /// Seconds to wait for the lock on the state.
     pub lock_timeout: u32,
+    /// Seconds of silence after which a host leaves DNS; 0 for never.
+    pub expire_after: u64,
     /// Over which connections dyndns2 is served.
     pub dyndns2: Dyndns2,
     /// Whether there is a status page.
@@ -73,6 +75,7 @@ impl Default for Config {
             window: 15,
             time_zone: Zone::Utc,
             lock_timeout: 5,
+            expire_after: 0,
             dyndns2: Dyndns2::Https,
             status_page: false,
             late_after: 3600,
@@ -138,6 +141,9 @@ impl Config {
             "status_page" => self.status_page = value.as_bool().ok_or("must be true or false")?,
             "late_after" => self.late_after = positive(value)?,
             "silent_after" => self.silent_after = positive(value)?,
+            "expire_after" => {
+                self.expire_after = value.as_u64().ok_or("must be a whole number of seconds")?;
+            }
             "time_zone" => {
                 self.time_zone = match value.as_str() {
                     Some("UTC") => Zone::Utc,
@@ -205,7 +211,7 @@ mod tests {
     fn every_key_is_read() {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
             "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
-            "dyndns2": "any", "status_page": true, "late_after": 2, "silent_after": 3}"#;
+            "dyndns2": "any", "expire_after": 604800, "status_page": true, "late_after": 2, "silent_after": 3}"#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.state, Path::new("/s"));
         assert_eq!(config.hosts, Path::new("/h"));
@@ -215,6 +221,7 @@ mod tests {
         assert_eq!(config.window, 999_999_999_999);
         assert_eq!(config.time_zone, Zone::Local);
         assert_eq!(config.lock_timeout, 1);
+        assert_eq!(config.expire_after, 604_800);
         assert_eq!(config.dyndns2, Dyndns2::Any);
         assert!(config.status_page);
         assert_eq!((config.late_after, config.silent_after), (2, 3));
@@ -246,6 +253,9 @@ mod tests {
             ("window", "\"15\""),
             ("time_zone", "\"CET\""),
             ("lock_timeout", "99999999999"),
+            ("expire_after", "-1"),
+            ("expire_after", "null"),
+            ("expire_after", "\"7d\""),
             ("dyndns2", "true"),
             ("dyndns2", "\"HTTPS\""),
             ("status_page", "\"on\""),

@@ -62,6 +62,11 @@ pub fn read(path: &Path) -> Result<Option<String>, Fault> {
     }
 }
 
+/// Whether the hosts file is that of `state`.
+pub fn is_of(path: &Path, state: &Map<String, Value>) -> Result<bool, Fault> {
+    Ok(read(path)?.is_some_and(|text| text == render(state)))
+}
+
 /// Replaces the hosts file by that of `state`. Returns what [`replace_with`] does.
 pub fn store(path: &Path, state: &Map<String, Value>) -> Result<Metadata, Fault> {
     replace_with(path, |new| new.write_all(render(state).as_bytes()), READERS)

@@ -9,8 +9,8 @@
 //! 4. [`credentials`]: the user that the claim names,
 //! 5. [`auth`]: signature, hosts and clock; makes the claim authentic updates, one for each host,
 //! 6. [`update`]: stores them: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
-//!    [`decide`], [`mark`], [`hosts`], [`replace`]; [`sealed`] and [`index`] are the fast path through
-//!    large files,
+//!    [`decide`], [`mark`], [`expiry`], [`hosts`], [`replace`]; [`sealed`] and [`index`] are the fast
+//!    path through large files,
 //! 7. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 8. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
 //!
@@ -28,6 +28,7 @@ pub mod decide;
 pub mod dyndns2;
 pub mod endpoint;
 pub mod error;
+pub mod expiry;
 pub mod host;
 pub mod hosts;
 pub mod index;

@@ -22,6 +22,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::command;
 use crate::config::{self, Config};
 use crate::error::Fault;
+use crate::expiry::Expiry;
 use crate::hosts;
 use crate::lock::Lock;
 use crate::log;
@@ -127,9 +128,11 @@ fn prepare(config: &Config, turn: &mut Option<Lock>) -> Result<Option<Mark>, Fau
         *turn = None;
         return Ok(None);
     };
-    if !state.knows_hosts() {
-        let wanted = state.parse()?;
-        if hosts::read(&config.hosts)?.as_deref() != Some(&hosts::render(&wanted)) {
+    let expiry = Expiry::at(Utc::now(), config);
+    if expiry.is_on() || !state.knows_hosts() {
+        let state = state.parse()?;
+        let wanted = expiry.served(&state);
+        if !hosts::is_of(&config.hosts, &wanted)? {
             hosts::store(&config.hosts, &wanted)?;
         }
     }

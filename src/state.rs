@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use crate::auth::Authentic;
 use crate::config::Config;
 use crate::error::{Fault, json_position};
+use crate::expiry::Expiry;
 use crate::host::HostName;
 use crate::hosts;
 use crate::index::{self, Index, Place};
@@ -150,6 +151,19 @@ impl State {
             seals,
             lock,
         })
+    }
+
+    /// The same state, all of which is read, whatever is sealed.
+    pub fn read_whole(self) -> Result<Self, Fault> {
+        self.text()?;
+        let source = match self.source {
+            Source::Sealed(file) => {
+                let seal = file.seal();
+                Source::File(file.into_file(), seal)
+            }
+            source @ (Source::File(..) | Source::Hosts) => source,
+        };
+        Ok(Self { source, ..self })
     }
 
     /// The entry of a host.
@@ -335,16 +349,17 @@ impl State {
     }
 
     /// Puts a change into the state and the hosts file.
-    pub fn store(&self, change: &Change) -> Result<(), Fault> {
+    pub fn store(&self, change: &Change, expiry: &Expiry) -> Result<(), Fault> {
         let state = self.put(change)?;
         let hosts = match change {
-            Change::Whole(state) => hosts::store(&self.hosts, state)?,
+            Change::Whole(state) => hosts::store(&self.hosts, &expiry.served(state))?,
             Change::Record { hosts, .. } => {
                 replace_with(&self.hosts, |new| hosts.write_to(new), hosts::READERS)?
             }
         };
         match change {
-            Change::Whole(state) if !has_distinct_names(state) => {}
+            // Sealed is what stays true.
+            Change::Whole(state) if expiry.is_on() || !has_distinct_names(state) => {}
             Change::Whole(_) | Change::Record { .. } => {
                 self.seal(Some(&state), Seal::of(&hosts).ok());
             }

@@ -7,10 +7,12 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::decide::{Decision, decide};
 use crate::error::{Fault, Refusal};
+use crate::expiry::Expiry;
+use crate::hosts;
 use crate::log;
 use crate::mark::Mark;
 use crate::reply::{Accepted, Answers};
-use crate::state::{Patience, State, Step};
+use crate::state::{Change, Patience, State, Step};
 
 /// Brings the state up to date and, where an address changed, the hosts file. All the updates of a
 /// request are stored under one lock, by one write of each file.
@@ -29,7 +31,9 @@ pub fn store(
     if updates.iter().all(Result::is_err) {
         return Ok(updates.into_iter().filter_map(Result::err).map(Err).collect());
     }
+    let expiry = Expiry::at(now, config);
     let state = State::open(config, Patience::Client)?;
+    let state = if expiry.is_on() { state.read_whole()? } else { state };
     credentials.write_index(&state, now);
     let mut steps = Steps::default();
     let mut answers = Answers::with_capacity(updates.len());
@@ -39,7 +43,7 @@ pub fn store(
             Err(refusal) => Err(refusal),
         });
     }
-    write(config, &state, &steps)?;
+    write(config, &state, &steps, &expiry)?;
     Ok(answers)
 }
 
@@ -83,20 +87,35 @@ fn answer(
     })
 }
 
-fn write(config: &Config, state: &State, steps: &Steps) -> Result<(), Fault> {
+fn write(config: &Config, state: &State, steps: &Steps, expiry: &Expiry) -> Result<(), Fault> {
     if steps.all.is_empty() {
         return Ok(());
     }
-    if !steps.change_hosts && config.hosts.exists() {
+    if !steps.change_hosts && keep_hosts(config, state, steps, expiry)? {
         state.store_stamps(&steps.all)?;
     } else {
         let change = state.change(&steps.all)?;
         let hosts: Vec<String> = steps.all.iter().map(Step::to_string).collect();
         Mark::add(&config.hosts, hosts.join(", "))?;
-        state.store(&change)?;
+        state.store(&change, expiry)?;
     }
     notice_rebuild(config, state);
     Ok(())
+}
+
+/// Whether stamps alone leave the hosts file as it is to be. Where hosts expire, each update looks who
+/// has gone or come back.
+fn keep_hosts(
+    config: &Config,
+    state: &State,
+    steps: &Steps,
+    expiry: &Expiry,
+) -> Result<bool, Fault> {
+    if !expiry.is_on() {
+        return Ok(config.hosts.exists());
+    }
+    let Change::Whole(new) = state.change(&steps.all)? else { return Ok(false) };
+    hosts::is_of(&config.hosts, &expiry.served(&new))
 }
 
 fn notice_rebuild(config: &Config, state: &State) {
@@ -117,7 +136,6 @@ mod tests {
     use crate::record;
     use crate::sealed::Seals;
     use crate::stamp::{Clock, Stamp, Zone};
-    use crate::state::Change;
     use proptest::prelude::*;
     use serde_json::{Map, Value};
     use std::fs::{self, File};
@@ -196,7 +214,7 @@ mod tests {
             ..Config::default()
         };
         fs::write(&config.state, php_json::to_bytes(state).unwrap()).unwrap();
-        fs::write(&config.hosts, crate::hosts::render(state)).unwrap();
+        fs::write(&config.hosts, hosts::render(state)).unwrap();
         let credentials = credentials(&config);
         for updates in requests {
             if !is_sealed {
@@ -233,7 +251,7 @@ mod tests {
                 let requests =
                     [of_one("b.example", "192.0.2.9", 1), of_one("a.example", address, 2)];
                 let (text, hosts) = files_after(&state, requests, is_sealed);
-                let rendered = crate::hosts::render(&serde_json::from_str(&text).unwrap());
+                let rendered = hosts::render(&serde_json::from_str(&text).unwrap());
                 assert_eq!(hosts, rendered, "sealed: {is_sealed}, {text}");
             }
         }
@@ -266,7 +284,7 @@ mod tests {
             fs::write(&config.state, &edited).unwrap();
             let result = match address {
                 "192.0.2.1" => state.store_stamps(&steps),
-                _ => state.store(&change),
+                _ => state.store(&change, &Expiry::at(Utc::now(), &config)),
             };
             let fault = result.unwrap_err();
             assert!(fault.reason.contains("edited meanwhile"), "{fault}");
@@ -294,7 +312,7 @@ mod tests {
             let files = files_after(&state, requests(), true);
             prop_assert_eq!(&files, &files_after(&state, requests(), false));
             let state: Map<_, _> = serde_json::from_str(&files.0).unwrap();
-            prop_assert_eq!(files.1, crate::hosts::render(&state));
+            prop_assert_eq!(files.1, hosts::render(&state));
         }
     }
 

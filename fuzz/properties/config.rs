@@ -59,6 +59,7 @@ fn is_valid(key: &str, value: &Value) -> bool {
         "restart_interval" | "lock_timeout" => is_number(0..=3600),
         "window" | "late_after" | "silent_after" => is_number(1..=u64::MAX),
         "status_page" => value.is_boolean(),
+        "expire_after" => is_number(0..=u64::MAX),
         "time_zone" => value == "UTC" || value == "local",
         "dyndns2" => ["off", "https", "any"].iter().any(|word| value == word),
         _ => false,
@@ -76,6 +77,7 @@ fn described(config: &Config) -> Value {
         "window": config.window,
         "time_zone": match config.time_zone { Zone::Utc => "UTC", Zone::Local => "local" },
         "lock_timeout": config.lock_timeout,
+        "expire_after": config.expire_after,
         "dyndns2": match config.dyndns2 {
             Dyndns2::Off => "off",
             Dyndns2::Https => "https",

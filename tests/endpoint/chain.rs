@@ -8,19 +8,19 @@ use std::process::{Command, Stdio};
 
 use crate::scene::can_run;
 
-fn run(module: &str, mpm: &str) {
-    let needs = [
+/// Runs a script of this folder in namespaces of its own, to its last line, `expected`.
+pub fn run_on_overlay(script: &str, arguments: &[&str], needs: &[&str], expected: &str) {
+    let common = [
         "root",
         concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ddnsctl"),
         "/usr/sbin/apache2",
         "/usr/sbin/dnsmasq",
         "/usr/bin/sudo",
         "/usr/sbin/service",
-        "/usr/bin/dig",
         "/usr/bin/curl",
         "/usr/sbin/ip",
     ];
-    if !can_run(&format!("the whole chain with {module}"), &needs) {
+    if !can_run(&format!("{script} {}", arguments.join(" ")), &[&common, needs].concat()) {
         return;
     }
     let output = Command::new("unshare")
@@ -35,8 +35,9 @@ fn run(module: &str, mpm: &str) {
             "--mount-proc",
         ])
         .args(["--propagation", "private", "bash"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/endpoint/chain.sh"))
-        .args([env!("CARGO_MANIFEST_DIR"), module, mpm])
+        .arg(format!("{}/tests/endpoint/{script}", env!("CARGO_MANIFEST_DIR")))
+        .arg(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -44,7 +45,11 @@ fn run(module: &str, mpm: &str) {
         + &String::from_utf8_lossy(&output.stderr);
     crate::scene::tell_measured(&text);
     assert!(output.status.success(), "{text}");
-    assert!(output.stdout.ends_with(b"the whole chain works\n"), "{text}");
+    assert!(output.stdout.ends_with(format!("{expected}\n").as_bytes()), "{text}");
+}
+
+fn run(module: &str, mpm: &str) {
+    run_on_overlay("chain.sh", &[module, mpm], &["/usr/bin/dig"], "the whole chain works");
 }
 
 #[test]

@@ -1,54 +1,18 @@
 #!/usr/bin/env bash
 # The whole chain, in the namespaces that tests/endpoint/chain.rs made: chain.sh REPOSITORY MODULE MPM
 set -Eeuo pipefail
-trap 'echo "FAILED: line $LINENO: $BASH_COMMAND" >&2' ERR
-
-if [ -z "${IN_OVERLAY:-}" ]; then
-    # A copy of the root file system that forgets what is written to it.
-    scratch=/mnt
-    mount -t tmpfs tmpfs "$scratch"
-    mkdir "$scratch"/{upper,work,root}
-    mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" "$scratch/root"
-    mkdir -p "$scratch/root/repository"
-    mount --bind "$1" "$scratch/root/repository"
-        mount -t proc proc "$scratch/root/proc"
-    mount --rbind /dev "$scratch/root/dev"
-    mount -t tmpfs tmpfs "$scratch/root/run"
-    mount -t tmpfs tmpfs "$scratch/root/tmp"
-    mkdir -m 1777 "$scratch/root/run/lock"
-    IN_OVERLAY=1 exec chroot "$scratch/root" bash /repository/tests/endpoint/chain.sh "$@"
-fi
+# shellcheck source=tests/endpoint/overlay.sh
+. "${0%/*}/overlay.sh"
 module=$2 mpm=$3
 
-fail() {
-    echo "FAILED: $*"
-    tail -n 20 /var/log/apache2/error.log 2>/dev/null || true
-    exit 1
-}
-is() { # WHAT ACTUAL EXPECTED
-    [ "$2" = "$3" ] || fail "$1: '$2' instead of '$3'"
-    echo "ok: $1"
-}
-until_is() { # WHAT EXPECTED COMMAND...: within 20 seconds
-    local what=$1 expected=$2 actual='' n
-    shift 2
-    for n in $(seq 200); do
-        actual=$("$@" 2>&1) || true
-        [ "$actual" = "$expected" ] && echo "ok: $what (after $n looks)" && return
-        sleep 0.1
-    done
-    fail "$what: '$actual' instead of '$expected'"
-}
 absent() { [ -e "$1" ] && echo there || echo absent; }
 
-ip link set lo up
 client=198.51.100.7
 ip address add "$client/32" dev lo
 ip address add 129.118.243.10/32 dev lo
 ip -6 address add 2001:db8::7/128 dev lo nodad
 
 # An ip.php's files, in the article's places.
-cd /repository
 ramcache=/media/data/www/ramcache
 install -d -o www-data -g www-data "$ramcache"
 cat >"$ramcache/ip.txt" <<'END'

@@ -4,11 +4,13 @@ use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::apache::{APACHE, Apache, Kind};
-use crate::scene::{STATE, Scene, can_run};
+use crate::scene::{HOSTS, STATE, Scene, can_run};
 
 const SHELLS: [&[&str]; 3] = [&["/usr/bin/dash"], &["/usr/bin/bash"], &["/usr/bin/busybox", "sh"]];
 
@@ -19,7 +21,7 @@ struct Client<'s> {
 }
 
 impl Client<'_> {
-    /// Writes the settings; a key that is given replaces the one of the article.
+    /// Writes the settings; those that are given replace those of the article.
     fn settings(&self, url: &str, changes: &[(&str, &str)]) {
         let mut lines = vec![
             ("url", url),
@@ -29,10 +31,8 @@ impl Client<'_> {
             ("tries", "1"),
             ("timeout", "2"),
         ];
-        for (name, value) in changes {
-            lines.retain(|(known, _)| known != name);
-            lines.push((name, value));
-        }
+        lines.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+        lines.extend(changes);
         let lines: Vec<String> =
             lines.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let text = lines.join("\n") + "\n";
@@ -77,40 +77,151 @@ fn each_outcome_has_its_message_and_status_in_every_shell() {
         return;
     }
     for shell in SHELLS {
+        for protocol in ["1", "2"] {
+            each_outcome_has_its_message_and_status(shell, protocol);
+        }
+    }
+}
+
+fn each_outcome_has_its_message_and_status(shell: &'static [&'static str], protocol: &str) {
+    let scene = Scene::new();
+    let apache = Apache::start(&scene, Kind::EventCgid);
+    let client = Client { scene: &scene, shell };
+    let settings = |url: &str, change: Option<(&str, &str)>| {
+        let changes: Vec<_> = [("protocol", protocol)].into_iter().chain(change).collect();
+        client.settings(url, &changes);
+    };
+    let url = apache.url("/ip.php");
+
+    settings(&url, None);
+    assert_eq!(client.run(&[]), (0, String::new()), "a success is silent");
+    assert!(scene.hosts().starts_with("127.0.0.1 host1"));
+    scene.settle();
+    let state = scene.state();
+    scene.write("www/ramcache/ip.txt", &STATE.replace("2012-04-20", "2999-04-20"));
+    client.fails(6, "a request of this second or a later one");
+    scene.write("www/ramcache/ip.txt", &state);
+    wait_for_the_next_second();
+    assert_eq!(client.run(&["-v", "-4", "-r", "1"]), (0, String::new()));
+
+    settings(&url, Some(("key", "secretkey9")));
+    client.fails(3, "unknown user or wrong key");
+    settings(&url, Some(("host", "host3.h.lohray.com")));
+    client.fails(4, "does not allow user1");
+    settings(&url, Some(("host", "host/4")));
+    client.fails(9, "the request is not in order: malformed id");
+    settings(&apache.url("/no-such-path"), None);
+    client.fails(9, "is url= right?");
+
+    // A dead server, and one that takes the connection and is silent.
+    settings("http://127.0.0.1:1/ip.php", None);
+    client.fails(7, "no answer after 1 tries");
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let slow = format!("http://{}/ip.php", silent.local_addr().unwrap());
+    settings(&slow, None);
+    client.fails(7, "no answer after 1 tries");
+
+    scene.configure(&json!({"window": 0}));
+    settings(&url, None);
+    client.fails(8, "the server has a problem");
+}
+
+/// Stamps are in whole seconds, and each must be newer than the last.
+fn wait_for_the_next_second() {
+    sleep(Duration::from_millis(1100));
+}
+
+#[test]
+fn protocol_2_sends_the_addresses_of_all_hosts_in_one_request() {
+    if !can_run("ip-update's addresses", &[APACHE, SHELLS[0][0], SHELLS[1][0], SHELLS[2][0]]) {
+        return;
+    }
+    for shell in SHELLS {
         let scene = Scene::new();
-        let apache = Apache::start(&scene, Kind::EventCgid);
+        let log = scene.path("run/access.log");
+        let directive = format!("LogLevel warn\nCustomLog {} %U", log.display());
+        let apache = Apache::start_with(&scene, Kind::PreforkCgi, &[("LogLevel warn", &directive)]);
         let client = Client { scene: &scene, shell };
-        let url = apache.url("/ip.php");
-
-        client.settings(&url, &[]);
-        assert_eq!(client.run(&[]), (0, String::new()), "a success is silent");
-        assert!(scene.hosts().starts_with("127.0.0.1 host1"));
+        let hosts_after = |addresses: &[(&str, &str)]| {
+            let mut changes = addresses.to_vec();
+            let hosts = ["host1.h.lohray.com", "host2.h.lohray.com"];
+            changes.extend(hosts.map(|host| ("host", host)));
+            changes.push(("protocol", "2"));
+            client.settings(&apache.url("/ip.php"), &changes);
+            assert_eq!(client.run(&[]), (0, String::new()), "{addresses:?}");
+            wait_for_the_next_second();
+            scene.hosts()
+        };
+        let lines = |addresses: &[&str]| {
+            let of = |host| addresses.iter().map(move |a| format!("{a} {host}.h.lohray.com\n"));
+            ["host1", "host2"].into_iter().flat_map(of).collect::<String>()
+                + "50.19.108.105 host3.h.lohray.com\n"
+        };
+        let both = hosts_after(&[("ip", "192.0.2.7"), ("ip6", "2001:DB8::7")]);
+        assert_eq!(both, lines(&["192.0.2.7", "2001:db8::7"]));
+        assert_eq!(hosts_after(&[("ip", "none")]), lines(&["2001:db8::7"]));
+        let command = ("ip6", "run echo 2001:db8::8 | sed s/:8/:9/");
+        assert_eq!(hosts_after(&[command]), lines(&["2001:db8::9"]));
+        assert_eq!(hosts_after(&[]), lines(&["127.0.0.1", "2001:db8::9"]));
+        let one = hosts_after(&[("ip", "192.0.2.8"), ("ip6", "none")]);
+        assert_eq!(one, lines(&["192.0.2.8"]));
+        scene.write("www/address", "192.0.2.9\n");
+        let asked = hosts_after(&[("ip", "ask"), ("ask", &apache.url("/address"))]);
+        assert_eq!(asked, lines(&["192.0.2.9"]));
         scene.settle();
-        let state = scene.state();
-        scene.write("www/ramcache/ip.txt", &STATE.replace("2012-04-20", "2999-04-20"));
-        client.fails(6, "a request of this second or a later one");
-        scene.write("www/ramcache/ip.txt", &state);
-        std::thread::sleep(std::time::Duration::from_millis(1100));
-        assert_eq!(client.run(&["-v", "-4", "-r", "1"]), (0, String::new()));
+        let log = fs::read_to_string(log).unwrap();
+        let requests = log.lines().filter(|path| *path == "/ip.php").count();
+        assert_eq!(requests, 6, "one request for both hosts: {log}");
+    }
+}
 
-        client.settings(&url, &[("key", "secretkey9")]);
-        client.fails(3, "unknown user or wrong key");
-        client.settings(&url, &[("host", "host3.h.lohray.com")]);
-        client.fails(4, "does not allow user1");
-        client.settings(&apache.url("/no-such-path"), &[]);
-        client.fails(9, "is url= right?");
+#[test]
+fn one_host_that_is_refused_has_its_line_and_the_others_are_updated() {
+    if !can_run("ip-update's lines", &[APACHE]) {
+        return;
+    }
+    let scene = Scene::new();
+    let apache = Apache::start(&scene, Kind::PreforkCgi);
+    let client = Client { scene: &scene, shell: &["/bin/sh"] };
+    let url = apache.url("/ip.php");
+    let hosts = ["host1.h.lohray.com", "host3.h.lohray.com", "host2.h.lohray.com"];
+    let mut changes: Vec<_> = hosts.map(|host| ("host", host)).into();
+    changes.push(("protocol", "2"));
+    client.settings(&url, &changes);
+    let (status, text) = client.run(&[]);
+    assert_eq!((status, text.lines().count()), (4, 1), "{text}");
+    assert!(text.starts_with("ip-update: host3.h.lohray.com: refused"), "{text}");
+    assert_eq!(scene.hosts().matches("127.0.0.1 ").count(), 2, "{}", scene.hosts());
+    // What is refused as a whole is said of each host.
+    changes.push(("key", "secretkey9"));
+    client.settings(&url, &changes);
+    let (status, text) = client.run(&[]);
+    assert_eq!((status, text.matches("unknown user or wrong key").count()), (3, 3), "{text}");
+}
 
-        // A dead server, and one that takes the connection and is silent.
-        client.settings("http://127.0.0.1:1/ip.php", &[]);
-        client.fails(7, "no answer after 1 tries");
-        let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let slow = format!("http://{}/ip.php", silent.local_addr().unwrap());
-        client.settings(&slow, &[]);
-        client.fails(7, "no answer after 1 tries");
-
-        scene.configure(&json!({"window": 0}));
-        client.settings(&url, &[]);
-        client.fails(8, "the server has a problem");
+#[test]
+fn an_address_that_cannot_be_learnt_is_left_out_and_no_other_takes_its_place() {
+    if !can_run("ip-update's questions", &[APACHE]) {
+        return;
+    }
+    let scene = Scene::new();
+    let apache = Apache::start(&scene, Kind::PreforkCgi);
+    let client = Client { scene: &scene, shell: &["/bin/sh"] };
+    let url = apache.url("/ip.php");
+    let hosts = HOSTS.replace("129.118.243.10", "192.0.2.7");
+    let common = [("protocol", "2"), ("ask", "http://127.0.0.1:1/ip")];
+    for (ip6, part) in [
+        ("ask", "ip6=ask: no address: curl: "),
+        ("run echo 2001:db8::1 and more", "no address: 2001:db8::1 and more"),
+        ("run exit 1", "no address: "),
+    ] {
+        client.settings(&url, &[&common[..], &[("ip", "192.0.2.7"), ("ip6", ip6)]].concat());
+        client.fails(7, part);
+        assert_eq!(scene.hosts(), hosts, "{ip6}");
+        wait_for_the_next_second();
+        client.settings(&url, &[&common[..], &[("ip6", ip6)]].concat());
+        client.fails(7, part);
+        assert_eq!(scene.hosts(), hosts, "{ip6}");
     }
 }
 
@@ -162,6 +273,8 @@ fn settings_without_sense_and_a_key_that_others_can_read_are_refused() {
         ("tries", "0", "tries= must be"),
         ("timeout", "x", "timeout= must be"),
         ("hots", "h", "is no setting"),
+        ("protocol", "3", "protocol= must be 1 or 2"),
+        ("ip", "192.0.2.7", "need protocol=2"),
         ("user", "a\"b", "no quotation mark"),
     ] {
         client.settings("http://127.0.0.1:1/ip.php", &[(name, value)]);
@@ -174,22 +287,69 @@ fn settings_without_sense_and_a_key_that_others_can_read_are_refused() {
 #[test]
 fn the_key_is_on_no_command_line() {
     // Everything that the shell does not do itself is a process of its own.
-    let scene = Scene::new();
-    if !can_run("the key on command lines", &["/usr/bin/strace"]) {
+    let needs = ["/usr/bin/strace", SHELLS[0][0], SHELLS[1][0], SHELLS[2][0]];
+    if !can_run("the key on command lines", &needs) {
         return;
     }
-    let client = Client { scene: &scene, shell: &["/bin/sh"] };
-    client.settings("http://127.0.0.1:1/ip.php", &[]);
-    let trace = scene.path("run/trace");
-    let status = Command::new("strace")
-        .args(["-f", "-v", "-s", "4096", "-e", "trace=execve", "-o"])
-        .arg(&trace)
-        .args(["/bin/sh", concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ip-update"), "-c"])
-        .arg(scene.path("run/ip-update.conf"))
-        .output()
-        .unwrap();
-    assert_eq!(status.status.code(), Some(7));
-    let trace = fs::read_to_string(trace).unwrap();
-    assert!(trace.contains("sha1sum") && trace.contains("curl"), "{trace}");
-    assert!(!trace.contains("secretkey1"), "{trace}");
+    let scene = Scene::new();
+    // HMAC hashes a key of more than 64 bytes first.
+    let long = "secretkey1".repeat(7);
+    let keys = [("1", "secretkey1"), ("2", "secretkey1"), ("2", &long)];
+    for (shell, (protocol, key)) in SHELLS.iter().flat_map(|shell| keys.map(|key| (shell, key))) {
+        let client = Client { scene: &scene, shell };
+        client.settings("http://127.0.0.1:1/ip.php", &[("protocol", protocol), ("key", key)]);
+        let trace = scene.path("run/trace");
+        let output = Command::new("strace")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .args(["-f", "-v", "-s", "4096", "-e", "trace=execve", "-o"])
+            .arg(&trace)
+            .args(*shell)
+            .args([concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ip-update"), "-c"])
+            .arg(scene.path("run/ip-update.conf"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+        let trace = fs::read_to_string(trace).unwrap();
+        assert!(trace.contains("curl") && trace.contains("cut"), "{trace}");
+        // Neither as text nor as numbers.
+        let words = trace.replace(['"', ','], "");
+        for part in ["secret", "115 101 99", "73 65 63", "0x73 0x65 0x63"] {
+            assert!(!words.contains(part), "{part}: {trace}");
+        }
+    }
+}
+
+#[test]
+fn the_hmac_is_right_with_keys_of_every_kind_in_every_shell() {
+    if !can_run("keys of every kind", &[APACHE, SHELLS[0][0], SHELLS[1][0], SHELLS[2][0]]) {
+        return;
+    }
+    let keys = [
+        "secretkey1".into(),
+        "k".repeat(63),
+        "k".repeat(64),
+        "k".repeat(65),
+        // The bytes of the pads, which become NUL.
+        "66\\\\".into(),
+        "schl\u{fc}ssel \u{20ac}".into(),
+        " *'\"$HOME`date`%s\\n #=".into(),
+        "-n".into(),
+    ];
+    let user = |number: usize| format!("user{number}");
+    let host = |number: usize| format!("host{number}.example");
+    let entry = |(number, key)| (user(number), json!({"id": [host(number)], "key": key}));
+    let credentials: Map<String, Value> = keys.iter().enumerate().map(entry).collect();
+    for shell in SHELLS {
+        let scene = Scene::new();
+        scene.write("etc/credentials.json", &json!(credentials).to_string());
+        let apache = Apache::start(&scene, Kind::EventCgid);
+        let client = Client { scene: &scene, shell };
+        for (number, key) in keys.iter().enumerate() {
+            let (user, host) = (user(number), host(number));
+            let changes = [("protocol", "2"), ("user", &user), ("host", &host), ("key", key)];
+            client.settings(&apache.url("/ip.php"), &changes);
+            assert_eq!(client.run(&[]), (0, String::new()), "{shell:?} {key}");
+        }
+    }
 }

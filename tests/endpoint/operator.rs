@@ -11,7 +11,7 @@ use crate::apache::{APACHE, Apache, Kind};
 use crate::scene::{HOSTS, STATE, Scene, can_run, host1, signed, time};
 
 impl Scene {
-    fn ddnsctl(&self, arguments: &[&str]) -> Output {
+    pub fn ddnsctl(&self, arguments: &[&str]) -> Output {
         let program = std::env::var_os("DDNS_CGI").map_or_else(
             || PathBuf::from(env!("CARGO_BIN_EXE_ddnsctl")),
             |cgi| Path::new(&cgi).with_file_name("ddnsctl"),
@@ -25,7 +25,7 @@ impl Scene {
     }
 
     /// What a command prints, which must succeed.
-    fn does(&self, arguments: &[&str]) -> String {
+    pub fn does(&self, arguments: &[&str]) -> String {
         let output = self.ddnsctl(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()

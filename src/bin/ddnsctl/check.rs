@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use chrono::Utc;
 use ddns_cgi::config::{COMMAND_PATH, Config};
 use ddns_cgi::error::Fault;
+use ddns_cgi::expiry::Expiry;
 use ddns_cgi::host::HostName;
 use ddns_cgi::mark::Mark;
 use ddns_cgi::replace::{companion, follow};
@@ -56,8 +57,9 @@ pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     // Without a state, the next update takes it from the hosts file; a pending change says so itself.
     let is_settled = matches!(Mark::read(&config.hosts), Ok(None));
     if let Some(state) = state.as_ref().filter(|_| is_settled) {
-        check_hosts(&mut findings, &config, state);
-        check_dnsmasq(&mut findings, &config, options.server, state);
+        let expiry = Expiry::at(Utc::now(), &config);
+        check_hosts(&mut findings, &config, state, &expiry);
+        check_dnsmasq(&mut findings, &config, options.server, &expiry.served(state));
     }
     check_clock(&mut findings);
     let summary = format!(
@@ -311,7 +313,12 @@ fn check_record(findings: &mut Findings, config: &Config, host: &str, value: &Va
     }
 }
 
-fn check_hosts(findings: &mut Findings, config: &Config, state: &Map<String, Value>) {
+fn check_hosts(
+    findings: &mut Findings,
+    config: &Config,
+    state: &Map<String, Value>,
+    expiry: &Expiry,
+) {
     let path = &config.hosts;
     if state.is_empty() && !path.exists() {
         return;
@@ -319,10 +326,15 @@ fn check_hosts(findings: &mut Findings, config: &Config, state: &Map<String, Val
     match hosts::read(path) {
         Err(fault) => findings.fault(&fault),
         Ok(None) => findings.error(path.display(), "is not there", "ddnsctl apply"),
-        Ok(Some(text)) if text != hosts::render(state) => {
-            findings.error(path.display(), "is not what the state says", "ddnsctl apply");
+        Ok(Some(text)) => {
+            // A host that has expired leaves with the next update.
+            let listed = hosts::to_state(&text, config.time_zone);
+            let mut wanted = state.clone();
+            wanted.retain(|host, record| !expiry.is_over(record) || listed.contains_key(host));
+            if text != hosts::render(&wanted) {
+                findings.error(path.display(), "is not what the state says", "ddnsctl apply");
+            }
         }
-        Ok(Some(_)) => {}
     }
     let mode = fs::metadata(path).map_or(0o644, |metadata| metadata.mode());
     if mode & 0o004 == 0 {

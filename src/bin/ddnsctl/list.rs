@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::error::{Fault, json_position};
+use ddns_cgi::expiry::Expiry;
 use ddns_cgi::lookup;
 use ddns_cgi::record;
 use ddns_cgi::stamp::Stamp;
@@ -24,6 +25,8 @@ struct Entry {
     update: String,
     /// Seconds since the last update; `None` where that is not known.
     age: Option<i64>,
+    /// Whether it was silent for so long that it is not served.
+    is_expired: bool,
     owner: Option<String>,
 }
 
@@ -61,6 +64,7 @@ fn entries(config: &Config, state: Map<String, Value>) -> Vec<Entry> {
             users::hosts(entry).map(|host| (host.to_ascii_lowercase(), user.clone()))
         })
         .collect();
+    let expiry = Expiry::at(now, config);
     let no_fields = Map::new();
     let entry = |(host, value): (String, Value)| {
         let fields = value.as_object().unwrap_or(&no_fields);
@@ -74,6 +78,7 @@ fn entries(config: &Config, state: Map<String, Value>) -> Vec<Entry> {
                 .unwrap_or_default()
                 .to_owned(),
             age: age.map(|stamp| -stamp.seconds_ahead_of(now)),
+            is_expired: expiry.is_over(&value),
             owner: owners.get(&host.to_ascii_lowercase()).cloned(),
             host,
         }
@@ -90,6 +95,7 @@ fn as_json(entries: &[&Entry]) -> String {
                 "addresses": entry.addresses,
                 "update": entry.update,
                 "age_seconds": entry.age,
+                "expired": entry.is_expired,
                 "owner": entry.owner,
             })
         })
@@ -109,7 +115,8 @@ fn as_table(entries: &[&Entry]) -> String {
                 } else {
                     "-".into()
                 },
-                entry.age.map_or("unknown".to_owned(), age_text),
+                entry.age.map_or("unknown".to_owned(), age_text)
+                    + if entry.is_expired { ", expired" } else { "" },
                 entry.owner.clone().unwrap_or("-".to_owned()),
             ]
         })

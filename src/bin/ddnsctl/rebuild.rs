@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::error::Fault;
+use ddns_cgi::expiry::Expiry;
 use ddns_cgi::host::HostName;
 use ddns_cgi::hosts;
 use ddns_cgi::lock::Lock;
@@ -45,7 +46,7 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     Mark::add(&config.hosts, "state rebuilt by ddnsctl")?;
     let new = php_json::to_bytes(&state).map_err(|error| Fault::new(path.display(), error))?;
     replace(path, &new, Readers::Everybody)?;
-    hosts::store(&config.hosts, &state)?;
+    hosts::store(&config.hosts, &Expiry::at(Utc::now(), config).served(&state))?;
     drop(lock);
     let text = format!(
         "{from_state} hosts from the broken state, {} more from {}; the broken state is kept as {}\n",

@@ -5,10 +5,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::Utc;
 use ddns_cgi::claim::MAX_USER;
 use ddns_cgi::config::Config;
 use ddns_cgi::credentials::{self, HMAC_SHA256, SIGNATURE, Signature};
 use ddns_cgi::error::{Fault, json_position};
+use ddns_cgi::expiry::Expiry;
 use ddns_cgi::host::HostName;
 use ddns_cgi::lock::Lock;
 use ddns_cgi::mark::Mark;
@@ -129,7 +131,7 @@ pub fn forget(config: &Config, host: &str) -> Result<Report, Fault> {
     }
     Mark::add(&config.hosts, format_args!("{host} removed"))?;
     // The hosts file first: an empty state would be rebuilt from it.
-    hosts_file::store(&config.hosts, &map)?;
+    hosts_file::store(&config.hosts, &Expiry::at(Utc::now(), config).served(&map))?;
     state.replace(&map)?;
     drop(state);
     apply::settle(config)

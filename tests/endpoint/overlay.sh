@@ -1,0 +1,43 @@
+# Sourced by the scripts that use the real system: an overlay of the root file system that is gone with
+# the namespaces that tests/endpoint/chain.rs made, and what they check with. $1 is the repository.
+# shellcheck shell=bash
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND" >&2' ERR
+
+if [ -z "${IN_OVERLAY:-}" ]; then
+    # A copy of the root file system that forgets what is written to it.
+    scratch=/mnt
+    mount -t tmpfs tmpfs "$scratch"
+    mkdir "$scratch"/{upper,work,root}
+    mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" "$scratch/root"
+    mkdir -p "$scratch/root/repository"
+    mount --bind "$1" "$scratch/root/repository"
+    mount -t proc proc "$scratch/root/proc"
+    mount --rbind /dev "$scratch/root/dev"
+    mount -t tmpfs tmpfs "$scratch/root/run"
+    mount -t tmpfs tmpfs "$scratch/root/tmp"
+    mkdir -m 1777 "$scratch/root/run/lock"
+    IN_OVERLAY=1 exec chroot "$scratch/root" bash "/repository/tests/endpoint/${0##*/}" "$@"
+fi
+
+fail() {
+    echo "FAILED: $*"
+    tail -n 20 /var/log/apache2/error.log 2>/dev/null || true
+    exit 1
+}
+is() { # WHAT ACTUAL EXPECTED
+    [ "$2" = "$3" ] || fail "$1: '$2' instead of '$3'"
+    echo "ok: $1"
+}
+until_is() { # WHAT EXPECTED COMMAND...: within 20 seconds
+    local what=$1 expected=$2 actual='' n
+    shift 2
+    for n in $(seq 200); do
+        actual=$("$@" 2>&1) || true
+        [ "$actual" = "$expected" ] && echo "ok: $what (after $n looks)" && return
+        sleep 0.1
+    done
+    fail "$what: '$actual' instead of '$expected'"
+}
+
+ip link set lo up
+cd /repository || exit

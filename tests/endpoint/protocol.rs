@@ -1,0 +1,126 @@
+//! `PROTOCOL.md`: every command, request and program on the page, as it is printed there.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::apache::{APACHE, Apache, Kind};
+use crate::scene::{Scene, can_run};
+
+const PAGE: &str = include_str!("../../PROTOCOL.md");
+
+/// The blocks of the page in this language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let opening = format!("```{language}\n");
+    let parts = PAGE.split(opening.as_str()).skip(1);
+    parts.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn openssl_makes_the_signatures_of_the_page() {
+    if !can_run("the commands of PROTOCOL.md", &["/usr/bin/openssl"]) {
+        return;
+    }
+    let blocks = blocks("console");
+    assert_eq!(blocks.len(), 6);
+    for block in blocks {
+        let (command, expected) = block.strip_prefix("$ ").unwrap().split_once('\n').unwrap();
+        let output = Command::new("sh").args(["-c", command]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{command}");
+        let (signature, _) = expected.split_once(' ').unwrap();
+        assert!(PAGE.contains(&format!("={signature}\n")), "no request with it: {command}");
+    }
+}
+
+/// The requests of the page with their answers.
+fn requests() -> Vec<(&'static str, &'static str)> {
+    let requests = blocks("text").into_iter().filter(|block| block.starts_with("user="));
+    requests.map(|block| block.split_once('\n').unwrap()).collect()
+}
+
+/// The article's files, and a window that reaches back to the day of the page.
+fn scene_of_2012() -> Scene {
+    let scene = Scene::new();
+    scene.configure(&json!({"window": 10_000_000_000_u64}));
+    scene
+}
+
+fn answer(scene: &Scene, address: &str, query: &str) -> String {
+    let output = scene.cgi(address, query).0.output().unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn the_requests_of_the_page_get_its_answers() {
+    let requests = requests();
+    assert_eq!(requests.len(), 6);
+    for (query, expected) in requests {
+        assert_eq!(answer(&scene_of_2012(), "198.51.100.7", query), expected, "{query}");
+    }
+}
+
+#[test]
+fn of_two_requests_with_one_stamp_the_second_is_a_replay_unless_it_says_what_is_stored() {
+    let [_, _, (one, _), (both, _), ..] = *requests() else { panic!("{:?}", requests()) };
+    assert!(one.contains("&ip=") && !one.contains("&ip6=") && both.contains("&ip6="));
+    for (queries, expected) in [
+        ([one, both], ["good 192.0.2.7\n", "replay\n"]),
+        ([both, one], ["good 192.0.2.7,2001:db8::7\n", "nochg 192.0.2.7\n"]),
+        ([one, one], ["good 192.0.2.7\n", "nochg 192.0.2.7\n"]),
+    ] {
+        let scene = scene_of_2012();
+        assert_eq!(answer(&scene, "198.51.100.7", queries[0]), expected[0]);
+        let files = scene.files();
+        // From wherever it comes.
+        assert_eq!(answer(&scene, "203.0.113.9", queries[1]), expected[1]);
+        assert_eq!(scene.files(), files);
+    }
+}
+
+#[test]
+fn the_dyndns2_request_of_the_page_gets_its_answer() {
+    if !can_run("dyndns2 of PROTOCOL.md", &[APACHE]) {
+        return;
+    }
+    let blocks = blocks("text");
+    let (head, expected) =
+        blocks.iter().zip(&blocks[1..]).find(|(block, _)| block.starts_with("GET ")).unwrap();
+    let scene = Scene::new();
+    scene.configure(&json!({"dyndns2": "any"}));
+    let apache = Apache::start(&scene, Kind::PreforkCgi);
+    let mut connection =
+        TcpStream::connect(apache.url("").strip_prefix("http://").unwrap()).unwrap();
+    let head = format!("{head}Connection: close\n\n").replace('\n', "\r\n");
+    connection.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with(&format!("\r\n\r\n{expected}")), "{answer}");
+}
+
+#[test]
+fn the_clients_of_the_page_work() {
+    let needs = [APACHE, "/usr/bin/python3", "/usr/bin/openssl", "/usr/bin/curl"];
+    if !can_run("the clients of PROTOCOL.md", &needs) {
+        return;
+    }
+    for (interpreter, blocks) in [("/usr/bin/python3", blocks("python")), ("sh", blocks("sh"))] {
+        let [program] = *blocks else { panic!("{interpreter}: {blocks:?}") };
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, Kind::EventCgid);
+        let program = program.replace("https://ns.example.net/ip.php", &apache.url("/ip.php"));
+        let run = |program: &str| Command::new(interpreter).args(["-c", program]).output().unwrap();
+        let output = run(&program);
+        let answer = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && answer.starts_with("good 192.0.2.7"), "{answer}");
+        assert!(scene.hosts().starts_with("192.0.2.7 host1.h.lohray.com\n"), "{}", scene.hosts());
+        let files = scene.files();
+        let output = run(&program.replace("secretkey1", "secretkey9"));
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!output.status.success() && text.contains("badauth"), "{text}");
+        assert_eq!(scene.files(), files);
+    }
+}

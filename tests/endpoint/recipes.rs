@@ -1,0 +1,14 @@
+//! `docs/clients.md`: the settings of clients, as they are printed there, with the real programs.
+
+use crate::chain::run_on_overlay;
+
+#[test]
+fn the_settings_of_the_page_work_with_the_real_clients() {
+    let needs = [
+        "/usr/bin/openssl",
+        "/usr/sbin/update-ca-certificates",
+        "/usr/bin/ddclient",
+        "/usr/sbin/inadyn",
+    ];
+    run_on_overlay("recipes.sh", &[], &needs, "every recipe works");
+}

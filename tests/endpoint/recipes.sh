@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# The settings of docs/clients.md as they are printed, but for the key: over HTTPS, on the installed
+# system, in the namespaces that tests/endpoint/recipes.rs made: recipes.sh REPOSITORY
+set -Eeuo pipefail
+# shellcheck source=tests/endpoint/overlay.sh
+. "${0%/*}/overlay.sh"
+# Nothing of the outer system tells the clients whom to trust.
+unset "${!SSL_@}" "${!CURL_@}" "${!PERL_@}"
+
+server=129.118.243.10
+ip address add "$server/32" dev lo
+printf '127.0.0.1 localhost\n%s ns.example.net\n' "$server" >/etc/hosts
+echo 'hosts: files' >/etc/nsswitch.conf
+
+# A certificate of our own CA, which the clients trust as any other.
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=test CA' -keyout /tmp/ca.key \
+    -out /usr/local/share/ca-certificates/test.crt 2>/dev/null
+update-ca-certificates >/dev/null 2>&1
+openssl req -newkey rsa:2048 -nodes -subj '/CN=ns.example.net' -keyout /tmp/ns.key 2>/dev/null |
+    openssl x509 -req -days 2 -CA /usr/local/share/ca-certificates/test.crt -CAkey /tmp/ca.key \
+        -extfile <(echo 'subjectAltName=DNS:ns.example.net') -out /tmp/ns.crt 2>/dev/null
+
+a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
+a2enmod -q mpm_event ssl >/dev/null
+cat >/etc/apache2/sites-enabled/ns.conf <<'END'
+ServerName ns.example.net
+<VirtualHost *:443>
+    SSLEngine on
+    SSLCertificateFile /tmp/ns.crt
+    SSLCertificateKeyFile /tmp/ns.key
+</VirtualHost>
+END
+mkdir -p /var/log/apache2
+printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >/etc/dnsmasq.d/test.conf
+scripts/install --no-ramcache >/dev/null || fail "scripts/install"
+key=$(ddnsctl user add alice --host home.example.net)
+
+settings() { # CLIENT: the settings below its heading
+    awk -v heading="## $1" '$0 == heading { here = 1; next } /^## / { here = 0 }
+        here && /^```/ { part++; next } here && part == 1' docs/clients.md | sed "s/THE-KEY/$key/g"
+}
+stored() { cat /media/data/www/ramcache/hosts.dns; }
+forget() { # Takes the address away, so that the next client has something to do.
+    printf 'user = "alice:%s"\n' "$key" |
+        curl -sS -K - 'https://ns.example.net/nic/update?hostname=home.example.net&offline=YES'
+}
+
+is "curl" "$(settings curl | sh)" "good $server"
+is "the hosts file after curl" "$(stored)" "$server home.example.net"
+
+is "no address" "$(forget)" "good none"
+settings 'ddclient 3.10' >/etc/ddclient.conf
+chmod 600 /etc/ddclient.conf
+ddclient -daemon=0 -verbose -noquiet >/tmp/ddclient 2>&1 || fail "ddclient: $(cat /tmp/ddclient)"
+grep -q "SUCCESS: .*home.example.net.*$server" /tmp/ddclient || fail "ddclient: $(cat /tmp/ddclient)"
+is "the hosts file after ddclient" "$(stored)" "$server home.example.net"
+
+is "no address" "$(forget)" "good none"
+settings inadyn >/etc/inadyn.conf
+chmod 600 /etc/inadyn.conf
+inadyn --once --force --foreground >/tmp/inadyn 2>&1 || fail "inadyn: $(cat /tmp/inadyn)"
+is "the hosts file after inadyn" "$(stored)" "$server home.example.net"
+
+grep -qF "$key" /var/log/apache2/*.log && fail "the key is in a log"
+service apache2 stop >/dev/null
+service dnsmasq stop >/dev/null
+echo "every recipe works"
