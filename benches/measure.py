@@ -1,6 +1,7 @@
 """Runs the programs as CGIs without a web server, in turn, and measures each process."""
 
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -41,13 +42,14 @@ def run(scene, program, tools, requests, changed, before=()):
 
 
 def rounds(scene, programs, tools, count, requests, changed):
-    """The medians over `count` rounds of the rounds' means. In a round each program has its turn.
+    """The medians over `count` rounds of the rounds' means. In a round each program has its turn, in
+    random order, since what ran before leaves its traces in the caches.
     One more round comes first and does not count: it fills caches, and `ddns-cgi` seals its files and
     makes their indexes."""
     means = {program: [] for program in programs}
     for number in range(count + 1):
         (file,) = scene.requests("requests", requests, changed)
-        for program in programs:
+        for program in random.sample(programs, len(programs)):
             runs = run(scene, program, tools, file, changed)
             mean = {field: statistics.fmean(one[field] for one in runs) for field in FIELDS}
             mean["memory"] = max(one["memory"] for one in runs)

@@ -1,6 +1,7 @@
 """Requests per second through Apache, with several clients at once."""
 
 import glob
+import random
 import socket
 import statistics
 import subprocess
@@ -79,7 +80,8 @@ def rates(scene, tools, count, requests):
             server.wait()
         for number in range(count + 1):
             files = scene.requests("requests", requests, clients=CLIENTS)
-            for program, server in servers.items():
+            for program in random.sample(list(servers), len(servers)):
+                server = servers[program]
                 output = subprocess.run(
                     [f"{tools}/client", str(server.port), *files], stdout=subprocess.PIPE, text=True, check=True
                 ).stdout

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 pub use self::format::Format;
 use crate::config::Config;
 use crate::error::Fault;
+use crate::expiry::Expiry;
 use crate::host::HostName;
 use crate::mark::Mark;
 use crate::record;
@@ -48,6 +49,8 @@ pub struct Host {
     pub age: Option<i64>,
     /// What to think of that.
     pub condition: Condition,
+    /// Whether it has left DNS, since it was silent for longer than `expire_after`.
+    pub has_expired: bool,
 }
 
 /// What to think of a host, the worst first.
@@ -109,10 +112,12 @@ impl Status {
             silent_after: config.silent_after,
             window: config.window,
         };
+        let expiry = Expiry::at(now, config);
         let host = |(name, record): (&String, &Value)| {
             let fields = record.as_object();
             let stamp = fields.and_then(|fields| record::stamp(fields, config.time_zone).ok());
-            Host::new(name, record, stamp, limits, now)
+            let has_expired = expiry.is_over(record);
+            Host { has_expired, ..Host::new(name, record, stamp, limits, now) }
         };
         let mut hosts: Vec<Host> = state.iter().map(host).collect();
         hosts.sort_by_cached_key(|host| (host.condition, host.name.to_ascii_lowercase()));
@@ -141,7 +146,8 @@ impl Host {
             (Some(_), Some(_)) => Condition::of(age, limits),
             (None, _) | (_, None) => Condition::Broken,
         };
-        Self { name: name.to_owned(), addresses: addresses(record), update, age, condition }
+        let addresses = addresses(record);
+        Self { name: name.to_owned(), addresses, update, age, condition, has_expired: false }
     }
 }
 
@@ -238,6 +244,28 @@ mod tests {
 
     pub(super) fn status(state: &Value) -> Status {
         Status::of(state.as_object().unwrap(), None, &Config::default(), now())
+    }
+
+    #[test]
+    fn who_has_left_dns_is_said_to_have() {
+        let state = json!({
+            "here": {"ip": "192.0.2.1", "update": "2026-11-23 05:00:00"},
+            "gone": {"ip": "192.0.2.2", "update": "2026-11-13 05:00:00"},
+        });
+        for (expire_after, expired) in [(0, [false, false]), (7 * 86_400, [true, false])] {
+            let config = Config { expire_after, ..Config::default() };
+            let status = Status::of(state.as_object().unwrap(), None, &config, now());
+            let found: Vec<bool> = status.hosts.iter().map(|host| host.has_expired).collect();
+            assert_eq!(found, expired);
+            let count = expired.iter().filter(|expired| **expired).count();
+            for (page, text) in [
+                (html::page(&status), ">left DNS<"),
+                (json::page(&status), "\"expired\": true"),
+                (metrics::page(&status), "ddns_host_expired{host=\"gone\"} 1"),
+            ] {
+                assert_eq!(page.matches(text).count(), count, "{page}");
+            }
+        }
     }
 
     #[test]

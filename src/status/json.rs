@@ -32,6 +32,7 @@ fn host(host: &Host) -> Value {
         "update": host.update.map(Stamp::to_rfc3339),
         "age_seconds": host.age,
         "condition": host.condition.word(),
+        "expired": host.has_expired,
     })
 }
 

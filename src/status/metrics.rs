@@ -27,6 +27,11 @@ pub fn page(status: &Status) -> String {
             sample(&mut text, name, &[("host", &host.name)], stamp.unix_seconds());
         }
     }
+    let name = "ddns_host_expired";
+    gauge(&mut text, name, "Whether a host has left DNS because it was silent: 1 or 0.");
+    for host in &status.hosts {
+        sample(&mut text, name, &[("host", &host.name)], u8::from(host.has_expired));
+    }
     let name = "ddns_host_address_info";
     gauge(&mut text, name, "The addresses of a host; the value is 1.");
     for host in &status.hosts {
