@@ -14,7 +14,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 pub use self::change::{Change, Step};
@@ -75,7 +74,8 @@ pub struct HostEntry {
     /// What it says.
     pub record: Record,
     fields: Map<String, Value>,
-    entry: Entry,
+    /// The same as it stands in the file.
+    text: Entry,
 }
 
 impl State {
@@ -127,14 +127,14 @@ impl State {
 
     /// The entry of a host.
     pub fn entry(&self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
-        let Some(entry) = self.find(host)? else { return Ok(None) };
-        let fields: Map<String, Value> = serde_json::from_str(&entry.json).map_err(|error| {
+        let Some(text) = self.find(host)? else { return Ok(None) };
+        let fields: Map<String, Value> = serde_json::from_str(&text.json).map_err(|error| {
             self.broken(format_args!("the record of {host} {}", json_position(&error)))
         })?;
         let stamp = record::stamp(&fields, self.zone)
             .map_err(|why| self.broken(format_args!("the record of {host}: {why}")))?;
         let record = Record { addresses: record::addresses(&fields).collect(), stamp };
-        Ok(Some(HostEntry { record, fields, entry }))
+        Ok(Some(HostEntry { record, fields, text }))
     }
 
     fn find(&self, host: &HostName) -> Result<Option<Entry>, Fault> {
@@ -152,7 +152,10 @@ impl State {
         }
         let found = lookup::find(text, |name| host.is(name))
             .map_err(|error| self.broken(json_position(&error)))?;
-        Ok(found.map(|json| Entry { offset: place(text, json), json: json.get().to_owned() }))
+        Ok(found.map(|json| Entry {
+            offset: lookup::offset(text, json) as u64,
+            json: json.get().to_owned(),
+        }))
     }
 
     /// Searches the sealed state, at first where the index has the entry.
@@ -234,11 +237,6 @@ impl State {
     fn broken(&self, why: impl fmt::Display) -> Fault {
         broken(&self.path, why)
     }
-}
-
-/// Where a value begins in the text that it is a part of.
-fn place(text: &str, value: &RawValue) -> u64 {
-    (value.get().as_ptr().addr() - text.as_ptr().addr()) as u64
 }
 
 /// The whole state at this moment, without the lock, for those who only look. The file is replaced

@@ -19,7 +19,7 @@ use crate::record;
 use crate::replace::{Readers, replace_with};
 use crate::sealed::{Entry, Needle, Seal, SealedFile, Seals, Splice};
 use crate::stamp::Stamp;
-use crate::state::{HostEntry, Source, State, place};
+use crate::state::{HostEntry, Source, State};
 
 /// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure could
 /// leave one half old and one half new: another stamp, perhaps one in the future.
@@ -114,7 +114,7 @@ impl State {
         let Some(name) = old.find(' ').map(|space| space + 1) else { return Ok(None) };
         let length = old.len() as u64;
         let Some(at) = hosts.position(&Needle::new(old, name))? else { return Ok(None) };
-        let Entry { offset, json } = &entry.entry;
+        let Entry { offset, json } = &entry.text;
         let state = Splice {
             file: state.try_clone()?,
             part: *offset..offset + json.len() as u64,
@@ -162,14 +162,14 @@ impl State {
 
     /// Where in the file the stored stamp begins, if `stamp` can be written over it.
     fn stamp_offset(&self, entry: &HostEntry, stamp: &str) -> Result<Option<u64>, Fault> {
-        let Entry { offset, json } = &entry.entry;
+        let Entry { offset, json } = &entry.text;
         let old = lookup::find(json, |name| name == record::UPDATE)
             .map_err(|error| self.broken(json_position(&error)))?;
         Ok(old.and_then(|old| {
             // Without an escape, since a stamp with one would be longer.
             let is_stamp = old.get().len() == stamp.len() + 2
                 && Stamp::parse(old.get().trim_matches('"'), self.zone).is_some();
-            let first = offset + place(json, old) + 1;
+            let first = offset + lookup::offset(json, old) as u64 + 1;
             let last = first + stamp.len() as u64 - 1;
             (is_stamp && first / SECTOR == last / SECTOR).then_some(first)
         }))
