@@ -148,7 +148,7 @@ pub enum Unproven {
     BrokenUser(&'static str),
     /// The signature is not that of this claim and the user's key.
     WrongHash,
-    /// There is no user with a password.
+    /// The request has no user and password.
     NoPassword,
     /// The password is not the user's key.
     WrongPassword,
