@@ -74,7 +74,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The word for it, in the reply and in the log.
+    /// The word for it, in the log and in the reply; to some of them, dyndns2 replies with its own.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
