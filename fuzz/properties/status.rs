@@ -34,7 +34,8 @@ pub fn shown(map: &Map<String, Value>) {
     let metrics = body(Format::Metrics);
     let updates = status.hosts.iter().filter(|host| host.update.is_some()).count();
     let addresses: usize = status.hosts.iter().map(|host| host.addresses.len()).sum();
-    assert_eq!(metrics.split('\n').count(), 5 * 2 + 4 + updates + addresses + 2 + 1);
+    let samples = 4 + updates + status.hosts.len() + addresses + 2;
+    assert_eq!(metrics.split('\n').count(), 6 * 2 + samples + 1);
     let mut samples: Vec<&str> =
         metrics.split('\n').filter(|line| !line.starts_with('#')).collect();
     assert!(samples.iter().all(|line| line.is_empty() || line.starts_with("ddns_")));
