@@ -39,6 +39,12 @@ impl Addresses {
     /// Both go.
     pub const REMOVED: Self = Self { ipv4: Action::Remove, ipv6: Action::Remove };
 
+    /// These, or where a request names none, that of its sender.
+    #[must_use]
+    pub fn or_of(self, sender: IpAddr) -> Self {
+        if self == Self::KEPT { sender.into() } else { self }
+    }
+
     /// Those that the host gets, IPv4 first.
     pub fn new_ones(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let ipv4 = self.ipv4.address().map(IpAddr::V4);

@@ -87,7 +87,8 @@ pub fn authenticate(
     Ok(claim.hosts.iter().map(update).collect())
 }
 
-/// The user whose key made the proof. Whoever the claim names, one proof is computed and compared, so that the time tells nothing about who exists.
+/// The user whose key made the proof. Whoever the claim names, one proof is computed and compared, so
+/// that the time tells nothing about who exists.
 fn verify(proof: &Proof, user: Lookup) -> Result<User, Unproven> {
     let nobody = || User { hosts: Vec::new(), key: Key::dummy(), signature: Signature::Any };
     let (user, failure) = match user {

@@ -109,7 +109,7 @@ impl Claim {
         Ok(Self {
             user: user.to_owned(),
             hosts,
-            addresses: if addresses == Addresses::KEPT { sender.into() } else { addresses },
+            addresses: addresses.or_of(sender),
             stamp,
             clock: Clock::Client,
             proof: Proof::HmacSha256 { text: text_of_protocol_2(user, id, time, ip, ip6), code },

@@ -128,7 +128,18 @@ impl Config {
             "credentials" => self.credentials = file(value)?,
             "restart" => self.restart = command(value)?,
             "restart_interval" => self.restart_interval = seconds(value)?,
+            "window" => self.window = positive(value)?,
+            "time_zone" => {
+                self.time_zone = match value.as_str() {
+                    Some("UTC") => Zone::Utc,
+                    Some("local") => Zone::Local,
+                    _ => return Err("must be \"UTC\" or \"local\""),
+                }
+            }
             "lock_timeout" => self.lock_timeout = seconds(value)?,
+            "expire_after" => {
+                self.expire_after = value.as_u64().ok_or("must be a whole number of seconds")?;
+            }
             "dyndns2" => {
                 self.dyndns2 = match value.as_str() {
                     Some("off") => Dyndns2::Off,
@@ -137,20 +148,9 @@ impl Config {
                     _ => return Err("must be \"off\", \"https\" or \"any\""),
                 }
             }
-            "window" => self.window = positive(value)?,
             "status_page" => self.status_page = value.as_bool().ok_or("must be true or false")?,
             "late_after" => self.late_after = positive(value)?,
             "silent_after" => self.silent_after = positive(value)?,
-            "expire_after" => {
-                self.expire_after = value.as_u64().ok_or("must be a whole number of seconds")?;
-            }
-            "time_zone" => {
-                self.time_zone = match value.as_str() {
-                    Some("UTC") => Zone::Utc,
-                    Some("local") => Zone::Local,
-                    _ => return Err("must be \"UTC\" or \"local\""),
-                }
-            }
             _ => return Err("is unknown: correct its spelling or remove it"),
         }
         Ok(())

@@ -95,7 +95,7 @@ fn addresses(form: &Form, sender: IpAddr) -> Result<Addresses, Refusal> {
             }
         }
     }
-    Ok(if addresses == Addresses::KEPT { sender.into() } else { addresses })
+    Ok(addresses.or_of(sender))
 }
 
 /// An address of a family that the parameter can have.

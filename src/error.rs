@@ -74,7 +74,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The word for it, in the reply and in the log.
+    /// The word for it, in the log and in the reply; to some of them, dyndns2 replies with its own.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -148,7 +148,7 @@ pub enum Unproven {
     BrokenUser(&'static str),
     /// The signature is not that of this claim and the user's key.
     WrongHash,
-    /// There is no user with a password.
+    /// The request has no user and password.
     NoPassword,
     /// The password is not the user's key.
     WrongPassword,

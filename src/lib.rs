@@ -3,11 +3,11 @@
 //!
 //! The modules, in the order in which a request flows:
 //!
-//! 1. [`config`]: the operator's settings,
-//! 2. [`endpoint`] and [`request`]: the CGI environment and body,
-//! 3. [`claim`] and [`dyndns2`]: who says what ([`host`], [`addresses`], [`stamp`], [`signature`]),
+//! 1. [`endpoint`]: what the request is for; [`config`]: the operator's settings,
+//! 2. [`request`]: the CGI environment and body,
+//! 3. [`claim`] and [`dyndns2`]: who says what ([`host`], [`addresses`], [`stamp`]),
 //! 4. [`credentials`]: the user that the claim names,
-//! 5. [`auth`]: signature, hosts and clock; makes the claim authentic updates, one for each host,
+//! 5. [`auth`]: [`signature`], hosts and clock; makes the claim authentic updates, one for each host,
 //! 6. [`update`]: stores them: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
 //!    [`decide`], [`mark`], [`expiry`], [`hosts`], [`replace`]; [`sealed`] and [`index`] are the fast
 //!    path through large files,

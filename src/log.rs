@@ -6,7 +6,8 @@
 //! ddns-cgi: WORD address=ADDRESS user="USER" host="HOST" file="FILE" reason="REASON"
 //! ```
 //!
-//! WORD is that of the [refusal or fault](Error::word), or `notice`. A field that is not known is left out. Text in
+//! WORD is that of the [refusal or fault](Error::word), or `notice`. A field that is not known is left
+//! out; of a request for several hosts as a whole, `host` has all of them, with commas between. Text in
 //! quotes is ASCII with Rust's escapes, so that nothing that a client sends ends a field or a line.
 
 use std::fmt::Write as _;

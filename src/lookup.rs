@@ -17,6 +17,12 @@ pub fn find(text: &str, is_wanted: impl Fn(&str) -> bool) -> serde_json::Result<
     Ok(found)
 }
 
+/// Where a value that [`find`] found begins in its text, in bytes.
+#[must_use]
+pub fn offset(text: &str, value: &RawValue) -> usize {
+    value.get().as_ptr().addr() - text.as_ptr().addr()
+}
+
 /// The whole map that the text is.
 pub fn parse_map(text: &str) -> serde_json::Result<Map<String, Value>> {
     if is_empty_map(text) { Ok(Map::new()) } else { serde_json::from_str(text) }

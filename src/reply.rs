@@ -214,7 +214,6 @@ mod tests {
     use super::*;
     use crate::error::{Fault, Unproven};
     use crate::stamp::Stamp;
-    use std::net::IpAddr;
 
     fn text(reply: &Reply) -> String {
         String::from_utf8(reply.to_bytes()).unwrap()

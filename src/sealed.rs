@@ -26,6 +26,8 @@ use chrono::{DateTime, Utc};
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use crate::lookup;
+
 /// How much is searched at a time, in bytes. Small, since fresh memory costs more than the search,
 /// and what was just copied is searched while it is in the nearest cache.
 const WINDOW: usize = 16 << 10;
@@ -157,7 +159,7 @@ pub enum Search {
     Unsure,
 }
 
-/// An entry of a sealed file.
+/// An entry of a JSON file, as it stands there.
 #[derive(Debug)]
 pub struct Entry {
     /// Where its value begins in the file.
@@ -338,11 +340,11 @@ pub fn is_laid_out(text: &str) -> bool {
     // A key with an escape is no `&str`.
     let Ok(entries) = serde_json::from_str::<BTreeMap<&str, &RawValue>>(text) else { return false };
     let begins_its_line = |(key, value): (&&str, &&RawValue)| {
-        let offset = value.get().as_ptr().addr() - text.as_ptr().addr();
-        text.get(..offset).is_some_and(|before| before.ends_with(&format!("\n    \"{key}\": ")))
+        let before = text.get(..lookup::offset(text, value));
+        before.is_some_and(|before| before.ends_with(&needle(key).text))
     };
     entries.iter().all(begins_its_line)
-        && memmem::find_iter(text.as_bytes(), "\n    \"").count() == entries.len()
+        && memmem::find_iter(text.as_bytes(), AROUND_KEY.0).count() == entries.len()
 }
 
 /// The keys of a text in the layout of a sealed file, and where their values begin: those that
@@ -389,7 +391,6 @@ impl Splice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lookup;
     use proptest::prelude::*;
     use std::io::Write;
 

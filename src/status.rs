@@ -116,8 +116,17 @@ impl Status {
         let host = |(name, record): (&String, &Value)| {
             let fields = record.as_object();
             let stamp = fields.and_then(|fields| record::stamp(fields, config.time_zone).ok());
-            let has_expired = expiry.is_over(record);
-            Host { has_expired, ..Host::new(name, record, stamp, limits, now) }
+            let update = stamp.filter(|stamp| *stamp != Stamp::NEVER);
+            let age = update.map(|stamp| -stamp.seconds_ahead_of(now));
+            let is_whole = stamp.is_some() && HostName::parse(name).is_some();
+            Host {
+                name: name.clone(),
+                addresses: fields.map(addresses).unwrap_or_default(),
+                update,
+                age,
+                condition: if is_whole { Condition::of(age, limits) } else { Condition::Broken },
+                has_expired: expiry.is_over(record),
+            }
         };
         let mut hosts: Vec<Host> = state.iter().map(host).collect();
         hosts.sort_by_cached_key(|host| (host.condition, host.name.to_ascii_lowercase()));
@@ -131,29 +140,9 @@ impl Status {
     }
 }
 
-impl Host {
-    /// A host whose record tells this stamp; `None` where it tells none.
-    fn new(
-        name: &str,
-        record: &Value,
-        stamp: Option<Stamp>,
-        limits: Limits,
-        now: DateTime<Utc>,
-    ) -> Self {
-        let update = stamp.filter(|stamp| *stamp != Stamp::NEVER);
-        let age = update.map(|stamp| -stamp.seconds_ahead_of(now));
-        let condition = match (stamp, HostName::parse(name)) {
-            (Some(_), Some(_)) => Condition::of(age, limits),
-            (None, _) | (_, None) => Condition::Broken,
-        };
-        let addresses = addresses(record);
-        Self { name: name.to_owned(), addresses, update, age, condition, has_expired: false }
-    }
-}
-
-fn addresses(record: &Value) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> =
-        record.as_object().map(|fields| record::addresses(fields).collect()).unwrap_or_default();
+/// Each address once, also where a hand wrote it into both fields.
+fn addresses(fields: &Map<String, Value>) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = record::addresses(fields).collect();
     addresses.dedup();
     addresses
 }
@@ -214,8 +203,8 @@ fn without_folders(text: &str) -> String {
     words.join(" ")
 }
 
-/// A text that anybody may have written, in printable ASCII, so that it looks like what it is: nothing in it
-/// turns the direction of writing, hides, or looks like other letters.
+/// A text that anybody may have written, in printable ASCII, so that it looks like what it is: nothing
+/// in it turns the direction of writing, hides, or looks like other letters.
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -141,6 +141,7 @@ mod tests {
     use std::fs::{self, File};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::os::unix::fs::MetadataExt;
+    use tempfile::TempDir;
 
     const NAMES: [&str; 4] = ["a.example", "aa.example", "host1.a.example", "B.example"];
 
@@ -167,6 +168,16 @@ mod tests {
                 fields.into()
             },
         )
+    }
+
+    fn config_in(folder: &TempDir) -> Config {
+        let path = |name: &str| folder.path().join(name);
+        Config {
+            state: path("ip.txt"),
+            hosts: path("hosts.dns"),
+            credentials: path("credentials.json"),
+            ..Config::default()
+        }
     }
 
     fn credentials(config: &Config) -> Credentials {
@@ -207,12 +218,7 @@ mod tests {
         // On a RAM disk, where there is one: each update waits for the disk several times.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = |name: &str| folder.path().join(name);
-        let config = Config {
-            state: path("ip.txt"),
-            hosts: path("hosts.dns"),
-            credentials: path("credentials.json"),
-            ..Config::default()
-        };
+        let config = config_in(&folder);
         fs::write(&config.state, php_json::to_bytes(state).unwrap()).unwrap();
         fs::write(&config.hosts, hosts::render(state)).unwrap();
         let credentials = credentials(&config);
@@ -261,13 +267,7 @@ mod tests {
     fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_spliced_nor_sealed() {
         for address in ["192.0.2.1", "192.0.2.2"] {
             let folder = tempfile::tempdir().unwrap();
-            let path = |name: &str| folder.path().join(name);
-            let config = Config {
-                state: path("ip.txt"),
-                hosts: path("hosts.dns"),
-                credentials: path("credentials.json"),
-                ..Config::default()
-            };
+            let config = config_in(&folder);
             for (name, second) in [("a.example", 1), ("b.example", 2)] {
                 let update = of_one(name, "192.0.2.1", second);
                 store(&config, update, &credentials(&config), Utc::now()).unwrap();
@@ -320,12 +320,7 @@ mod tests {
     fn hosts_of_one_request_are_stored_by_one_write_and_one_mark() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let config = Config {
-            state: path("ip.txt"),
-            hosts: path("hosts.dns"),
-            credentials: path("credentials.json"),
-            ..Config::default()
-        };
+        let config = config_in(&folder);
         let credentials = credentials(&config);
         let request = |second| {
             let address: IpAddr = "192.0.2.1".parse().unwrap();
@@ -357,12 +352,7 @@ mod tests {
     fn the_stored_stamp_never_goes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let config = Config {
-            state: path("ip.txt"),
-            hosts: path("hosts.dns"),
-            credentials: path("credentials.json"),
-            ..Config::default()
-        };
+        let config = config_in(&folder);
         let credentials = credentials(&config);
         let request = |last: u8, second, clock| {
             let update =

@@ -6,6 +6,7 @@
 
 mod config;
 mod credentials;
+mod dyndns2;
 mod json;
 mod request;
 mod sealed;

@@ -20,18 +20,18 @@ use ddns_cgi::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protoco
 use ddns_cgi::stamp::{Clock, Stamp, Zone};
 use url::form_urlencoded;
 
-use super::is_printable;
 use super::stamp::seconds;
+use super::{dyndns2, is_printable};
 
 /// The users that the requests are held against.
-const CREDENTIALS: &str = r#"{
+pub const CREDENTIALS: &str = r#"{
     "user1": {"id": ["host1.h.lohray.com", "Host2.h.lohray.com", "bad name"], "key": "secretkey1"},
     "user2": {"id": ["host3.h.lohray.com"], "key": "secretkey2"},
     "broken": {"id": []}
 }"#;
 
 /// The replay window in seconds.
-const WINDOW: u64 = 15;
+pub const WINDOW: u64 = 15;
 
 /// A whole request: lines `NAME=VALUE` of the environment, an empty line, the body. A NUL, which no
 /// variable can hold, stands for a line feed in one.
@@ -77,6 +77,7 @@ pub fn request(input: &[u8]) {
                 assert_eq!(length, format!("{taken:0width$}", width = length.len()).as_bytes());
             }
             claim(&request, [&query, &body[..taken]], address);
+            dyndns2::claim(&request, [&query, &body[..taken]], variable, address);
         }
     }
 }
@@ -176,7 +177,7 @@ fn wanted(forms: [&[u8]; 2], sender: IpAddr) -> Option<(Addresses, String)> {
 }
 
 /// Whether there is a parameter of this name.
-fn has(forms: [&[u8]; 2], name: &str) -> bool {
+pub fn has(forms: [&[u8]; 2], name: &str) -> bool {
     forms
         .into_iter()
         .flat_map(|form| form.split(|byte| *byte == b'&'))
@@ -184,13 +185,13 @@ fn has(forms: [&[u8]; 2], name: &str) -> bool {
 }
 
 /// Whether no two names are the same without case.
-fn is_distinct(names: &[&str]) -> bool {
+pub fn is_distinct(names: &[&str]) -> bool {
     let lower: BTreeSet<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     lower.len() == names.len()
 }
 
 /// The text of a parameter that is there once, is whole and not too long.
-fn the_value(forms: [&[u8]; 2], name: &str, max: usize) -> Option<String> {
+pub fn the_value(forms: [&[u8]; 2], name: &str, max: usize) -> Option<String> {
     let mut values = Vec::new();
     for pair in forms.into_iter().flat_map(|form| form.split(|byte| *byte == b'&')) {
         let has_whole_escapes = (0..pair.len()).filter(|at| pair[*at] == b'%').all(|at| {
@@ -207,7 +208,7 @@ fn the_value(forms: [&[u8]; 2], name: &str, max: usize) -> Option<String> {
 }
 
 /// RFC 1123, 2.1, with underscores, and no IPv4 address.
-fn is_host_name(text: &str) -> bool {
+pub fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         label.len() <= 63
             && !label.trim_matches('-').is_empty()
@@ -318,19 +319,18 @@ fn check_refusal(refusal: Refusal) {
     let expected = match &refusal {
         Refusal::Method => "badmethod".to_owned(),
         Refusal::ReadOnly | Refusal::NoPage => panic!("it is no update"),
+        Refusal::Disabled | Refusal::Insecure => panic!("it is no dyndns2"),
         Refusal::Form(problem, part) => format!("badrequest {problem} {part}"),
         Refusal::Identity(_) => "badauth".to_owned(),
         Refusal::Host => "nohost".to_owned(),
         Refusal::Stale { seconds } => format!("stale {seconds}"),
         Refusal::Replay { .. } => "replay".to_owned(),
-        Refusal::Disabled => "disabled".to_owned(),
-        Refusal::Insecure => "insecure".to_owned(),
     };
     assert_eq!(line_of(&Reply::to_update(Protocol::Signed, &Err(refusal.into()))), expected);
 }
 
 /// The one line of a reply, which is a CGI response of printable ASCII.
-fn line_of(reply: &Reply) -> String {
+pub fn line_of(reply: &Reply) -> String {
     let text = String::from_utf8(reply.to_bytes()).unwrap();
     let (headers, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(headers.starts_with("Status: "));

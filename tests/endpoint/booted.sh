@@ -92,7 +92,7 @@ breaks() {
     bash -c "$4" >/dev/null 2>&1 || fail "$1 could not be mended: $4"
     echo "ok: check names: $1"
 }
-ten_things() {
+what_check_finds() {
     local c=/etc/ddns-cgi/credentials.json a=/etc/apache2/conf-available/ddns-cgi.conf
     breaks "credentials that all can read" "others can use the keys" "chmod 644 $c" "chmod 640 $c"
     breaks "credentials that the web server cannot read" "www-data cannot read it" "chown root:root $c" "chown root:www-data $c"
@@ -333,7 +333,7 @@ END
 case $(cat /phase) in
     install)
         install_and_serve
-        ten_things
+        what_check_finds
         thirty_changes
         gaps
         before_power_cut

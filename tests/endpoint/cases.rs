@@ -473,6 +473,10 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
             signed("user3", "secretkey3", "host3.h.lohray.com", &times.now),
         )
         .refused(403, "badauth"),
+        Case::get("2: a captured request without an address", request(["", ""]))
+            .from("127.0.0.66")
+            .state(&stored)
+            .refused(403, "replay"),
         Case::get("2: the other family in the same second", request(["", "2001:db8::1"]))
             .state(&stored)
             .refused(403, "replay"),

@@ -48,9 +48,7 @@ fn scene_of_2012() -> Scene {
 }
 
 fn answer(scene: &Scene, address: &str, query: &str) -> String {
-    let output = scene.cgi(address, query).0.output().unwrap();
-    let answer = String::from_utf8(output.stdout).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    scene.cgi(address, query).page().body
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! `ddnsctl check`.
 
-use std::collections::{HashMap, HashSet};
+mod apache;
+mod credentials;
+mod dns;
+mod findings;
+mod state;
+
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,18 +15,17 @@ use std::process::{Command, Stdio};
 
 use chrono::Utc;
 use ddns_cgi::config::{COMMAND_PATH, Config};
-use ddns_cgi::error::Fault;
 use ddns_cgi::expiry::Expiry;
 use ddns_cgi::host::HostName;
 use ddns_cgi::mark::Mark;
 use ddns_cgi::replace::{companion, follow};
-use ddns_cgi::{hosts, lookup, record};
+use ddns_cgi::{hosts, record};
 use serde_json::{Map, Value};
 
+use self::findings::Findings;
+use crate::Report;
 use crate::cli::CheckOptions;
-use crate::findings::Findings;
 use crate::web_user::WebUser;
-use crate::{Report, apache, dns, users};
 
 pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     let mut findings = Findings::default();
@@ -36,22 +40,10 @@ pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
             return findings.into_report(options.json, "");
         }
     };
-    let user = WebUser::find(options.web_user.as_deref());
-    if user.is_none() {
-        findings.error("web server", "its user is not known here", "Name it with --web-user");
-    }
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        findings.warning(
-            "ddnsctl",
-            "not run as root, so not everything was checked",
-            "Run it as root",
-        );
-    }
-    let user = user.filter(|_| is_root);
-    let users = check_credentials(&mut findings, &config, user.as_ref());
+    let user = web_user(&mut findings, options);
+    let users = credentials::check(&mut findings, &config, user.as_ref());
     check_folders(&mut findings, &config, user.as_ref());
-    let state = check_state(&mut findings, &config, users.as_ref());
+    let state = state::check(&mut findings, &config, users.as_ref());
     check_restart(&mut findings, &config, user.as_ref());
     apache::check_status_page(&mut findings, &config);
     // Without a state, the next update takes it from the hosts file; a pending change says so itself.
@@ -70,83 +62,21 @@ pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     findings.into_report(options.json, &summary)
 }
 
-fn check_credentials(
-    findings: &mut Findings,
-    config: &Config,
-    user: Option<&WebUser>,
-) -> Option<Map<String, Value>> {
-    let path = &config.credentials;
-    let Ok(metadata) = fs::metadata(path) else {
-        findings.error(path.display(), "is not there", "Add users with: ddnsctl user add");
-        return None;
-    };
-    check_access_to_keys(findings, path, &metadata, user);
-    let users = match users::read(path) {
-        Ok(users) => users,
-        Err(fault) => {
-            findings.fault(&fault);
-            return None;
-        }
-    };
-    check_users(findings, path, &users);
-    Some(users)
-}
-
-fn check_access_to_keys(
-    findings: &mut Findings,
-    path: &Path,
-    metadata: &Metadata,
-    user: Option<&WebUser>,
-) {
-    let mode = metadata.mode();
-    let advice = |user: Option<&WebUser>| {
-        let group = user.map_or("WEBGROUP".to_owned(), |user| user.gid.to_string());
-        format!("chown root:{group} {0} && chmod 640 {0}", path.display())
-    };
-    if mode & 0o007 != 0 {
-        findings.error(
-            path.display(),
-            format_args!("others can use the keys (mode {:o})", mode & 0o777),
-            advice(user),
-        );
+/// The web server's user, where this process can try what that user may do.
+fn web_user(findings: &mut Findings, options: &CheckOptions) -> Option<WebUser> {
+    let user = WebUser::find(options.web_user.as_deref());
+    if user.is_none() {
+        findings.error("web server", "its user is not known here", "Name it with --web-user");
     }
-    if mode & 0o020 != 0 {
-        findings.error(
-            path.display(),
-            format_args!("its group can change the keys (mode {:o})", mode & 0o777),
-            advice(user),
-        );
-    }
-    if let Some(user) = user {
-        if !user.may("-r", path) {
-            findings.error(
-                path.display(),
-                format_args!("{} cannot read it", user.name),
-                advice(Some(user)),
-            );
-        }
-        if metadata.uid() != 0 {
-            findings.warning(path.display(), "it is not root's", advice(Some(user)));
-        }
-    }
-}
-
-fn check_users(findings: &mut Findings, path: &Path, users: &Map<String, Value>) {
-    for (user, why) in users::broken(users) {
-        findings.error(
-            format_args!("user {user}"),
-            why,
-            format_args!("Correct the entry in {}", path.display()),
-        );
-    }
-    for host in users.values().flat_map(users::hosts).filter(|host| HostName::parse(host).is_none())
-    {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
         findings.warning(
-            host.escape_default(),
-            "is not a valid host name, so nobody can update it",
-            "Correct it in the credentials",
+            "ddnsctl",
+            "not run as root, so not everything was checked",
+            "Run it as root",
         );
     }
+    user.filter(|_| is_root)
 }
 
 /// State and hosts file are replaced, so it is their folders that must be writable.
@@ -217,98 +147,6 @@ fn check_helpers(findings: &mut Findings, config: &Config, user: Option<&WebUser
         if metadata.mode() & 0o002 != 0 {
             let advice = format!("chmod o= {}", helper.display());
             findings.warning(helper.display(), "everybody can write it", advice);
-        }
-    }
-}
-
-fn check_state(
-    findings: &mut Findings,
-    config: &Config,
-    users: Option<&Map<String, Value>>,
-) -> Option<Map<String, Value>> {
-    let path = &config.state;
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            findings.fault(&Fault::io("read the state", path, &error));
-            return None;
-        }
-    };
-    if lookup::is_empty_map(&text) {
-        return None;
-    }
-    let Ok(state) = serde_json::from_str::<Map<String, Value>>(&text) else {
-        findings.error(
-            path.display(),
-            "the state is broken, so all updates are answered with 911",
-            "ddnsctl rebuild, or restore a copy",
-        );
-        return None;
-    };
-    check_names(findings, &state, users);
-    for (host, value) in &state {
-        check_record(findings, config, host, value);
-    }
-    Some(state)
-}
-
-/// Each name is there once, and somebody's.
-fn check_names(
-    findings: &mut Findings,
-    state: &Map<String, Value>,
-    users: Option<&Map<String, Value>>,
-) {
-    let owned: Option<HashSet<String>> = users
-        .map(|users| users.values().flat_map(users::hosts).map(str::to_ascii_lowercase).collect());
-    let mut seen = HashMap::new();
-    for host in state.keys() {
-        let name = host.to_ascii_lowercase();
-        if owned.as_ref().is_some_and(|owned| !owned.contains(&name)) {
-            findings.warning(
-                host.escape_default(),
-                "is no user's host, so nobody can update it",
-                "ddnsctl host add USER HOST",
-            );
-        }
-        if let Some(twin) = seen.insert(name, host) {
-            findings.warning(
-                host.escape_default(),
-                format_args!("is there as {twin}, too"),
-                "Its next change of address makes them one",
-            );
-        }
-    }
-}
-
-fn check_record(findings: &mut Findings, config: &Config, host: &str, value: &Value) {
-    let shown = host.escape_default();
-    let advice = format!("Correct it in {}", config.state.display());
-    let Some(fields) = value.as_object() else {
-        findings.error(
-            shown,
-            "its record is no object, so its updates are answered with 911",
-            advice,
-        );
-        return;
-    };
-    if HostName::parse(host).is_none() {
-        findings.warning(&shown, "is not a valid host name, so dnsmasq does not get it", &advice);
-    }
-    if record::addresses(fields).next().is_none() {
-        findings.warning(&shown, "has no address", "Wait for its next update");
-    }
-    match record::stamp(fields, config.time_zone) {
-        Err(why) => findings.error(&shown, why, &advice),
-        Ok(stamp) => {
-            let ahead = stamp.seconds_ahead_of(Utc::now());
-            if u64::try_from(ahead).is_ok_and(|ahead| ahead > config.window) {
-                findings.error(
-                    &shown,
-                    format_args!("its last update is {ahead} s in the future, so its updates are refused as replays until then"),
-                    "Correct the clock, \"time_zone\" in the configuration, or \"update\" in the state",
-                );
-            }
         }
     }
 }

@@ -9,10 +9,8 @@ use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::error::{Fault, json_position};
 use ddns_cgi::expiry::Expiry;
-use ddns_cgi::lookup;
-use ddns_cgi::record;
 use ddns_cgi::stamp::Stamp;
-use ddns_cgi::state::{Patience, State};
+use ddns_cgi::{lookup, record, state};
 use serde_json::{Map, Value, json};
 
 use crate::cli::ListOptions;
@@ -26,14 +24,14 @@ struct Entry {
     /// Seconds since the last update; `None` where that is not known.
     age: Option<i64>,
     /// Whether it was silent for so long that it is not served.
-    is_expired: bool,
+    has_expired: bool,
     owner: Option<String>,
 }
 
 pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
     let state = match &options.state {
         Some(file) => read_copy(file)?,
-        None => State::open(config, Patience::Client)?.parse()?,
+        None => state::snapshot(config)?,
     };
     let entries = entries(config, state);
     let is_wanted = |entry: &&Entry| {
@@ -78,7 +76,7 @@ fn entries(config: &Config, state: Map<String, Value>) -> Vec<Entry> {
                 .unwrap_or_default()
                 .to_owned(),
             age: age.map(|stamp| -stamp.seconds_ahead_of(now)),
-            is_expired: expiry.is_over(&value),
+            has_expired: expiry.is_over(&value),
             owner: owners.get(&host.to_ascii_lowercase()).cloned(),
             host,
         }
@@ -95,7 +93,7 @@ fn as_json(entries: &[&Entry]) -> String {
                 "addresses": entry.addresses,
                 "update": entry.update,
                 "age_seconds": entry.age,
-                "expired": entry.is_expired,
+                "expired": entry.has_expired,
                 "owner": entry.owner,
             })
         })
@@ -116,7 +114,7 @@ fn as_table(entries: &[&Entry]) -> String {
                     "-".into()
                 },
                 entry.age.map_or("unknown".to_owned(), age_text)
-                    + if entry.is_expired { ", expired" } else { "" },
+                    + if entry.has_expired { ", expired" } else { "" },
                 entry.owner.clone().unwrap_or("-".to_owned()),
             ]
         })

@@ -2,12 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-mod apache;
 mod apply;
 mod check;
 mod cli;
-mod dns;
-mod findings;
 mod generate;
 mod import;
 mod list;
@@ -24,7 +21,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use ddns_cgi::config::Config;
 use ddns_cgi::error::Fault;
-
 use rustix::process::geteuid;
 
 use cli::{Arguments, Command};

@@ -34,13 +34,7 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
 
     let mut state = readable_records(&text);
     let from_state = state.len();
-    let hosts_file = hosts::read(&config.hosts)?.unwrap_or_default();
-    for (name, fields) in hosts::to_state(&hosts_file, config.time_zone) {
-        if !state.keys().any(|known| known.eq_ignore_ascii_case(&name)) {
-            state.insert(name, fields);
-        }
-    }
-
+    add_hosts_file(&mut state, config)?;
     let aside = companion(path, &format!("broken-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
     replace(&aside, &bytes, Readers::Everybody)?;
     Mark::add(&config.hosts, "state rebuilt by ddnsctl")?;
@@ -61,6 +55,17 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
         )
     })?;
     Ok(Report::good(text))
+}
+
+/// Adds the names of the hosts file that the state does not have.
+fn add_hosts_file(state: &mut Map<String, Value>, config: &Config) -> Result<(), Fault> {
+    let text = hosts::read(&config.hosts)?.unwrap_or_default();
+    for (name, fields) in hosts::to_state(&text, config.time_zone) {
+        if !state.keys().any(|known| known.eq_ignore_ascii_case(&name)) {
+            state.insert(name, fields);
+        }
+    }
+    Ok(())
 }
 
 /// Every record that stands whole somewhere in the text: a host name, a colon, an object.

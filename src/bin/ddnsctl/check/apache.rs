@@ -4,7 +4,7 @@ use std::fs;
 
 use ddns_cgi::config::Config;
 
-use crate::findings::Findings;
+use super::findings::Findings;
 
 /// Where `scripts/install` puts the file on Debian, and on Red Hat.
 const FILES: [&str; 2] =
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn the_shipped_file_restricts_the_status_page_and_without_its_section_it_does_not() {
-        let shipped = include_str!("../../../apache/ddns-cgi.conf");
+        let shipped = include_str!("../../../../apache/ddns-cgi.conf");
         assert!(restricts_status_page(shipped));
         assert!(!restricts_status_page(&shipped.replace("<If ", "#<If ")));
         assert!(restricts_status_page("<LocationMatch \"/status$\">"));
