@@ -164,10 +164,10 @@ impl State {
             return file.find(name);
         }
         let index = Index::open(self.lock.file(), Seals::LENGTH as u64)?;
-        if let Some(Place::At(place)) = index.map(|index| index.find(name)).transpose()?
-            && let Some(found) = file.find_near(place, name)?
-        {
-            return Ok(found);
+        if let Some(Place::At(place)) = index.map(|index| index.find(name)).transpose()? {
+            if let Some(found) = file.find_near(place, name)? {
+                return Ok(found);
+            }
         }
         let found = file.find(name)?;
         if let Search::Found(_) = found {

@@ -22,7 +22,8 @@ pub fn page(status: &Status) -> String {
         },
         "hosts": status.hosts.iter().map(host).collect::<Vec<_>>(),
     });
-    format!("{page:#}\n")
+    // A `Value` can be written.
+    serde_json::to_string_pretty(&page).unwrap_or_default() + "\n"
 }
 
 fn host(host: &Host) -> Value {
