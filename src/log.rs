@@ -8,7 +8,8 @@
 //!
 //! WORD is that of the [refusal or fault](Error::word), or `notice`. A field that is not known is left
 //! out; of a request for several hosts as a whole, `host` has all of them, with commas between. Text in
-//! quotes is ASCII with Rust's escapes, so that nothing that a client sends ends a field or a line.
+//! quotes is ASCII with Rust's escapes, so that nothing that a client sends ends a field or a line. A text that
+//! is too long for a line of Apache's ends in `...`.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -17,6 +18,10 @@ use std::net::IpAddr;
 use crate::error::{Error, Fault, Refusal, Unproven};
 use crate::reply::Answers;
 use crate::stamp::Zone;
+
+/// The longest text of a field, in bytes as it is logged: longer than any user's name. Apache breaks lines of 8192 bytes
+/// in two, and a list of hosts can be as long.
+const MAX_FIELD: usize = 1024;
 
 /// Who asks, as far as it is known. User and host are what the client claims.
 #[derive(Debug, Default)]
@@ -78,7 +83,12 @@ fn error_line(who: &Who, error: &Error) -> String {
 fn field(line: &mut String, name: &str, value: Option<&str>) {
     let Some(value) = value else { return };
     let _ = write!(line, " {name}=\"");
+    let end = line.len() + MAX_FIELD;
     for c in value.chars() {
+        if line.len() >= end {
+            line.push_str("...");
+            break;
+        }
         match c {
             '"' | '\\' => line.extend(['\\', c]),
             ' '..='~' => line.push(c),
@@ -161,5 +171,19 @@ mod tests {
         let line = error_line(&who, &Refusal::Host.into());
         assert!(line.contains(r#"user="x\" address=1\nddns-cgi: \u{e9}""#), "{line}");
         assert!(line.is_ascii() && line.lines().count() == 1);
+    }
+
+    #[test]
+    fn no_list_of_hosts_makes_a_line_that_apache_breaks() {
+        let user = "\u{e9}".repeat(127);
+        let who = Who {
+            address: Some("2001:db8::1".parse().unwrap()),
+            user: Some(user.clone()),
+            hosts: vec!["a".repeat(253); 32],
+        };
+        let line = error_line(&who, &Refusal::Host.into());
+        assert!(line.len() < 4096, "{}", line.len());
+        assert!(line.contains(&format!("user=\"{}\" host=\"aaa", "\\u{e9}".repeat(127))), "{line}");
+        assert!(line.contains("a...\" reason=\"the credentials do not"), "{line}");
     }
 }

@@ -264,20 +264,27 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_spliced_nor_sealed() {
-        for address in ["192.0.2.1", "192.0.2.2"] {
+    fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_sealed() {
+        let [one, both] = [&["b.example"][..], &["a.example", "b.example"]];
+        for (names, address) in
+            [(one, "192.0.2.1"), (one, "192.0.2.2"), (both, "192.0.2.1"), (both, "192.0.2.2")]
+        {
             let folder = tempfile::tempdir().unwrap();
             let config = config_in(&folder);
             for (name, second) in [("a.example", 1), ("b.example", 2)] {
                 let update = of_one(name, "192.0.2.1", second);
                 store(&config, update, &credentials(&config), Utc::now()).unwrap();
             }
-            let update = of_one("b.example", address, 3).remove(0).unwrap();
             let state = State::open(&config, Patience::Client).unwrap();
-            let entry = state.entry(update.host()).unwrap();
-            let steps = [Step { update, entry }];
+            assert!(state.knows_hosts(), "the files are not sealed");
+            let step = |name: &&str| {
+                let update = of_one(name, address, 3).remove(0).unwrap();
+                let entry = state.entry(update.host()).unwrap();
+                Step { update, entry }
+            };
+            let steps: Vec<Step> = names.iter().map(step).collect();
             let change = state.change(&steps).unwrap();
-            assert!(matches!(change, Change::Record { .. }), "the files are not sealed");
+            assert_eq!(matches!(change, Change::Record { .. }), steps.len() == 1);
             // The clock of a file system may tick every 10 ms.
             std::thread::sleep(std::time::Duration::from_millis(20));
             let edited = fs::read_to_string(&config.state).unwrap().replace("a.example", "A");
@@ -287,11 +294,11 @@ mod tests {
                 _ => state.store(&change, &Expiry::at(Utc::now(), &config)),
             };
             let fault = result.unwrap_err();
-            assert!(fault.reason.contains("edited meanwhile"), "{fault}");
+            assert!(fault.reason.contains("edited meanwhile"), "{names:?} {address}: {fault}");
             assert_eq!(fs::read_to_string(&config.state).unwrap(), edited);
             drop(state);
             let state = State::open(&config, Patience::Client).unwrap();
-            assert!(!state.knows_hosts(), "{address}: the edited state is sealed");
+            assert!(!state.knows_hosts(), "{names:?} {address}: the edited state is sealed");
         }
     }
 

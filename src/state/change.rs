@@ -196,7 +196,12 @@ impl State {
 
     fn put(&self, change: &Change) -> Result<Metadata, Fault> {
         match change {
-            Change::Whole(state) => self.replace(state),
+            Change::Whole(state) => {
+                self.file()
+                    .map_or(Ok(()), |(file, seal)| seal.check(file))
+                    .map_err(|error| Fault::io("replace", &self.path, &error))?;
+                self.replace(state)
+            }
             Change::Record { state, .. } => {
                 replace_with(&self.path, |new| state.write_to(new), Readers::Everybody)
             }

@@ -100,6 +100,33 @@ fn the_reply_arrives_whole_whatever_becomes_of_the_body() {
 }
 
 #[test]
+fn a_request_is_one_line_of_apaches_log_however_many_hosts_it_names() {
+    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
+        if !can_run(&format!("long lines in the log of {kind:?}"), &[APACHE]) {
+            return;
+        }
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, kind);
+        let label = "a".repeat(63);
+        let host = |n: u8| format!("{label}.{label}.{label}.{}{n:02}", "b".repeat(59));
+        let body = format!("id={}", (0..32).map(host).collect::<Vec<_>>().join(","));
+        let query = format!(
+            "/ip.php?user={}&timeST={}&hmac={}",
+            "%c3%a9".repeat(127),
+            time(0).replace(' ', "+"),
+            "0".repeat(64)
+        );
+        assert_eq!(apache.curl("127.0.0.10", &query, &["--data", &body]).line, "badauth");
+        let log = scene.read("run/error.log");
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("bbb")).collect();
+        let is_whole = |line: &str| {
+            line.contains("badauth address=127.0.0.10") && line.ends_with("\"unknown user\"")
+        };
+        assert!(matches!(*lines, [line] if is_whole(line)), "{kind:?}: {lines:?}");
+    }
+}
+
+#[test]
 fn a_body_without_end_is_not_waited_for() {
     let scene = Scene::new();
     let mut post = scene
