@@ -126,21 +126,18 @@ impl State {
 
     /// Stores the stamps of redundant updates.
     ///
-    /// Of a single one, both stamps have the same length as a rule, and lie in one sector. Then the new
-    /// one goes over the old one in place: one small write, without fsync, because what a power failure
-    /// can cost is this stamp alone.
+    /// The old and the new stamp have the same length as a rule, and lie in one sector. Then the new one
+    /// goes over the old one in place: one small write, without fsync, because what a power failure can
+    /// cost is this stamp alone.
     pub fn store_stamps(&self, steps: &[Step]) -> Result<(), Fault> {
-        let place = match steps {
-            [step @ Step { entry: Some(entry), .. }] => {
-                let stamp = step.stamp().format(self.zone);
-                self.stamp_offset(entry, &stamp)?.map(|offset| (offset, stamp))
-            }
-            _ => None,
-        };
-        let state = match (self.file(), place) {
-            (Some((file, seal)), Some((offset, stamp))) => {
+        let places = steps.iter().map(|step| self.stamp_place(step));
+        let places: Option<Vec<(u64, String)>> = places.collect::<Result<_, Fault>>()?;
+        let state = match (self.file(), places) {
+            (Some((file, seal)), Some(places)) => {
+                let write =
+                    |(offset, stamp): &(u64, String)| file.write_all_at(stamp.as_bytes(), *offset);
                 seal.check(file)
-                    .and_then(|()| file.write_all_at(stamp.as_bytes(), offset))
+                    .and_then(|()| places.iter().try_for_each(write))
                     .map_err(|error| Fault::io("write the stamp", &self.path, &error))?;
                 file.metadata().ok()
             }
@@ -161,8 +158,11 @@ impl State {
     }
 
     /// Where in the file the stored stamp begins, if `stamp` can be written over it.
-    fn stamp_offset(&self, entry: &HostEntry, stamp: &str) -> Result<Option<u64>, Fault> {
-        let Entry { offset, json } = &entry.text;
+    fn stamp_place(&self, step: &Step) -> Result<Option<(u64, String)>, Fault> {
+        let Some(HostEntry { text: Entry { offset, json }, .. }) = &step.entry else {
+            return Ok(None);
+        };
+        let stamp = step.stamp().format(self.zone);
         let old = lookup::find(json, |name| name == record::UPDATE)
             .map_err(|error| self.broken(json_position(&error)))?;
         Ok(old.and_then(|old| {
@@ -171,7 +171,7 @@ impl State {
                 && Stamp::parse(old.get().trim_matches('"'), self.zone).is_some();
             let first = offset + lookup::offset(json, old) as u64 + 1;
             let last = first + stamp.len() as u64 - 1;
-            (is_stamp && first / SECTOR == last / SECTOR).then_some(first)
+            (is_stamp && first / SECTOR == last / SECTOR).then_some((first, stamp))
         }))
     }
 

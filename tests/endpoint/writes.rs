@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 
 use crate::faults::{Deed, STRACE, prepare, run, scene};
-use crate::scene::{Scene, can_run, signed, tell, time};
+use crate::scene::{Scene, can_run, signed, signed_2, tell, time};
 
 /// The steps that replace the file `name` in the folder of the state.
 fn replaced(name: &str) -> Vec<String> {
@@ -102,6 +102,26 @@ fn a_redundant_update_is_one_write_of_19_bytes() {
         let expected = ["locks .ip.txt.lock", "pwrite ip.txt 19", "unlocks .ip.txt.lock"];
         assert_eq!(steps(&scene(), Deed::RedundantSealed), expected);
     }
+}
+
+#[test]
+fn a_redundant_list_is_written_over_the_stamps_of_its_hosts() {
+    let scene = Scene::new();
+    let list = |time: &str| {
+        let hosts = "host1.h.lohray.com,host2.h.lohray.com";
+        let query = signed_2("user1", "secretkey1", hosts, time, ["127.0.0.11", ""]);
+        let line = scene.answer("127.0.0.12", &query);
+        scene.settle();
+        line
+    };
+    let inode = || fs::metadata(scene.path("www/ramcache/ip.txt")).unwrap().ino();
+    let (first, second) = (time(-9), time(-5));
+    assert_eq!(list(&first), "good 127.0.0.11\ngood 127.0.0.11");
+    let (before, state) = (inode(), scene.state());
+    assert_eq!(list(&second), "nochg 127.0.0.11\nnochg 127.0.0.11");
+    assert_eq!(inode(), before, "the state was replaced");
+    assert_eq!(state.matches(&first).count(), 2);
+    assert_eq!(scene.state(), state.replace(&first, &second));
 }
 
 #[test]
