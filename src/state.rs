@@ -4,7 +4,7 @@
 //! is written over the old one in place; anything else replaces the file. Where the files are
 //! sealed ([`crate::sealed`]), only the host's entry is read.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -78,6 +78,8 @@ pub enum Patience {
 pub struct HostEntry {
     /// What it says.
     pub record: Record,
+    /// Whether the state has the host in one spelling. PHP told names apart by case.
+    pub is_only_one: bool,
     fields: Map<String, Value>,
     entry: Entry,
 }
@@ -168,32 +170,41 @@ impl State {
 
     /// The entry of a host.
     pub fn entry(&self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
-        let Some(entry) = self.find(host)? else { return Ok(None) };
+        let Some((entry, is_only_one)) = self.find(host)? else { return Ok(None) };
         let fields: Map<String, Value> = serde_json::from_str(&entry.json).map_err(|error| {
             self.broken(format_args!("the record of {host} {}", json_position(&error)))
         })?;
         let stamp = record::stamp(&fields, self.zone)
             .map_err(|why| self.broken(format_args!("the record of {host}: {why}")))?;
         let record = Record { addresses: record::addresses(&fields).collect(), stamp };
-        Ok(Some(HostEntry { record, fields, entry }))
+        Ok(Some(HostEntry { record, is_only_one, fields, entry }))
     }
 
-    fn find(&self, host: &HostName) -> Result<Option<Entry>, Fault> {
+    /// The entry of a host, the last of several, and whether there is no other.
+    fn find(&self, host: &HostName) -> Result<Option<(Entry, bool)>, Fault> {
         if let Source::Sealed(file) = &self.source {
             let found = self
                 .search(file, host.as_str())
                 .map_err(|error| Fault::io("read the state", &self.path, &error))?;
             if let Search::Found(entry) = found {
-                return Ok(Some(entry));
+                return Ok(Some((entry, true)));
             }
         }
         let text = self.text()?;
         if lookup::is_empty_map(text) {
             return Ok(None);
         }
-        let found = lookup::find(text, |name| host.is(name))
-            .map_err(|error| self.broken(json_position(&error)))?;
-        Ok(found.map(|json| Entry { offset: place(text, json), json: json.get().to_owned() }))
+        let count = Cell::new(0);
+        let is_host = |name: &str| {
+            let is_it = host.is(name);
+            count.set(count.get() + u32::from(is_it));
+            is_it
+        };
+        let found =
+            lookup::find(text, is_host).map_err(|error| self.broken(json_position(&error)))?;
+        let entry =
+            |json: &RawValue| Entry { offset: place(text, json), json: json.get().to_owned() };
+        Ok(found.map(|json| (entry(json), count.get() == 1)))
     }
 
     /// Searches the sealed state, at first where the index has the entry.
