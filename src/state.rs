@@ -6,7 +6,7 @@
 
 mod change;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -14,6 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 pub use self::change::{Change, Step};
@@ -73,6 +74,8 @@ pub enum Patience {
 pub struct HostEntry {
     /// What it says.
     pub record: Record,
+    /// Whether the state has the host in one spelling. PHP told names apart by case.
+    pub is_only_one: bool,
     fields: Map<String, Value>,
     /// The same as it stands in the file.
     text: Entry,
@@ -127,35 +130,43 @@ impl State {
 
     /// The entry of a host.
     pub fn entry(&self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
-        let Some(text) = self.find(host)? else { return Ok(None) };
+        let Some((text, is_only_one)) = self.find(host)? else { return Ok(None) };
         let fields: Map<String, Value> = serde_json::from_str(&text.json).map_err(|error| {
             self.broken(format_args!("the record of {host} {}", json_position(&error)))
         })?;
         let stamp = record::stamp(&fields, self.zone)
             .map_err(|why| self.broken(format_args!("the record of {host}: {why}")))?;
         let record = Record { addresses: record::addresses(&fields).collect(), stamp };
-        Ok(Some(HostEntry { record, fields, text }))
+        Ok(Some(HostEntry { record, is_only_one, fields, text }))
     }
 
-    fn find(&self, host: &HostName) -> Result<Option<Entry>, Fault> {
+    /// The entry of a host, the last of several, and whether there is no other.
+    fn find(&self, host: &HostName) -> Result<Option<(Entry, bool)>, Fault> {
         if let Source::Sealed(file) = &self.source {
             let found = self
                 .search(file, host.as_str())
                 .map_err(|error| Fault::io("read the state", &self.path, &error))?;
             if let Search::Found(entry) = found {
-                return Ok(Some(entry));
+                return Ok(Some((entry, true)));
             }
         }
         let text = self.text()?;
         if lookup::is_empty_map(text) {
             return Ok(None);
         }
-        let found = lookup::find(text, |name| host.is(name))
-            .map_err(|error| self.broken(json_position(&error)))?;
-        Ok(found.map(|json| Entry {
+        let count = Cell::new(0);
+        let is_host = |name: &str| {
+            let is_it = host.is(name);
+            count.set(count.get() + u32::from(is_it));
+            is_it
+        };
+        let found =
+            lookup::find(text, is_host).map_err(|error| self.broken(json_position(&error)))?;
+        let entry = |json: &RawValue| Entry {
             offset: lookup::offset(text, json) as u64,
             json: json.get().to_owned(),
-        }))
+        };
+        Ok(found.map(|json| (entry(json), count.get() == 1)))
     }
 
     /// Searches the sealed state, at first where the index has the entry.

@@ -66,7 +66,8 @@ fn answer(
     let entry = state.entry(update.host())?;
     let addresses = *update.addresses();
     let decision = decide(&update, entry.as_ref().map(|entry| &entry.record));
-    let is_in_order = entry.as_ref().is_some_and(|entry| entry.record.is_in_order());
+    let is_in_order =
+        entry.as_ref().is_some_and(|entry| entry.is_only_one && entry.record.is_in_order());
     Ok(match decision {
         Decision::Repeated => Ok(Accepted::NoChange(addresses)),
         Decision::Redundant => {
@@ -260,6 +261,25 @@ mod tests {
                 let rendered = hosts::render(&serde_json::from_str(&text).unwrap());
                 assert_eq!(hosts, rendered, "sealed: {is_sealed}, {text}");
             }
+        }
+    }
+
+    #[test]
+    fn where_a_redundant_update_makes_two_spellings_one_the_hosts_file_has_one_too() {
+        let state = ["B.example", "b.example", "a.example"].map(|name| {
+            let address: IpAddr =
+                if name == "B.example" { "192.0.2.1" } else { "192.0.2.2" }.parse().unwrap();
+            let mut fields = Map::new();
+            record::set(&mut fields, &address.into(), stamp(0), Zone::Utc);
+            (name.to_owned(), fields.into())
+        });
+        let state = Map::from_iter(state);
+        let both = ["a.example", "b.example"].map(|name| of_one(name, "192.0.2.2", 1).remove(0));
+        for request in [Vec::from(both), of_one("b.example", "192.0.2.2", 1)] {
+            let (text, hosts) = files_after(&state, [request], true);
+            assert!(!text.contains("192.0.2.1"), "{text}");
+            let rendered = hosts::render(&serde_json::from_str(&text).unwrap());
+            assert_eq!(hosts, rendered, "{text}");
         }
     }
 
