@@ -48,9 +48,10 @@ fn closed_descriptors_corrupt_no_file() {
 #[test]
 fn a_log_line_for_a_closed_standard_error_gets_into_no_file() {
     let scene = Scene::new();
-    // That the state is rebuilt is logged while its files are open.
+    // That the state is rebuilt is logged while its files are open: the lock would have the number of
+    // standard error, after the credentials have that of standard input.
     fs::remove_file(scene.path("www/ramcache/ip.txt")).unwrap();
-    let shell = ["/bin/sh", "-c", "exec \"$0\" 2>&-"];
+    let shell = ["/bin/sh", "-c", "exec \"$0\" <&- 2>&-"];
     let reply = scene.cgi("127.0.0.11", &host1()).by(&shell).run();
     assert_eq!(reply.line, "good 127.0.0.11");
     check_changed(&scene);
