@@ -20,7 +20,8 @@ use crate::error::{Fault, json_position};
 use crate::index::{self, Index, Place};
 use crate::lookup;
 use crate::replace::{Readers, companion, replace};
-use crate::sealed::{self, Seal, SealedFile, Search, is_laid_out};
+use crate::seal::Seal;
+use crate::sealed::{self, SealedFile, Search, is_laid_out};
 use crate::state::State;
 
 /// A secret that a user shares with this server. It has no way to be printed.

@@ -9,7 +9,7 @@
 //! 4. [`credentials`]: the user that the claim names,
 //! 5. [`auth`]: [`signature`], hosts and clock; makes the claim authentic updates, one for each host,
 //! 6. [`update`]: stores them: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
-//!    [`decide`], [`mark`], [`expiry`], [`hosts`], [`replace`]; [`sealed`] and [`index`] are the fast
+//!    [`decide`], [`mark`], [`expiry`], [`hosts`], [`replace`]; [`seal`], [`sealed`] and [`index`] are the fast
 //!    path through large files,
 //! 7. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 8. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
@@ -42,6 +42,7 @@ pub mod replace;
 pub mod reply;
 pub mod request;
 pub mod restart;
+pub mod seal;
 pub mod sealed;
 pub mod signature;
 pub mod stamp;

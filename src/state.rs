@@ -28,7 +28,8 @@ use crate::lookup;
 use crate::php_json;
 use crate::record::{self, Record};
 use crate::replace::companion;
-use crate::sealed::{self, Entry, Seal, SealedFile, Seals, Search};
+use crate::seal::{Seal, Seals};
+use crate::sealed::{self, Entry, SealedFile, Search};
 use crate::stamp::Zone;
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,

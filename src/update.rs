@@ -135,7 +135,7 @@ mod tests {
     use crate::addresses::{Action, Addresses};
     use crate::php_json;
     use crate::record;
-    use crate::sealed::Seals;
+    use crate::seal::Seals;
     use crate::stamp::{Clock, Stamp, Zone};
     use proptest::prelude::*;
     use serde_json::{Map, Value};

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use ddns_cgi::index::{self, Index, Place};
-use ddns_cgi::sealed::{self as product, Entry, Needle, Seal, SealedFile, Search, Splice};
+use ddns_cgi::seal::Seal;
+use ddns_cgi::sealed::{self as product, Entry, Needle, SealedFile, Search, Splice};
 use ddns_cgi::{lookup, php_json};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, Value};

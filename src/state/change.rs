@@ -17,7 +17,8 @@ use crate::lookup;
 use crate::php_json;
 use crate::record;
 use crate::replace::{Readers, replace_with};
-use crate::sealed::{Entry, Needle, Seal, SealedFile, Seals, Splice};
+use crate::seal::{Seal, Seals};
+use crate::sealed::{Entry, Needle, SealedFile, Splice};
 use crate::stamp::Stamp;
 use crate::state::{HostEntry, Source, State};
 
