@@ -92,31 +92,37 @@ fn write(config: &Config, state: &State, steps: &Steps, expiry: &Expiry) -> Resu
     if steps.all.is_empty() {
         return Ok(());
     }
-    if !steps.change_hosts && keep_hosts(config, state, steps, expiry)? {
-        state.store_stamps(&steps.all)?;
-    } else {
-        let change = state.change(&steps.all)?;
-        let hosts: Vec<String> = steps.all.iter().map(Step::to_string).collect();
-        Mark::add(&config.hosts, hosts.join(", "))?;
-        state.store(&change, expiry)?;
+    match change_of_both(config, state, steps, expiry)? {
+        None => state.store_stamps(&steps.all)?,
+        Some(change) => {
+            let hosts: Vec<String> = steps.all.iter().map(Step::to_string).collect();
+            Mark::add(&config.hosts, hosts.join(", "))?;
+            state.store(&change, expiry)?;
+        }
     }
     notice_rebuild(config, state);
     Ok(())
 }
 
-/// Whether stamps alone leave the hosts file as it is to be. Where hosts expire, each update looks who
-/// has gone or come back.
-fn keep_hosts(
+/// What becomes of state and hosts file; `None` where stamps alone leave the hosts file as it is to be.
+/// Where hosts expire, each update looks who has gone or come back.
+fn change_of_both(
     config: &Config,
     state: &State,
     steps: &Steps,
     expiry: &Expiry,
-) -> Result<bool, Fault> {
-    if !expiry.is_on() {
-        return Ok(config.hosts.exists());
+) -> Result<Option<Change>, Fault> {
+    if !steps.change_hosts && !expiry.is_on() && config.hosts.exists() {
+        return Ok(None);
     }
-    let Change::Whole(new) = state.change(&steps.all)? else { return Ok(false) };
-    hosts::is_of(&config.hosts, &expiry.served(&new))
+    let change = state.change(&steps.all)?;
+    let is_served = match &change {
+        Change::Whole(new) if !steps.change_hosts && expiry.is_on() => {
+            hosts::is_of(&config.hosts, &expiry.served(new))?
+        }
+        Change::Whole(_) | Change::Record { .. } => false,
+    };
+    Ok((!is_served).then_some(change))
 }
 
 fn notice_rebuild(config: &Config, state: &State) {
