@@ -5,24 +5,12 @@
    cron does. Prints the seconds that they took together; fails on any other reply than expected. */
 
 #include <arpa/inet.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec / 1e9;
-}
+#include "common.h"
 
 static void request(int port, const char *word, const char *query) {
     char text[4096], expected[64];

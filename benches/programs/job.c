@@ -3,19 +3,14 @@
    environment the hosts file, too. No parsing, no hash, no fsync. */
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common.h"
+
 static char *contents;
 static ssize_t length;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static void read_file(const char *path) {
     struct stat status;

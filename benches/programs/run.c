@@ -13,27 +13,15 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 extern char **environ;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1e6 + time.tv_nsec / 1e3;
-}
 
 static double cpu(const struct rusage *usage) {
     return (usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1e6 + usage->ru_utime.tv_usec +
@@ -54,7 +42,7 @@ static void request(const char *word, char **command) {
     double start = now();
     if (posix_spawn(&process, command[0], &files, NULL, command, environ)) fail(command[0]);
     if (wait4(process, &status, 0, &usage) != process) fail("wait");
-    double wall = now() - start, detached = 0;
+    double wall = (now() - start) * 1e6, detached = 0;
     while (wait4(-1, NULL, 0, &left_behind) > 0) detached += cpu(&left_behind);
 
     close(reply[1]);
