@@ -114,7 +114,11 @@ impl Resolver {
         self.socket.send(&query.build_bytes_vec().unwrap())?;
         let mut buffer = [0; 512];
         loop {
-            let length = self.socket.recv(&mut buffer)?;
+            let length = match self.socket.recv(&mut buffer) {
+                // As after a stop of the whole machine: signal(7).
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                received => received?,
+            };
             let answer = Packet::parse(&buffer[..length]).map_err(|error| {
                 io::Error::new(ErrorKind::InvalidData, format!("no DNS message: {error}"))
             })?;

@@ -1,27 +1,30 @@
 //! `ddnsctl`, on the files of a scene.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 
 use crate::apache::{APACHE, Apache, Kind};
-use crate::scene::{HOSTS, STATE, Scene, can_run, host1, signed, time};
+use crate::scene::{HOSTS, STATE, Scene, can_run, eventually, host1, signed, time};
 
 impl Scene {
     pub fn ddnsctl(&self, arguments: &[&str]) -> Output {
+        self.ddnsctl_command(arguments).output().unwrap()
+    }
+
+    fn ddnsctl_command(&self, arguments: &[&str]) -> Command {
         let program = std::env::var_os("DDNS_CGI").map_or_else(
             || PathBuf::from(env!("CARGO_BIN_EXE_ddnsctl")),
             |cgi| Path::new(&cgi).with_file_name("ddnsctl"),
         );
-        Command::new(program)
-            .arg("--config")
-            .arg(self.path("etc/config.json"))
-            .args(arguments)
-            .output()
-            .unwrap()
+        let mut command = Command::new(program);
+        command.arg("--config").arg(self.path("etc/config.json")).args(arguments);
+        command
     }
 
     /// What a command prints, which must succeed.
@@ -382,4 +385,37 @@ fn fail2ban_finds_the_address_in_apaches_log_and_nothing_in_a_success() {
         assert_eq!(matched.matches("address=127.0.0.5").count(), 3, "{text}");
         assert!(!matched.contains("address=127.0.0.6"), "{text}");
     }
+}
+
+#[test]
+fn check_waits_for_an_answer_through_a_stop() {
+    let scene = Scene::new();
+    let state = json!({"host1.h.lohray.com": {"ip": "203.0.113.7"}});
+    scene.write("www/ramcache/ip.txt", &state.to_string());
+    let server = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    server.set_nonblocking(true).unwrap();
+    let check = scene
+        .ddnsctl_command(&["check", "--server", &server.local_addr().unwrap().to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+
+    let mut message = [0; 512];
+    let mut question = None;
+    eventually("check asks", || {
+        question = server.recv_from(&mut message).ok();
+        question.is_some()
+    });
+    let (length, client) = question.unwrap();
+    let process = Pid::from_child(&check);
+    kill_process(process, Signal::STOP).unwrap();
+    waitpid(Some(process), WaitOptions::UNTRACED).unwrap();
+    kill_process(process, Signal::CONT).unwrap();
+    // The question comes back as a reply (RFC 1035, section 4.1.1) without an address.
+    message[2] |= 0x80;
+    server.send_to(&message[..length], client).unwrap();
+
+    let output = check.wait_with_output().unwrap();
+    let findings = String::from_utf8(output.stdout).unwrap();
+    assert!(findings.contains("dnsmasq does not answer with 203.0.113.7"), "{findings}");
 }

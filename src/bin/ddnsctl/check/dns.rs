@@ -1,5 +1,6 @@
 //! One question to a name server.
 
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -21,11 +22,21 @@ pub fn ask(server: SocketAddr, name: &str, address: IpAddr) -> Result<bool, Stri
     socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(|e| text(&e))?;
     socket.send(&query).map_err(|e| text(&e))?;
     let mut buffer = [0; 4096];
-    let length = socket.recv(&mut buffer).map_err(|e| text(&e))?;
+    let length = receive(&socket, &mut buffer).map_err(|e| text(&e))?;
     let answer = Packet::parse(buffer.get(..length).unwrap_or_default()).map_err(|e| text(&e))?;
     Ok(answer.answers.iter().any(|record| match &record.rdata {
         RData::A(a) => address == IpAddr::V4(a.address.into()),
         RData::AAAA(a) => address == IpAddr::V6(a.address.into()),
         _ => false,
     }))
+}
+
+/// A wait with a time limit is interrupted where the process is stopped and goes on: signal(7).
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
 }
