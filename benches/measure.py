@@ -85,7 +85,7 @@ def read_trace(text):
     written, openings, positions, touched = 0, {}, {}, set()
     for name, arguments, result in re.findall(r"^([a-z_0-9]+)\((.*)\) += (\d+)", text, re.MULTILINE):
         arguments, result = arguments.split(", "), int(result)
-        if name == "openat":
+        if name in ("open", "openat"):
             # A number is used again after a close.
             openings[result] = openings.get(result, 0) + 1
             positions[result] = 0

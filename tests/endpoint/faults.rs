@@ -224,8 +224,9 @@ fn the_restarter_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Restart);
 }
 
-/// Calls on files, and what they may fail with, open(2) to rename(2).
-const FILE_CALLS: [&str; 20] = [
+/// Calls on files, of one C library or the other, and what they may fail with, open(2) to rename(2).
+const FILE_CALLS: [&str; 23] = [
+    "open",
     "openat",
     "read",
     "write",
@@ -239,6 +240,8 @@ const FILE_CALLS: [&str; 20] = [
     "fchown",
     "unlink",
     "flock",
+    "stat",
+    "lstat",
     "statx",
     "fstat",
     "newfstatat",

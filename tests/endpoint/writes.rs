@@ -55,7 +55,7 @@ fn step(line: &str, folder: &str) -> Option<String> {
     let step = match call {
         "flock" => format!("locks {}", files.join(" ")),
         "close" if is_lock => format!("unlocks {}", files.join(" ")),
-        "openat" if arguments.contains("O_EXCL") => format!("creates {}", files.last()?),
+        "open" | "openat" if arguments.contains("O_EXCL") => format!("creates {}", files.last()?),
         "pwrite64" => format!("pwrite {} {result}", files.join(" ")),
         "write" | "fsync" | "fchmod" | "rename" | "unlink" if !files.is_empty() => {
             format!("{call} {}", files.join(" "))
