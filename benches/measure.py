@@ -19,6 +19,7 @@ BLOCK = 4096
 def command(program, tools):
     return {
         "answer": [f"{tools}/answer"],
+        "answer-musl": [f"{tools}/answer-musl"],
         "job": [f"{tools}/job"],
         "php": ["/usr/bin/php-cgi"],
         "naive": [f"{tools}/naive"],
@@ -56,7 +57,7 @@ def rounds(scene, programs, tools, count, requests, changed):
             if number > 0:
                 means[program].append(mean)
     for program in programs:
-        if program not in ("answer", "job"):
+        if program not in ("answer", "answer-musl", "job"):
             scene.check(program)
     return {
         program: {field: statistics.median(mean[field] for mean in of) for field in FIELDS}

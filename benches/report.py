@@ -9,6 +9,7 @@ from pathlib import Path
 
 NAMES = {
     "answer": "floor: only answers (C)",
+    "answer-musl": "the same with musl",
     "job": "floor: only moves the files (C)",
     "ddns-cgi": "**ddns-cgi**",
     "naive": "naive Rust",
@@ -86,7 +87,7 @@ def by_hosts(figures, programs, cell):
 def cost_tables(data):
     parts = []
     for kind, floor, programs in [
-        ("redundant", "answer", ["answer", "job", "ddns-cgi", "naive", "php"]),
+        ("redundant", "answer", ["answer", "answer-musl", "job", "ddns-cgi", "naive", "php"]),
         ("changed", "job", ["job", "ddns-cgi", "naive", "php"]),
     ]:
         figures = data["cost"][kind]
@@ -131,6 +132,7 @@ def writes_table(data, kind):
 def rates_table(data):
     names = {
         "answer": "floor: only answers (C), event and mod_cgid",
+        "answer-musl": "the same with musl",
         "ddns-cgi": "**ddns-cgi**, event and mod_cgid",
         "php": "ip.php, prefork and mod_php",
     }
@@ -201,7 +203,7 @@ set style line 4 linewidth 2 pointtype 5 pointsize 0.6 linecolor rgb '#d9822b'
 plot $data using 1:5 with linespoints linestyle 4 title 'ip.php, php-cgi', \\
      $data using 1:4 with linespoints linestyle 3 title 'naive Rust', \\
      $data using 1:3 with linespoints linestyle 2 title 'ddns-cgi', \\
-     $data using 1:2 with lines linestyle 1 title 'a C program that only answers'
+     $data using 1:2 with lines linestyle 1 title 'a C program that only answers (glibc)'
 """
 
 

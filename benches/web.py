@@ -14,6 +14,7 @@ MODULES = "/usr/lib/apache2/modules"
 # Program, Apache's process model, and what serves the program in it.
 SERVERS = {
     "answer": ("event", "cgid"),
+    "answer-musl": ("event", "cgid"),
     "ddns-cgi": ("event", "cgid"),
     "php": ("prefork", "php"),
 }
