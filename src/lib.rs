@@ -16,7 +16,6 @@
 //!
 //! Beside updates, [`endpoint`] knows the client's own address and the [`status`] page, which only look.
 
-#![forbid(unsafe_code)]
 
 pub mod addresses;
 pub mod auth;

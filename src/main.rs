@@ -2,10 +2,6 @@
 //!
 //! It never reads its arguments: a query string without `=` arrives there (RFC 3875, 4.4).
 
-#![no_main]
-
-mod start;
-
 use std::env;
 use std::io::{self, Write};
 

@@ -72,13 +72,13 @@ fn the_dnsmasq_file_is_valid_and_sets_the_time_to_live_and_the_hosts_file() {
 }
 
 #[test]
-fn the_shipped_program_needs_no_dynamic_loader() {
+fn the_shipped_program_needs_no_dynamic_loader_and_is_put_at_random_addresses() {
     let program = file("dist/ddns-cgi");
     if !can_run("static linking (scripts/build)", &[program.to_str().unwrap(), "/usr/bin/file"]) {
         return;
     }
     let kind = String::from_utf8(run("file", &["--brief"], &program).stdout).unwrap();
-    assert!(kind.contains("static"), "{kind}");
+    assert!(kind.contains("static-pie linked"), "{kind}");
     let libraries = run("ldd", &[], &program);
     let text = String::from_utf8([libraries.stdout, libraries.stderr].concat()).unwrap();
     assert!(
