@@ -16,7 +16,6 @@
 //!
 //! Beside updates, [`endpoint`] knows the client's own address and the [`status`] page, which only look.
 
-
 pub mod addresses;
 pub mod auth;
 pub mod claim;

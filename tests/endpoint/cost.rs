@@ -144,11 +144,8 @@ fn compare(
     budget: &Value,
     is_same: bool,
 ) -> (Vec<String>, Vec<String>) {
-    let (headroom, more_calls) = if is_same {
-        (HEADROOM, MORE_CALLS)
-    } else {
-        (HEADROOM_ELSEWHERE, MORE_CALLS_ELSEWHERE)
-    };
+    let (headroom, more_calls) =
+        if is_same { (HEADROOM, MORE_CALLS) } else { (HEADROOM_ELSEWHERE, MORE_CALLS_ELSEWHERE) };
     let (mut over, mut below) = (Vec::new(), Vec::new());
     for (update, cost) in costs {
         for what in ["instructions", "system calls"] {

@@ -1,6 +1,5 @@
 //! `ddnsctl`, the operator's tool: one command line over the library of `ddns-cgi`.
 
-
 mod apply;
 mod check;
 mod cli;
