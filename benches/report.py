@@ -8,17 +8,19 @@ import time
 from pathlib import Path
 
 NAMES = {
-    "answer": "floor: only answers (C)",
+    "answer": "floor: only answers (C, glibc)",
     "answer-musl": "the same with musl",
-    "job": "floor: only moves the files (C)",
+    "job": "floor: only moves the files (C, glibc)",
     "ddns-cgi": "**ddns-cgi**",
-    "naive": "naive Rust",
+    "naive": "naive Rust (glibc)",
     "php": "ip.php, php-cgi",
 }
 # What is promised, for 10, 1,000, 10,000 and 100,000 hosts.
 REDUNDANT = {"10": 1.15, "1000": 1.15, "10000": 1.5, "100000": 5}
 # What is asked for at the least, where the promise is more than that.
 REDUNDANT_BOUND = {"10000": 3, "100000": 25}
+# The same against a floor with musl, as the program itself.
+REDUNDANT_MUSL = {"10": 2.5, "1000": 2.5, "10000": 3, "100000": 10}
 CHANGED = {"10": 1.3, "1000": 1.3, "10000": 1.3, "100000": 1.3}
 MEMORY = {"10": 2, "1000": 2, "10000": 3, "100000": 4}
 AGAINST_PHP = {"10": 15, "1000": 15, "10000": 15, "100000": 40}
@@ -131,7 +133,7 @@ def writes_table(data, kind):
 
 def rates_table(data):
     names = {
-        "answer": "floor: only answers (C), event and mod_cgid",
+        "answer": "floor: only answers (C, glibc), event and mod_cgid",
         "answer-musl": "the same with musl",
         "ddns-cgi": "**ddns-cgi**, event and mod_cgid",
         "php": "ip.php, prefork and mod_php",
@@ -159,6 +161,9 @@ def targets(data):
         ratio = of["ddns-cgi"]["cpu"] / of["answer"]["cpu"]
         what = "CPU of a redundant update / floor that only answers"
         row(what, hosts, REDUNDANT[hosts], ratio, True, least=REDUNDANT_BOUND.get(hosts))
+    for hosts, of in redundant.items():
+        ratio = of["ddns-cgi"]["cpu"] / of["answer-musl"]["cpu"]
+        row("the same / floor with musl", hosts, REDUNDANT_MUSL[hosts], ratio, True)
     for hosts, of in changed.items():
         ratio = of["ddns-cgi"]["cpu"] / of["job"]["cpu"]
         row("CPU of a changed update / floor that only moves the files", hosts, CHANGED[hosts], ratio, True)

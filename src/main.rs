@@ -10,8 +10,8 @@ use ddns_cgi::restart;
 use dlmalloc::GlobalDlmalloc;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// Takes its memory from the kernel once, where musl's gives each page back and asks for it again: that
-/// alone would cost a quarter of a request.
+/// Takes memory from the kernel in large pieces. The heap of musl gives each page back and asks for it
+/// again, and a request would cost a third more.
 #[global_allocator]
 static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 

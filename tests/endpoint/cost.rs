@@ -41,6 +41,9 @@ const PRINT: &str = "DDNS_COST_BUDGET";
 /// What the program of the budget was built with.
 const BUILT_WITH: &str = "built with";
 
+/// What musl alone says of an error that has no name.
+const ERROR_OF_MUSL: &str = "No error information";
+
 /// The address of all hosts before, and that of the one that is changed.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
 
@@ -124,7 +127,7 @@ fn measure() -> Map<String, Value> {
     costs
 }
 
-/// What the program was built with, as its compiler and its C library say in it. musl says nothing.
+/// What the program was built with, as its compiler and its C library say in it. musl says no version.
 fn built_with(program: &str) -> String {
     let bytes = fs::read(program).unwrap();
     let text = String::from_utf8_lossy(&bytes);
@@ -134,7 +137,8 @@ fn built_with(program: &str) -> String {
         rest[..end].trim_end_matches('.').to_owned()
     };
     let [compiler, library] = ["rustc version ", "stable release version "].map(version);
-    let library = if library.is_empty() { "musl".to_owned() } else { format!("glibc {library}") };
+    let library =
+        if text.contains(ERROR_OF_MUSL) { "musl".to_owned() } else { format!("glibc {library}") };
     format!("{}, rustc {compiler}, {library}", std::env::consts::ARCH)
 }
 

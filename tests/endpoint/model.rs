@@ -263,7 +263,7 @@ impl Real {
             Point::Stamp => "inject=pwrite64:signal=KILL:when=1",
             Point::State => "inject=rename:signal=KILL:when=1",
             Point::Hosts => "inject=rename:signal=KILL:when=2",
-            Point::Restarter => "inject=clone,clone3,vfork:signal=KILL:when=1",
+            Point::Restarter => "inject=clone,clone3,fork,vfork:signal=KILL:when=1",
         });
         let children: Vec<_> = requests
             .iter()

@@ -408,6 +408,8 @@ fn check_waits_for_an_answer_through_a_stop() {
     });
     let (length, client) = question.unwrap();
     let process = Pid::from_child(&check);
+    let status = format!("/proc/{}/stat", check.id());
+    eventually("it waits", || fs::read_to_string(&status).unwrap().contains(") S "));
     kill_process(process, Signal::STOP).unwrap();
     waitpid(Some(process), WaitOptions::UNTRACED).unwrap();
     kill_process(process, Signal::CONT).unwrap();

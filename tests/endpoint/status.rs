@@ -388,9 +388,10 @@ fn the_page_takes_no_lock_and_opens_three_files_to_read() {
         assert_eq!(opened.len(), names.len(), "{opened:#?}");
         for (line, name) in opened.iter().zip(names) {
             assert!(line.contains(name) && line.contains(", O_RDONLY|"), "{line}");
+            assert!(line.contains("O_CLOEXEC"), "{line}");
             assert!(!line.contains("O_CREAT") && !line.contains("O_TRUNC"), "{line}");
         }
-        for call in ["flock(", "clone", "rename", "unlink", "pwrite", "utimensat"] {
+        for call in ["flock(", "clone", "fork", "rename", "unlink", "pwrite", "utimensat"] {
             assert!(!trace.contains(call), "{call} in {trace}");
         }
     }

@@ -60,7 +60,7 @@ fn step(line: &str, folder: &str) -> Option<String> {
         "write" | "fsync" | "fchmod" | "rename" | "unlink" if !files.is_empty() => {
             format!("{call} {}", files.join(" "))
         }
-        "clone" | "clone3" | "vfork" => "starts a process".to_owned(),
+        "clone" | "clone3" | "fork" | "vfork" => "starts a process".to_owned(),
         _ => return None,
     };
     Some(step)
