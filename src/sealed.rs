@@ -117,20 +117,21 @@ impl SealedFile {
 
     /// The entry whose value begins at `offset`.
     fn entry(&self, offset: u64) -> io::Result<Search> {
+        let next = Needle::new(AROUND_KEY.0.to_owned(), AROUND_KEY.0.len());
         let mut window = ENTRY;
-        loop {
+        let text = loop {
             let text = self.read(offset, window)?;
-            let mut values = serde_json::Deserializer::from_slice(&text).into_iter::<&RawValue>();
-            match values.next() {
-                // A number that ends where the window does may go on.
-                Some(Ok(value)) if value.get().len() < window => {
-                    return Ok(Search::Found(Entry { offset, json: value.get().to_owned() }));
-                }
-                // Whatever is wrong may be so because the window cuts it off.
-                _ if text.len() == window => window *= 2,
-                Some(_) | None => return Ok(Search::Unsure),
+            // Up to the next entry, or to the end of the file: so the window cuts nothing off.
+            if text.len() < window || next.search(&text).is_some() {
+                break text;
             }
-        }
+            window *= 2;
+        };
+        let mut values = serde_json::Deserializer::from_slice(&text).into_iter::<&RawValue>();
+        Ok(match values.next() {
+            Some(Ok(value)) => Search::Found(Entry { offset, json: value.get().to_owned() }),
+            Some(Err(_)) | None => Search::Unsure,
+        })
     }
 
     /// Where a text is.
