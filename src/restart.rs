@@ -18,6 +18,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use nix::sys::signal::SigSet;
 
 use crate::command;
 use crate::config::{self, Config};
@@ -33,6 +34,9 @@ use crate::state::{Patience, State};
 /// The environment variable that gives this program the role of the restarter. A client cannot set
 /// it: a header `X` reaches a CGI as `HTTP_X` (RFC 3875, 4.1.18).
 pub const ROLE: &str = "DDNS_RESTARTER";
+
+/// Names the local time zone, where it is set: environ(7).
+const TIME_ZONE: &str = "TZ";
 
 /// How long a restart may take. systemd's own limit for a stop and a start is longer, but dnsmasq
 /// needs a second or two.
@@ -55,15 +59,16 @@ pub fn if_pending(config: &Config) {
 }
 
 /// Starts the restarter. It holds none of the three descriptors that Apache waits for, no lock, and
-/// nothing of the client's environment. The standard library unblocks its signals, and gives it
-/// back SIGPIPE, which Apache may ignore.
+/// nothing of the client's environment, but the time zone of Apache: it tells from local stamps who has
+/// expired. The standard library gives it back SIGPIPE, which Apache may ignore.
 fn start_detached(config: &Config) -> Result<(), Fault> {
-    let variables = config.file.iter().map(|file| (config::VARIABLE, file.as_os_str()));
+    let file = config.file.clone().map(|file| (config::VARIABLE, file.into_os_string()));
+    let zone = env::var_os(TIME_ZONE).map(|zone| (TIME_ZONE, zone));
     Command::new("/proc/self/exe")
         .arg0("ddns-cgi-restarter")
         .env_clear()
         .env(ROLE, "1")
-        .envs(variables)
+        .envs(file.into_iter().chain(zone))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -81,6 +86,9 @@ pub fn main() {
     // A session of its own, and no folder that somebody may want to unmount.
     let _ = rustix::process::setsid();
     let _ = env::set_current_dir("/");
+    // mod_cgi under the event MPM blocks nearly all of them, and a daemon that the restart starts could
+    // not be stopped.
+    let _ = SigSet::empty().thread_set_mask();
     // Where the configuration is broken by now, the next request tells the log. Any other reason is
     // in the mark.
     if let Ok(config) = Config::load(env::var_os(config::VARIABLE)) {

@@ -101,6 +101,29 @@ fn a_silent_host_leaves_with_the_next_update_and_comes_back_with_its_own() {
 }
 
 #[test]
+fn the_restarter_counts_in_the_local_time_of_apache() {
+    // In hours behind UTC. Elsewhere, hosts of now would be old ones, or old ones hosts of now.
+    for hours in [8, -9] {
+        let local = |seconds: i64| time(seconds - hours * 3600);
+        let scene = Scene::new();
+        scene.configure(&json!({"time_zone": "local", "expire_after": 3600}));
+        let record = |n: u8, update: &str| json!({"ip": format!("127.0.0.{n}"), "update": update});
+        let state = json!({
+            "host1.h.lohray.com": record(9, &local(-600)),
+            "host2.h.lohray.com": record(2, &local(-600)),
+            "host3.h.lohray.com": record(3, &local(-4200)),
+        });
+        scene.reset(&state.to_string(), &lines(&[2, 3]));
+        let query = signed("user1", "secretkey1", "host1.h.lohray.com", &local(0));
+        let reply = scene.cgi("127.0.0.1", &query).env("TZ", &format!("ZONE{hours}")).run();
+        assert_eq!(reply.line, "good 127.0.0.1");
+        scene.settle();
+        assert_eq!(scene.hosts(), lines(&[1, 2]), "{hours} hours");
+        assert_eq!(scene.restarts().len(), 1);
+    }
+}
+
+#[test]
 fn apply_takes_silent_hosts_out_and_list_and_check_tell_of_them() {
     let scene = scene_with_silent_hosts();
     let expired = || {

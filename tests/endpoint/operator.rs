@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -17,7 +19,7 @@ impl Scene {
         self.ddnsctl_command(arguments).output().unwrap()
     }
 
-    fn ddnsctl_command(&self, arguments: &[&str]) -> Command {
+    pub fn ddnsctl_command(&self, arguments: &[&str]) -> Command {
         let program = std::env::var_os("DDNS_CGI").map_or_else(
             || PathBuf::from(env!("CARGO_BIN_EXE_ddnsctl")),
             |cgi| Path::new(&cgi).with_file_name("ddnsctl"),
@@ -385,6 +387,21 @@ fn fail2ban_finds_the_address_in_apaches_log_and_nothing_in_a_success() {
         assert_eq!(matched.matches("address=127.0.0.5").count(), 3, "{text}");
         assert!(!matched.contains("address=127.0.0.6"), "{text}");
     }
+}
+
+#[test]
+fn what_ddnsctl_cannot_print_is_a_failure_but_for_a_reader_that_has_seen_enough() {
+    let scene = Scene::new();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = scene.ddnsctl_command(&["user", "rekey", "user1"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.starts_with("ddnsctl: standard output: No space left on device"), "{log}");
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    let writer = OwnedFd::from(writer);
+    let output = scene.ddnsctl_command(&["user", "list"]).stdout(writer).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
 #[test]

@@ -177,6 +177,11 @@ fn a_crash_leaves_no_core_with_a_key_in_it() {
     // It has the credentials in memory when it takes the lock.
     assert!(!dumps_core(&scene, "flock", &program));
     scene.settle();
+    // ddnsctl has them when it prints.
+    let ddnsctl = scene.ddnsctl_command(&["user", "list"]);
+    let words = std::iter::once(ddnsctl.get_program()).chain(ddnsctl.get_args());
+    let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+    assert!(!dumps_core(&scene, "write", &words.join(" ")));
 }
 
 #[test]

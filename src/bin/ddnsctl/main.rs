@@ -13,13 +13,13 @@ mod table;
 mod users;
 mod web_user;
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use ddns_cgi::config::Config;
 use ddns_cgi::error::Fault;
-use rustix::process::geteuid;
+use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
 use cli::{Arguments, Command};
 
@@ -37,19 +37,33 @@ impl Report {
 }
 
 fn main() -> ExitCode {
+    // The keys of all users may be in memory: a crash must not leave them in a core dump.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let arguments = Arguments::parse();
     match run(arguments) {
-        Ok(report) => {
-            // A reader that has seen enough, such as head, is not a failure.
-            let _ = io::stdout().write_all(report.text.as_bytes());
-            ExitCode::from(report.status)
-        }
+        Ok(report) => match print(&report.text) {
+            Ok(()) => ExitCode::from(report.status),
+            Err(error) => {
+                let reason = format!("standard output: {error}; what was to be done is done");
+                let _ = io::stderr().write_all(format!("ddnsctl: {reason}\n").as_bytes());
+                ExitCode::FAILURE
+            }
+        },
         Err(fault) => {
             let is_root = geteuid().is_root() || std::env::var_os(owner::FOR_ROOT).is_some();
             let fault = if is_root { fault } else { for_a_user(fault) };
             let _ = io::stderr().write_all(format!("ddnsctl: {fault}\n").as_bytes());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A reader that has seen enough, such as head, is not a failure.
+fn print(text: &str) -> io::Result<()> {
+    let mut output = io::stdout();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
 }
 
