@@ -171,15 +171,15 @@ fn an_index_of_the_state_that_is_out_of_date_or_garbage_misleads_nobody() {
     let scene = Scene::new();
     let large = format!("{{\n    \"large\": {{\"note\": \"{}\"}},", "x".repeat(20_000));
     scene.reset(&STATE.replacen('{', &large, 1), HOSTS);
-    let update = |address: &str, seconds| {
-        let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(seconds));
-        let reply = scene.answer(address, &query);
+    let update = |stamp: &str| {
+        let query = signed("user2", "secretkey2", "host3.h.lohray.com", stamp);
+        let reply = scene.answer("127.0.0.1", &query);
         scene.settle();
         reply
     };
     // PHP's layout comes with the first change, the seals with it, and the index with the next update.
-    assert_eq!(update("127.0.0.1", -12), "good 127.0.0.1");
-    assert_eq!(update("127.0.0.1", -11), "nochg 127.0.0.1");
+    assert_eq!(update(&time(-12)), "good 127.0.0.1");
+    assert_eq!(update(&time(-11)), "nochg 127.0.0.1");
     let path = scene.path("www/ramcache/.ip.txt.lock");
     let lock = || fs::read(&path).unwrap();
     let index = lock().split_off(64);
@@ -195,8 +195,9 @@ fn an_index_of_the_state_that_is_out_of_date_or_garbage_misleads_nobody() {
         let modified = file.metadata().unwrap().modified().unwrap();
         file.write_all_at(wrong, 64).unwrap();
         file.set_modified(modified).unwrap();
-        assert_eq!(update("127.0.0.1", seconds), "nochg 127.0.0.1", "{seconds}");
+        let stamp = time(seconds);
+        assert_eq!(update(&stamp), "nochg 127.0.0.1", "{seconds}");
         assert_eq!(lock().split_off(64), index, "{seconds}: the index is not written anew");
-        assert!(scene.state().contains(&time(seconds)), "{seconds}: {}", scene.state());
+        assert!(scene.state().contains(&stamp), "{seconds}: {}", scene.state());
     }
 }
