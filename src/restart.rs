@@ -62,13 +62,14 @@ pub fn if_pending(config: &Config) {
 /// nothing of the client's environment, but the time zone of Apache: it tells from local stamps who has
 /// expired. The standard library gives it back SIGPIPE, which Apache may ignore.
 fn start_detached(config: &Config) -> Result<(), Fault> {
-    let file = config.file.clone().map(|file| (config::VARIABLE, file.into_os_string()));
+    let file = config.file.as_ref().map(|file| (config::VARIABLE, file));
     let zone = env::var_os(TIME_ZONE).map(|zone| (TIME_ZONE, zone));
     Command::new("/proc/self/exe")
         .arg0("ddns-cgi-restarter")
         .env_clear()
         .env(ROLE, "1")
-        .envs(file.into_iter().chain(zone))
+        .envs(file)
+        .envs(zone)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -40,15 +40,8 @@ fn main() -> ExitCode {
     // The keys of all users may be in memory: a crash must not leave them in a core dump.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let arguments = Arguments::parse();
-    match run(arguments) {
-        Ok(report) => match print(&report.text) {
-            Ok(()) => ExitCode::from(report.status),
-            Err(error) => {
-                let reason = format!("standard output: {error}; what was to be done is done");
-                let _ = io::stderr().write_all(format!("ddnsctl: {reason}\n").as_bytes());
-                ExitCode::FAILURE
-            }
-        },
+    match run(arguments).and_then(|report| print(&report)) {
+        Ok(status) => ExitCode::from(status),
         Err(fault) => {
             let is_root = geteuid().is_root() || std::env::var_os(owner::FOR_ROOT).is_some();
             let fault = if is_root { fault } else { for_a_user(fault) };
@@ -58,12 +51,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// A reader that has seen enough, such as head, is not a failure.
-fn print(text: &str) -> io::Result<()> {
+/// Prints a report, and passes its status on. A reader that has seen enough, such as head, is not a
+/// failure.
+fn print(report: &Report) -> Result<u8, Fault> {
     let mut output = io::stdout();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+    match output.write_all(report.text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let reason = format!("{error}; what was to be done is done");
+            Err(Fault::new("standard output", reason))
+        }
+        _ => Ok(report.status),
     }
 }
 
