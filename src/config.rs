@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::error::{Fault, json_position};
-use crate::stamp::Zone;
+use crate::fault::{Fault, json_position};
+use crate::protocol::stamp::Zone;
 
 /// The environment variable that names the configuration file (Apache: `SetEnv`).
 pub const VARIABLE: &str = "DDNS_CONFIG";
@@ -19,36 +19,64 @@ pub const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
 /// The folders in which a bare command name is looked up.
 pub const COMMAND_PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// The settings, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The settings, checked: a group for each part of the program that has some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The file these settings come from, where `DDNS_CONFIG` named it.
+    /// The file these settings come from, if `DDNS_CONFIG` named it.
     pub file: Option<PathBuf>,
+    /// For [`crate::protocol`].
+    pub protocol: Protocol,
+    /// For [`crate::store`].
+    pub store: Store,
+    /// For [`crate::publish`].
+    pub publish: Publish,
+    /// For [`crate::status`].
+    pub status: Status,
+}
+
+/// Which requests are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protocol {
+    /// The replay window: seconds that a stamp may differ from the clock, either way.
+    pub window: u64,
+    /// Over which connections dyndns2 is served.
+    pub dyndns2: Dyndns2,
+}
+
+/// Where things are kept, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
     /// The JSON state.
     pub state: PathBuf,
     /// dnsmasq's `addn-hosts` file.
     pub hosts: PathBuf,
     /// Users, keys and host names.
     pub credentials: PathBuf,
-    /// The command that makes dnsmasq read the hosts file; empty for none.
-    pub restart: Vec<String>,
-    /// The least number of seconds between the starts of two restarts.
-    pub restart_interval: u32,
-    /// The replay window: seconds that a stamp may differ from the clock, either way.
-    pub window: u64,
-    /// The zone of stamps without an offset.
+    /// The zone of stamps without an offset, in requests and in the state.
     pub time_zone: Zone,
     /// Seconds to wait for the lock on the state.
     pub lock_timeout: u32,
     /// Seconds of silence after which a host leaves DNS; 0 for never.
     pub expire_after: u64,
-    /// Over which connections dyndns2 is served.
-    pub dyndns2: Dyndns2,
-    /// Whether there is a status page.
-    pub status_page: bool,
-    /// Seconds since its last update from which the status page shows a host as late.
+}
+
+/// How the name server learns of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// The command that makes dnsmasq read the hosts file; empty for none.
+    pub restart: Vec<String>,
+    /// The least number of seconds between the starts of two restarts.
+    pub restart_interval: u32,
+}
+
+/// The status page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether there is one.
+    pub page: bool,
+    /// Seconds since its last update after which a host is shown as late.
     pub late_after: u64,
-    /// Seconds since its last update from which the status page shows a host as silent.
+    /// Seconds since its last update after which a host is shown as silent.
     pub silent_after: u64,
 }
 
@@ -63,24 +91,35 @@ pub enum Dyndns2 {
     Any,
 }
 
-impl Default for Config {
+impl Default for Protocol {
+    fn default() -> Self {
+        Self { window: 15, dyndns2: Dyndns2::Https }
+    }
+}
+
+impl Default for Store {
     fn default() -> Self {
         Self {
-            file: None,
             state: "/media/data/www/ramcache/ip.txt".into(),
             hosts: "/media/data/www/ramcache/hosts.dns".into(),
             credentials: "/etc/ddns-cgi/credentials.json".into(),
-            restart: ["sudo", "-n", "service", "dnsmasq", "restart"].map(String::from).into(),
-            restart_interval: 3,
-            window: 15,
             time_zone: Zone::Utc,
             lock_timeout: 5,
             expire_after: 0,
-            dyndns2: Dyndns2::Https,
-            status_page: false,
-            late_after: 3600,
-            silent_after: 24 * 3600,
         }
+    }
+}
+
+impl Default for Publish {
+    fn default() -> Self {
+        let restart = ["sudo", "-n", "service", "dnsmasq", "restart"];
+        Self { restart: restart.map(String::from).into(), restart_interval: 3 }
+    }
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self { page: false, late_after: 3600, silent_after: 24 * 3600 }
     }
 }
 
@@ -111,7 +150,7 @@ impl Config {
         for (key, value) in &keys {
             config.set(key, value).map_err(|need| format!("key \"{key}\" {need}"))?;
         }
-        let Self { state, hosts, credentials, .. } = &config;
+        let Store { state, hosts, credentials, .. } = &config.store;
         if state == hosts || state == credentials || hosts == credentials {
             return Err(
                 "keys \"state\", \"hosts\" and \"credentials\" must name three files".into()
@@ -123,34 +162,35 @@ impl Config {
     /// Sets one key. The error says what the key must be.
     fn set(&mut self, key: &str, value: &Value) -> Result<(), &'static str> {
         match key {
-            "state" => self.state = file(value)?,
-            "hosts" => self.hosts = file(value)?,
-            "credentials" => self.credentials = file(value)?,
-            "restart" => self.restart = command(value)?,
-            "restart_interval" => self.restart_interval = seconds(value)?,
-            "window" => self.window = positive(value)?,
+            "state" => self.store.state = file(value)?,
+            "hosts" => self.store.hosts = file(value)?,
+            "credentials" => self.store.credentials = file(value)?,
+            "restart" => self.publish.restart = command(value)?,
+            "restart_interval" => self.publish.restart_interval = seconds(value)?,
+            "window" => self.protocol.window = positive(value)?,
             "time_zone" => {
-                self.time_zone = match value.as_str() {
+                self.store.time_zone = match value.as_str() {
                     Some("UTC") => Zone::Utc,
                     Some("local") => Zone::Local,
                     _ => return Err("must be \"UTC\" or \"local\""),
                 }
             }
-            "lock_timeout" => self.lock_timeout = seconds(value)?,
+            "lock_timeout" => self.store.lock_timeout = seconds(value)?,
             "expire_after" => {
-                self.expire_after = value.as_u64().ok_or("must be a whole number of seconds")?;
+                self.store.expire_after =
+                    value.as_u64().ok_or("must be a whole number of seconds")?;
             }
             "dyndns2" => {
-                self.dyndns2 = match value.as_str() {
+                self.protocol.dyndns2 = match value.as_str() {
                     Some("off") => Dyndns2::Off,
                     Some("https") => Dyndns2::Https,
                     Some("any") => Dyndns2::Any,
                     _ => return Err("must be \"off\", \"https\" or \"any\""),
                 }
             }
-            "status_page" => self.status_page = value.as_bool().ok_or("must be true or false")?,
-            "late_after" => self.late_after = positive(value)?,
-            "silent_after" => self.silent_after = positive(value)?,
+            "status_page" => self.status.page = value.as_bool().ok_or("must be true or false")?,
+            "late_after" => self.status.late_after = positive(value)?,
+            "silent_after" => self.status.silent_after = positive(value)?,
             _ => return Err("is unknown: correct its spelling or remove it"),
         }
         Ok(())
@@ -213,18 +253,18 @@ mod tests {
             "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
             "dyndns2": "any", "expire_after": 604800, "status_page": true, "late_after": 2, "silent_after": 3}"#;
         let config = Config::parse(text).unwrap();
-        assert_eq!(config.state, Path::new("/s"));
-        assert_eq!(config.hosts, Path::new("/h"));
-        assert_eq!(config.credentials, Path::new("/c"));
-        assert!(config.restart.is_empty());
-        assert_eq!(config.restart_interval, 0);
-        assert_eq!(config.window, 999_999_999_999);
-        assert_eq!(config.time_zone, Zone::Local);
-        assert_eq!(config.lock_timeout, 1);
-        assert_eq!(config.expire_after, 604_800);
-        assert_eq!(config.dyndns2, Dyndns2::Any);
-        assert!(config.status_page);
-        assert_eq!((config.late_after, config.silent_after), (2, 3));
+        assert_eq!(config.store.state, Path::new("/s"));
+        assert_eq!(config.store.hosts, Path::new("/h"));
+        assert_eq!(config.store.credentials, Path::new("/c"));
+        assert!(config.publish.restart.is_empty());
+        assert_eq!(config.publish.restart_interval, 0);
+        assert_eq!(config.protocol.window, 999_999_999_999);
+        assert_eq!(config.store.time_zone, Zone::Local);
+        assert_eq!(config.store.lock_timeout, 1);
+        assert_eq!(config.store.expire_after, 604_800);
+        assert_eq!(config.protocol.dyndns2, Dyndns2::Any);
+        assert!(config.status.page);
+        assert_eq!((config.status.late_after, config.status.silent_after), (2, 3));
     }
 
     #[test]

@@ -16,36 +16,13 @@
 //!
 //! Beside updates, [`endpoint`] knows the client's own address and the [`status`] page, which only look.
 
-pub mod addresses;
-pub mod auth;
-pub mod claim;
-pub mod command;
 pub mod config;
-pub mod credentials;
-pub mod decide;
-pub mod dyndns2;
-pub mod endpoint;
-pub mod error;
-pub mod expiry;
-pub mod host;
-pub mod hosts;
-pub mod index;
-pub mod lock;
-pub mod log;
-pub mod lookup;
-pub mod mark;
-pub mod php_json;
-pub mod record;
-pub mod replace;
-pub mod reply;
-pub mod request;
-pub mod restart;
-pub mod seal;
-pub mod sealed;
-pub mod signature;
-pub mod stamp;
-pub mod state;
+pub mod fault;
+pub mod http;
+pub mod protocol;
+pub mod publish;
 pub mod status;
+pub mod store;
 pub mod update;
 
 use std::ffi::OsString;
@@ -53,16 +30,20 @@ use std::io::{self, Read};
 
 use chrono::{DateTime, Utc};
 
-use crate::auth::authenticate;
-use crate::claim::Claim;
 use crate::config::Config;
-use crate::credentials::Credentials;
-use crate::endpoint::{Endpoint, Protocol};
-use crate::error::{Error, Refusal};
-use crate::log::Who;
-use crate::reply::{Answers, Reply};
-use crate::request::{Reading, Request};
+use crate::http::endpoint::{Endpoint, Protocol};
+use crate::http::log::Who;
+use crate::http::reply::Reply;
+use crate::http::request::{Reading, Request};
+use crate::http::{log, request};
+use crate::protocol::answer::Answers;
+use crate::protocol::answer::{Error, Refusal};
+use crate::protocol::auth::authenticate;
+use crate::protocol::claim::Claim;
+use crate::protocol::dyndns2;
+use crate::publish::restart;
 use crate::status::{Format, Status};
+use crate::store::credentials::Credentials;
 
 /// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
 pub fn run(
@@ -105,14 +86,16 @@ fn serve(
     let config = Config::load(variable(config::VARIABLE))?;
     let request = Request::read(variable, body)?;
     let claim = match protocol {
-        Protocol::Signed => Claim::parse(&request, address, config.time_zone)?,
-        Protocol::Dyndns2 => dyndns2::claim(&request, variable, address, config.dyndns2, now)?,
+        Protocol::Signed => Claim::parse(&request, address, config.store.time_zone)?,
+        Protocol::Dyndns2 => {
+            dyndns2::claim(&request, variable, address, config.protocol.dyndns2, now)?
+        }
     };
     who.user = Some(claim.user.clone());
     who.hosts = claim.hosts.iter().map(|host| host.as_str().to_owned()).collect();
     let credentials = Credentials::open(&config)?;
     let user = credentials.find(&claim.user)?;
-    let updates = authenticate(claim, user, now, config.window)?;
+    let updates = authenticate(claim, user, now, config.protocol.window)?;
     let answers = update::store(&config, updates, &credentials, now)?;
     if answers.iter().any(Result::is_ok) {
         restart::if_pending(&config);
@@ -139,7 +122,7 @@ fn show_status(
 ) -> Result<Reply, Error> {
     who.address = Some(request::remote_address(variable)?);
     let config = Config::load(variable(config::VARIABLE))?;
-    if !config.status_page {
+    if !config.status.page {
         return Err(Refusal::NoPage.into());
     }
     let reading = Reading::of(variable)?;

@@ -6,7 +6,7 @@ use std::env;
 use std::io::{self, Write};
 
 use chrono::Utc;
-use ddns_cgi::restart;
+use ddns_cgi::publish::restart;
 use dlmalloc::GlobalDlmalloc;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 

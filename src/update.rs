@@ -2,17 +2,18 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::auth::Authentic;
 use crate::config::Config;
-use crate::credentials::Credentials;
-use crate::decide::{Decision, decide};
-use crate::error::{Fault, Refusal};
-use crate::expiry::Expiry;
-use crate::hosts;
-use crate::log;
-use crate::mark::Mark;
-use crate::reply::{Accepted, Answers};
-use crate::state::{Change, Patience, State, Step};
+use crate::fault::Fault;
+use crate::http::log;
+use crate::protocol::answer::Refusal;
+use crate::protocol::answer::{Accepted, Answers};
+use crate::protocol::auth::Authentic;
+use crate::publish::mark::Mark;
+use crate::store::credentials::Credentials;
+use crate::store::decide::{Decision, decide};
+use crate::store::expiry::Expiry;
+use crate::store::hosts;
+use crate::store::state::{Change, Patience, State, Step};
 
 /// Brings the state up to date and, where an address changed, the hosts file. All the updates of a
 /// request are stored under one lock, by one write of each file.
@@ -31,7 +32,7 @@ pub fn store(
     if updates.iter().all(Result::is_err) {
         return Ok(updates.into_iter().filter_map(Result::err).map(Err).collect());
     }
-    let expiry = Expiry::at(now, config);
+    let expiry = Expiry::at(now, &config.store);
     let state = State::open(config, Patience::Client)?;
     let state = if expiry.is_on() { state.read_whole()? } else { state };
     credentials.write_index(&state, now);
@@ -82,7 +83,8 @@ fn answer(
         }
         Decision::Replay { last } => {
             let seconds = last.seconds_ahead_of(now);
-            let ahead = u64::try_from(seconds).is_ok_and(|s| s > config.window).then_some(seconds);
+            let ahead =
+                u64::try_from(seconds).is_ok_and(|s| s > config.protocol.window).then_some(seconds);
             Err(Refusal::Replay { last, ahead })
         }
     })
@@ -96,7 +98,7 @@ fn write(config: &Config, state: &State, steps: &Steps, expiry: &Expiry) -> Resu
         None => state.store_stamps(&steps.all)?,
         Some(change) => {
             let hosts: Vec<String> = steps.all.iter().map(Step::to_string).collect();
-            Mark::add(&config.hosts, hosts.join(", "))?;
+            Mark::add(&config.store.hosts, hosts.join(", "))?;
             state.store(&change, expiry)?;
         }
     }
@@ -112,13 +114,13 @@ fn change_of_both(
     steps: &Steps,
     expiry: &Expiry,
 ) -> Result<Option<Change>, Fault> {
-    if !steps.change_hosts && !expiry.is_on() && config.hosts.exists() {
+    if !steps.change_hosts && !expiry.is_on() && config.store.hosts.exists() {
         return Ok(None);
     }
     let change = state.change(&steps.all)?;
     let is_served = match &change {
         Change::Whole(new) if !steps.change_hosts && expiry.is_on() => {
-            hosts::is_of(&config.hosts, &expiry.served(new))?
+            hosts::is_of(&config.store.hosts, &expiry.served(new))?
         }
         Change::Whole(_) | Change::Record { .. } => false,
     };
@@ -129,20 +131,21 @@ fn notice_rebuild(config: &Config, state: &State) {
     if let Ok(count @ 1..) = state.rebuilt_hosts() {
         let reason = format!(
             "the state was missing or empty: {count} hosts taken from {}",
-            config.hosts.display()
+            config.store.hosts.display()
         );
-        log::notice(&Fault::new(config.state.display(), reason));
+        log::notice(&Fault::new(config.store.state.display(), reason));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addresses::{Action, Addresses};
-    use crate::php_json;
-    use crate::record;
-    use crate::seal::Seals;
-    use crate::stamp::{Clock, Stamp, Zone};
+    use crate::config;
+    use crate::protocol::addresses::{Action, Addresses};
+    use crate::protocol::stamp::{Clock, Stamp, Zone};
+    use crate::store::php_json;
+    use crate::store::record;
+    use crate::store::seal::Seals;
     use proptest::prelude::*;
     use serde_json::{Map, Value};
     use std::fs::{self, File};
@@ -180,15 +183,18 @@ mod tests {
     fn config_in(folder: &TempDir) -> Config {
         let path = |name: &str| folder.path().join(name);
         Config {
-            state: path("ip.txt"),
-            hosts: path("hosts.dns"),
-            credentials: path("credentials.json"),
+            store: config::Store {
+                state: path("ip.txt"),
+                hosts: path("hosts.dns"),
+                credentials: path("credentials.json"),
+                ..Default::default()
+            },
             ..Config::default()
         }
     }
 
     fn credentials(config: &Config) -> Credentials {
-        fs::write(&config.credentials, "{}").unwrap();
+        fs::write(&config.store.credentials, "{}").unwrap();
         Credentials::open(config).unwrap()
     }
 
@@ -226,8 +232,8 @@ mod tests {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = |name: &str| folder.path().join(name);
         let config = config_in(&folder);
-        fs::write(&config.state, php_json::to_bytes(state).unwrap()).unwrap();
-        fs::write(&config.hosts, hosts::render(state)).unwrap();
+        fs::write(&config.store.state, php_json::to_bytes(state).unwrap()).unwrap();
+        fs::write(&config.store.hosts, hosts::render(state)).unwrap();
         let credentials = credentials(&config);
         for updates in requests {
             if !is_sealed {
@@ -239,13 +245,16 @@ mod tests {
             let lock = File::open(path(".ip.txt.lock")).unwrap();
             let seals = Seals::read(&lock).unwrap();
             // An empty file has no seal.
-            let has_lines = fs::metadata(&config.hosts).unwrap().len() > 0;
+            let has_lines = fs::metadata(&config.store.hosts).unwrap().len() > 0;
             assert!(
                 seals.state.is_some() && seals.hosts.is_some() == has_lines,
                 "all this is without seals"
             );
         }
-        (fs::read_to_string(&config.state).unwrap(), fs::read_to_string(&config.hosts).unwrap())
+        (
+            fs::read_to_string(&config.store.state).unwrap(),
+            fs::read_to_string(&config.store.hosts).unwrap(),
+        )
     }
 
     #[test]
@@ -313,15 +322,15 @@ mod tests {
             assert_eq!(matches!(change, Change::Record { .. }), steps.len() == 1);
             // The clock of a file system may tick every 10 ms.
             std::thread::sleep(std::time::Duration::from_millis(20));
-            let edited = fs::read_to_string(&config.state).unwrap().replace("a.example", "A");
-            fs::write(&config.state, &edited).unwrap();
+            let edited = fs::read_to_string(&config.store.state).unwrap().replace("a.example", "A");
+            fs::write(&config.store.state, &edited).unwrap();
             let result = match address {
                 "192.0.2.1" => state.store_stamps(&steps),
-                _ => state.store(&change, &Expiry::at(Utc::now(), &config)),
+                _ => state.store(&change, &Expiry::at(Utc::now(), &config.store)),
             };
             let fault = result.unwrap_err();
             assert!(fault.reason.contains("edited meanwhile"), "{names:?} {address}: {fault}");
-            assert_eq!(fs::read_to_string(&config.state).unwrap(), edited);
+            assert_eq!(fs::read_to_string(&config.store.state).unwrap(), edited);
             drop(state);
             let state = State::open(&config, Patience::Client).unwrap();
             assert!(!state.knows_hosts(), "{names:?} {address}: the edited state is sealed");

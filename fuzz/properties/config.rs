@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use ddns_cgi::config::{Config, Dyndns2};
-use ddns_cgi::stamp::Zone;
+use ddns_cgi::protocol::stamp::Zone;
 use serde_json::{Map, Value, json};
 
 /// The text of a configuration file.
@@ -29,7 +29,8 @@ pub fn config(input: &[u8]) {
     for (key, value) in &keys {
         assert!(is_valid(key, value), "{key}: {value}");
     }
-    let files: BTreeSet<&PathBuf> = [&config.state, &config.hosts, &config.credentials].into();
+    let files: BTreeSet<&PathBuf> =
+        [&config.store.state, &config.store.hosts, &config.store.credentials].into();
     assert_eq!(files.len(), 3, "three files");
     assert_eq!(config.file, None);
     let Value::Object(mut expected) = described(&Config::default()) else { panic!() };
@@ -69,22 +70,22 @@ fn is_valid(key: &str, value: &Value) -> bool {
 /// A configuration as the JSON that it is made of.
 fn described(config: &Config) -> Value {
     json!({
-        "state": config.state,
-        "hosts": config.hosts,
-        "credentials": config.credentials,
-        "restart": config.restart,
-        "restart_interval": config.restart_interval,
-        "window": config.window,
-        "time_zone": match config.time_zone { Zone::Utc => "UTC", Zone::Local => "local" },
-        "lock_timeout": config.lock_timeout,
-        "expire_after": config.expire_after,
-        "dyndns2": match config.dyndns2 {
+        "state": config.store.state,
+        "hosts": config.store.hosts,
+        "credentials": config.store.credentials,
+        "restart": config.publish.restart,
+        "restart_interval": config.publish.restart_interval,
+        "window": config.protocol.window,
+        "time_zone": match config.store.time_zone { Zone::Utc => "UTC", Zone::Local => "local" },
+        "lock_timeout": config.store.lock_timeout,
+        "expire_after": config.store.expire_after,
+        "dyndns2": match config.protocol.dyndns2 {
             Dyndns2::Off => "off",
             Dyndns2::Https => "https",
             Dyndns2::Any => "any",
         },
-        "status_page": config.status_page,
-        "late_after": config.late_after,
-        "silent_after": config.silent_after,
+        "status_page": config.status.page,
+        "late_after": config.status.late_after,
+        "silent_after": config.status.silent_after,
     })
 }

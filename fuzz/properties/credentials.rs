@@ -1,8 +1,9 @@
 //! The credentials: one user found among all.
 
-use ddns_cgi::credentials::{self, Lookup, Signature};
-use ddns_cgi::sealed::is_laid_out;
-use ddns_cgi::{lookup, php_json};
+use ddns_cgi::protocol::user::{Lookup, Signature};
+use ddns_cgi::store::credentials;
+use ddns_cgi::store::sealed::is_laid_out;
+use ddns_cgi::store::{lookup, php_json};
 use serde_json::{Map, Value, json};
 
 use super::json::{Entries, first_line, has_private_names};

@@ -5,17 +5,17 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 
 use chrono::DateTime;
-use ddns_cgi::addresses::{Action, Addresses};
-use ddns_cgi::auth::authenticate;
-use ddns_cgi::claim::{Claim, MAX_ADDRESS, MAX_HOSTS, MAX_LIST, Proof};
 use ddns_cgi::config::Dyndns2;
-use ddns_cgi::credentials;
-use ddns_cgi::endpoint::Protocol;
-use ddns_cgi::error::{Error, Refusal};
-use ddns_cgi::host::HostName;
-use ddns_cgi::reply::Reply;
-use ddns_cgi::request::Request;
-use ddns_cgi::stamp::{Clock, Stamp};
+use ddns_cgi::http::endpoint::Protocol;
+use ddns_cgi::http::reply::Reply;
+use ddns_cgi::http::request::Request;
+use ddns_cgi::protocol::addresses::{Action, Addresses};
+use ddns_cgi::protocol::answer::{Error, Refusal};
+use ddns_cgi::protocol::auth::authenticate;
+use ddns_cgi::protocol::claim::{Claim, MAX_ADDRESS, MAX_HOSTS, MAX_LIST, Proof};
+use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::protocol::stamp::{Clock, Stamp};
+use ddns_cgi::store::credentials;
 
 use super::request::{CREDENTIALS, WINDOW, has, is_distinct, is_host_name, line_of, the_value};
 
@@ -39,7 +39,7 @@ pub fn claim(
         && names.len() <= MAX_HOSTS
         && is_distinct(&names);
     let wanted = wanted(forms, sender);
-    match ddns_cgi::dyndns2::claim(request, &variable, sender, Dyndns2::Https, now) {
+    match ddns_cgi::protocol::dyndns2::claim(request, &variable, sender, Dyndns2::Https, now) {
         Ok(claim) => {
             assert!(is_https, "a password counts over HTTPS alone");
             assert!(is_list, "a list of hosts that is none");

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use ddns_cgi::index::{self, Index, Place};
-use ddns_cgi::seal::Seal;
-use ddns_cgi::sealed::{self as product, Entry, Needle, SealedFile, Search, Splice};
-use ddns_cgi::{lookup, php_json};
+use ddns_cgi::store::index::{self, Index, Place};
+use ddns_cgi::store::seal::Seal;
+use ddns_cgi::store::sealed::{self as product, Entry, Needle, SealedFile, Search, Splice};
+use ddns_cgi::store::{lookup, php_json};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, Value};
 

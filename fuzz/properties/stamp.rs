@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Local, Offset, TimeZone};
-use ddns_cgi::stamp::{Stamp, Zone};
+use ddns_cgi::protocol::stamp::{Stamp, Zone};
 
 use super::is_printable;
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ddns_cgi::host::HostName;
-use ddns_cgi::sealed::Needle;
-use ddns_cgi::stamp::{Stamp, Zone};
-use ddns_cgi::{hosts, lookup, php_json, record};
+use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::protocol::stamp::{Stamp, Zone};
+use ddns_cgi::store::sealed::Needle;
+use ddns_cgi::store::{hosts, lookup, php_json, record};
 use serde_json::{Map, Value};
 
 use super::json::{Entries, first_line, has_private_names};

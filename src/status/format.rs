@@ -1,6 +1,6 @@
 //! The forms of the page, and which of them a client wants.
 
-use crate::reply::Reply;
+use crate::http::reply::Reply;
 use crate::status::{Status, html, json, metrics};
 
 /// A form of the page.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::stamp::{Stamp, Zone};
+use crate::protocol::stamp::{Stamp, Zone};
 use crate::status::{Condition, Host, Restart, Status, visible};
 
 /// The headers of the form. Nothing is loaded or run, and the one style sheet that counts is that of

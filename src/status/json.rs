@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::stamp::Stamp;
+use crate::protocol::stamp::Stamp;
 use crate::status::{Condition, Host, Restart, Status};
 
 /// The headers of the form.

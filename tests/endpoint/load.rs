@@ -117,7 +117,7 @@ fn prepare(scene: &Scene, requests: usize, url: &str) -> Vec<Client> {
     scene.write("etc/credentials.json", &Value::from(credentials).to_string());
     let state = first_state(&clients);
     scene.write("www/ramcache/ip.txt", &serde_json::to_string_pretty(&state).unwrap());
-    scene.write("www/ramcache/hosts.dns", &ddns_cgi::hosts::render(&state));
+    scene.write("www/ramcache/hosts.dns", &ddns_cgi::store::hosts::render(&state));
     if is_root() {
         for name in ["ip.txt", "hosts.dns"] {
             let path = scene.path("www/ramcache").join(name);
@@ -293,7 +293,7 @@ fn compare_files(scene: &Scene, clients: &[Client]) {
     for (name, record) in &state {
         assert_eq!(record, &expected[name.as_str()], "{name}");
     }
-    assert_eq!(scene.hosts(), ddns_cgi::hosts::render(&state));
+    assert_eq!(scene.hosts(), ddns_cgi::store::hosts::render(&state));
 }
 
 /// The first few of many errors.

@@ -4,10 +4,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ddns_cgi::config::Config;
-use ddns_cgi::error::Fault;
-use ddns_cgi::mark::Mark;
-use ddns_cgi::restart;
-use ddns_cgi::state::{Patience, State};
+use ddns_cgi::fault::Fault;
+use ddns_cgi::publish::mark::Mark;
+use ddns_cgi::publish::restart;
+use ddns_cgi::store::state::{Patience, State};
 
 use crate::Report;
 
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub fn run(config: &Config) -> Result<Report, Fault> {
     let state = State::open(config, Patience::Client)?;
     let map = state.parse()?;
-    Mark::add(&config.hosts, "applied by ddnsctl")?;
+    Mark::add(&config.store.hosts, "applied by ddnsctl")?;
     if state.rebuilt_hosts()? > 0 {
         state.replace(&map)?;
     }
@@ -27,19 +27,19 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
 
 /// Works off the mark, or waits for the restarter that does.
 pub fn settle(config: &Config) -> Result<Report, Fault> {
-    let interval = Duration::from_secs(config.restart_interval.into());
+    let interval = Duration::from_secs(config.publish.restart_interval.into());
     let deadline = Instant::now() + LIMIT + 2 * interval;
     loop {
         restart::apply(config)?;
-        let Some(mark) = Mark::read(&config.hosts)? else { return Ok(Report::good("")) };
+        let Some(mark) = Mark::read(&config.store.hosts)? else { return Ok(Report::good("")) };
         if let Some(reason) = mark.failure() {
-            let command = config.restart.join(" ");
+            let command = config.publish.restart.join(" ");
             let reason = format!("{command} failed: {reason}; the next request tries again");
-            return Err(Fault::new(config.hosts.display(), reason));
+            return Err(Fault::new(config.store.hosts.display(), reason));
         }
         if Instant::now() > deadline {
             return Err(Fault::new(
-                Mark::path(&config.hosts).display(),
+                Mark::path(&config.store.hosts).display(),
                 "another restarter is at work and does not finish",
             ));
         }

@@ -15,11 +15,11 @@ use std::process::{Command, Stdio};
 
 use chrono::Utc;
 use ddns_cgi::config::{COMMAND_PATH, Config};
-use ddns_cgi::expiry::Expiry;
-use ddns_cgi::host::HostName;
-use ddns_cgi::mark::Mark;
-use ddns_cgi::replace::{companion, follow};
-use ddns_cgi::{hosts, record};
+use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::publish::mark::Mark;
+use ddns_cgi::store::expiry::Expiry;
+use ddns_cgi::store::replace::{companion, follow};
+use ddns_cgi::store::{hosts, record};
 use serde_json::{Map, Value};
 
 use self::findings::Findings;
@@ -47,9 +47,9 @@ pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     check_restart(&mut findings, &config, user.as_ref());
     apache::check_status_page(&mut findings, &config);
     // Without a state, the next update takes it from the hosts file; a pending change says so itself.
-    let is_settled = matches!(Mark::read(&config.hosts), Ok(None));
+    let is_settled = matches!(Mark::read(&config.store.hosts), Ok(None));
     if let Some(state) = state.as_ref().filter(|_| is_settled) {
-        let expiry = Expiry::at(Utc::now(), &config);
+        let expiry = Expiry::at(Utc::now(), &config.store);
         check_hosts(&mut findings, &config, state, &expiry);
         check_dnsmasq(&mut findings, &config, options.server, &expiry.served(state));
     }
@@ -81,7 +81,7 @@ fn web_user(findings: &mut Findings, options: &CheckOptions) -> Option<WebUser> 
 
 /// State and hosts file are replaced, so it is their folders that must be writable.
 fn check_folders(findings: &mut Findings, config: &Config, user: Option<&WebUser>) {
-    let mut folders: Vec<_> = [&config.state, &config.hosts]
+    let mut folders: Vec<_> = [&config.store.state, &config.store.hosts]
         .iter()
         .flat_map(|path| [(*path).clone(), follow(path)])
         .filter_map(|path| path.parent().map(Path::to_owned))
@@ -113,7 +113,7 @@ fn check_folders(findings: &mut Findings, config: &Config, user: Option<&WebUser
             );
         }
     }
-    check_way_of_dnsmasq(findings, &follow(&config.hosts));
+    check_way_of_dnsmasq(findings, &follow(&config.store.hosts));
     check_helpers(findings, config, user);
 }
 
@@ -134,9 +134,9 @@ fn check_way_of_dnsmasq(findings: &mut Findings, hosts: &Path) {
 /// Files that an earlier run as root may have left, for instance.
 fn check_helpers(findings: &mut Findings, config: &Config, user: Option<&WebUser>) {
     let helpers = [
-        companion(&config.state, "lock"),
-        companion(&config.hosts, "restart.lock"),
-        Mark::path(&config.hosts),
+        companion(&config.store.state, "lock"),
+        companion(&config.store.hosts, "restart.lock"),
+        Mark::path(&config.store.hosts),
     ];
     for helper in helpers {
         let (Some(user), Ok(metadata)) = (user, fs::metadata(&helper)) else { continue };
@@ -157,7 +157,7 @@ fn check_hosts(
     state: &Map<String, Value>,
     expiry: &Expiry,
 ) {
-    let path = &config.hosts;
+    let path = &config.store.hosts;
     if state.is_empty() && !path.exists() {
         return;
     }
@@ -166,7 +166,7 @@ fn check_hosts(
         Ok(None) => findings.error(path.display(), "is not there", "ddnsctl apply"),
         Ok(Some(text)) => {
             // A host that has expired leaves with the next update.
-            let listed = hosts::to_state(&text, config.time_zone);
+            let listed = hosts::to_state(&text, config.store.time_zone);
             let mut wanted = state.clone();
             wanted.retain(|host, record| !expiry.is_over(record) || listed.contains_key(host));
             if text != hosts::render(&wanted) {
@@ -185,8 +185,8 @@ fn check_hosts(
 }
 
 fn check_restart(findings: &mut Findings, config: &Config, user: Option<&WebUser>) {
-    let path = Mark::path(&config.hosts);
-    match Mark::read(&config.hosts) {
+    let path = Mark::path(&config.store.hosts);
+    match Mark::read(&config.store.hosts) {
         Err(fault) => findings.fault(&fault),
         Ok(None) => {}
         Ok(Some(mark)) => match mark.failure() {
@@ -202,7 +202,7 @@ fn check_restart(findings: &mut Findings, config: &Config, user: Option<&WebUser
             ),
         },
     }
-    let Some((program, arguments)) = config.restart.split_first() else { return };
+    let Some((program, arguments)) = config.publish.restart.split_first() else { return };
     let is_there = |folder: &&str| Path::new(folder).join(program).is_file();
     if !program.starts_with('/') && !COMMAND_PATH.iter().any(is_there) {
         findings.error(
@@ -248,7 +248,7 @@ fn check_dnsmasq(
                     format_args!("dnsmasq does not answer with {address}"),
                     format_args!(
                         "See that its configuration has addn-hosts={}, then: ddnsctl apply",
-                        config.hosts.display()
+                        config.store.hosts.display()
                     ),
                 ),
             }

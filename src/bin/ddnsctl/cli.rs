@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ddns_cgi::claim::NONE;
-use ddns_cgi::credentials::Signature;
+use ddns_cgi::protocol::claim::NONE;
+use ddns_cgi::protocol::user::Signature;
 
 /// Looks after an installation of ddns-cgi, the dynamic-DNS update endpoint.
 ///

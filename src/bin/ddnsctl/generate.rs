@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use ddns_cgi::error::Fault;
+use ddns_cgi::fault::Fault;
 
 use crate::Report;
 use crate::cli::Arguments;

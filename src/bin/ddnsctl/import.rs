@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
-use ddns_cgi::error::{Fault, json_position};
-use ddns_cgi::host::HostName;
-use ddns_cgi::lock::Lock;
-use ddns_cgi::replace::{Readers, companion, replace};
-use ddns_cgi::{hosts, lookup, record};
+use ddns_cgi::fault::{Fault, json_position};
+use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::store::lock::Lock;
+use ddns_cgi::store::replace::{Readers, companion, replace};
+use ddns_cgi::store::{hosts, lookup, record};
 use serde_json::{Map, Value};
 
 use crate::cli::ImportOptions;
@@ -28,16 +28,16 @@ struct Old {
 pub fn run(config: &Config, options: &ImportOptions) -> Result<Report, Fault> {
     let old = examine(config, options)?;
     let copies = [
-        (&options.state, &config.state, &old.state, Readers::Everybody),
-        (&options.hosts, &config.hosts, &old.hosts, Readers::EverybodyAlways),
-        (&options.credentials, &config.credentials, &old.credentials, Readers::OwnerAndGroup),
+        (&options.state, &config.store.state, &old.state, Readers::Everybody),
+        (&options.hosts, &config.store.hosts, &old.hosts, Readers::EverybodyAlways),
+        (&options.credentials, &config.store.credentials, &old.credentials, Readers::OwnerAndGroup),
     ];
     // No update in between.
-    let limit = Duration::from_secs(config.lock_timeout.into());
+    let limit = Duration::from_secs(config.store.lock_timeout.into());
     let _lock = if options.dry_run {
         None
     } else {
-        Some(Lock::acquire(&companion(&config.state, "lock"), limit)?)
+        Some(Lock::acquire(&companion(&config.store.state, "lock"), limit)?)
     };
     for (from, to, bytes, _) in &copies {
         refuse_to_overwrite(from, to, bytes)?;
@@ -58,10 +58,10 @@ pub fn run(config: &Config, options: &ImportOptions) -> Result<Report, Fault> {
         };
     }
     if !options.dry_run {
-        if options.credentials != config.credentials {
+        if options.credentials != config.store.credentials {
             text += &format!("{} still has the keys: remove it\n", options.credentials.display());
         }
-        web_user::give_credentials_to_group(&config.credentials)?;
+        web_user::give_credentials_to_group(&config.store.credentials)?;
     }
     Ok(Report::good(text))
 }
@@ -113,7 +113,7 @@ fn examine_state(config: &Config, state: &Map<String, Value>, warnings: &mut Vec
         if record::addresses(fields).next().is_none() {
             warnings.push(format!("{shown} has no address"));
         }
-        match record::stamp(fields, config.time_zone) {
+        match record::stamp(fields, config.store.time_zone) {
             Err(why) => warnings.push(format!("{shown}: {why}; until then, 911")),
             Ok(stamp) if stamp.seconds_ahead_of(now) > 0 => warnings.push(format!(
                 "{shown} was updated in the future, so its updates are refused as replays until then: \

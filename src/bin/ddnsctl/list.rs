@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
-use ddns_cgi::error::{Fault, json_position};
-use ddns_cgi::expiry::Expiry;
-use ddns_cgi::stamp::Stamp;
-use ddns_cgi::{lookup, record, state};
+use ddns_cgi::fault::{Fault, json_position};
+use ddns_cgi::protocol::stamp::Stamp;
+use ddns_cgi::store::expiry::Expiry;
+use ddns_cgi::store::{lookup, record, state};
 use serde_json::{Map, Value, json};
 
 use crate::cli::ListOptions;
@@ -55,18 +55,18 @@ fn read_copy(file: &Path) -> Result<Map<String, Value>, Fault> {
 fn entries(config: &Config, state: Map<String, Value>) -> Vec<Entry> {
     let now = Utc::now();
     // Without the right to read the credentials, the list is still of use.
-    let users = users::read(&config.credentials).unwrap_or_default();
+    let users = users::read(&config.store.credentials).unwrap_or_default();
     let owners: HashMap<String, String> = users
         .iter()
         .flat_map(|(user, entry)| {
             users::hosts(entry).map(|host| (host.to_ascii_lowercase(), user.clone()))
         })
         .collect();
-    let expiry = Expiry::at(now, config);
+    let expiry = Expiry::at(now, &config.store);
     let no_fields = Map::new();
     let entry = |(host, value): (String, Value)| {
         let fields = value.as_object().unwrap_or(&no_fields);
-        let stamp = record::stamp(fields, config.time_zone).ok();
+        let stamp = record::stamp(fields, config.store.time_zone).ok();
         let age = stamp.filter(|stamp| *stamp != Stamp::NEVER);
         Entry {
             addresses: record::addresses(fields).map(|address| address.to_string()).collect(),

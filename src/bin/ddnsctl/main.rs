@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ddns_cgi::config::Config;
-use ddns_cgi::error::Fault;
+use ddns_cgi::fault::Fault;
 use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
 use cli::{Arguments, Command};

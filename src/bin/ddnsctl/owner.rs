@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use ddns_cgi::config::{Config, VARIABLE};
-use ddns_cgi::error::Fault;
+use ddns_cgi::fault::Fault;
 use rustix::process::geteuid;
 
 use crate::Report;
@@ -41,6 +41,6 @@ pub fn run(config: &Config, arguments: &[&OsStr]) -> Result<Report, Fault> {
 }
 
 fn folder(config: &Config) -> Result<fs::Metadata, Fault> {
-    let folder = config.state.parent().unwrap_or(Path::new("/"));
+    let folder = config.store.state.parent().unwrap_or(Path::new("/"));
     fs::metadata(folder).map_err(|error| Fault::io("find the folder of the state", folder, &error))
 }

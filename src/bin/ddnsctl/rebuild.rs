@@ -5,22 +5,24 @@ use std::time::Duration;
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
-use ddns_cgi::error::Fault;
-use ddns_cgi::expiry::Expiry;
-use ddns_cgi::host::HostName;
-use ddns_cgi::hosts;
-use ddns_cgi::lock::Lock;
-use ddns_cgi::mark::Mark;
-use ddns_cgi::replace::{Readers, companion, replace};
-use ddns_cgi::{lookup, php_json};
+use ddns_cgi::fault::Fault;
+use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::publish::mark::Mark;
+use ddns_cgi::store::expiry::Expiry;
+use ddns_cgi::store::hosts;
+use ddns_cgi::store::lock::Lock;
+use ddns_cgi::store::replace::{Readers, companion, replace};
+use ddns_cgi::store::{lookup, php_json};
 use serde_json::{Map, Value};
 
 use crate::{Report, apply};
 
 pub fn run(config: &Config) -> Result<Report, Fault> {
-    let path = &config.state;
-    let lock =
-        Lock::acquire(&companion(path, "lock"), Duration::from_secs(config.lock_timeout.into()))?;
+    let path = &config.store.state;
+    let lock = Lock::acquire(
+        &companion(path, "lock"),
+        Duration::from_secs(config.store.lock_timeout.into()),
+    )?;
     if !path.exists() {
         return Ok(Report::good(
             "there is no state: the next update takes it from the hosts file\n",
@@ -37,15 +39,15 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     add_hosts_file(&mut state, config)?;
     let aside = companion(path, &format!("broken-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
     replace(&aside, &bytes, Readers::Everybody)?;
-    Mark::add(&config.hosts, "state rebuilt by ddnsctl")?;
+    Mark::add(&config.store.hosts, "state rebuilt by ddnsctl")?;
     let new = php_json::to_bytes(&state).map_err(|error| Fault::new(path.display(), error))?;
     replace(path, &new, Readers::Everybody)?;
-    hosts::store(&config.hosts, &Expiry::at(Utc::now(), config).served(&state))?;
+    hosts::store(&config.store.hosts, &Expiry::at(Utc::now(), &config.store).served(&state))?;
     drop(lock);
     let text = format!(
         "{from_state} hosts from the broken state, {} more from {}; the broken state is kept as {}\n",
         state.len() - from_state,
-        config.hosts.display(),
+        config.store.hosts.display(),
         aside.display()
     );
     apply::settle(config).map_err(|fault| {
@@ -59,8 +61,8 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
 
 /// Adds the names of the hosts file that the state does not have.
 fn add_hosts_file(state: &mut Map<String, Value>, config: &Config) -> Result<(), Fault> {
-    let text = hosts::read(&config.hosts)?.unwrap_or_default();
-    for (name, fields) in hosts::to_state(&text, config.time_zone) {
+    let text = hosts::read(&config.store.hosts)?.unwrap_or_default();
+    for (name, fields) in hosts::to_state(&text, config.store.time_zone) {
         if !state.keys().any(|known| known.eq_ignore_ascii_case(&name)) {
             state.insert(name, fields);
         }

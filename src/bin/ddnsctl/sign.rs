@@ -2,11 +2,13 @@
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
-use ddns_cgi::credentials::{Credentials, Lookup, Signature, User};
-use ddns_cgi::error::{Fault, Part};
-use ddns_cgi::host::HostName;
-use ddns_cgi::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
-use ddns_cgi::stamp::Stamp;
+use ddns_cgi::fault::Fault;
+use ddns_cgi::protocol::form::Part;
+use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
+use ddns_cgi::protocol::stamp::Stamp;
+use ddns_cgi::protocol::user::{Lookup, Signature, User};
+use ddns_cgi::store::credentials::Credentials;
 use url::form_urlencoded::Serializer;
 
 use crate::cli::SignOptions;
@@ -15,7 +17,7 @@ use crate::{Report, users};
 pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
     let fault = |reason: &str| Fault::new(&options.host, reason);
     let host = HostName::parse(&options.host).ok_or_else(|| fault("is not a valid host name"))?;
-    let users = users::read(&config.credentials)?;
+    let users = users::read(&config.store.credentials)?;
     let (name, _) = users
         .iter()
         .find(|(_, entry)| users::hosts(entry).any(|entry| host.is(entry)))
@@ -24,7 +26,7 @@ pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
         return Err(fault("belongs to a user whose entry is unusable; see ddnsctl check"));
     };
     let now = Stamp::at(Utc::now()).ok_or_else(|| fault("the clock shows no usable year"))?;
-    let time = now.format(config.time_zone);
+    let time = now.format(config.store.time_zone);
     let names = [name, host.as_str(), &time];
     let url = format!("{}?{}", options.url, signed(names, options, &user).map_err(fault)?);
     Ok(Report::good(if options.curl {

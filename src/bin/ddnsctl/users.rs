@@ -6,17 +6,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
-use ddns_cgi::claim::MAX_USER;
 use ddns_cgi::config::Config;
-use ddns_cgi::credentials::{self, HMAC_SHA256, SIGNATURE, Signature};
-use ddns_cgi::error::{Fault, json_position};
-use ddns_cgi::expiry::Expiry;
-use ddns_cgi::host::HostName;
-use ddns_cgi::lock::Lock;
-use ddns_cgi::mark::Mark;
-use ddns_cgi::replace::{Readers, companion, replace};
-use ddns_cgi::state::{Patience, State};
-use ddns_cgi::{hosts as hosts_file, lookup, php_json};
+use ddns_cgi::fault::{Fault, json_position};
+use ddns_cgi::protocol::claim::MAX_USER;
+use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::protocol::user;
+use ddns_cgi::protocol::user::{HMAC_SHA256, SIGNATURE, Signature};
+use ddns_cgi::publish::mark::Mark;
+use ddns_cgi::store::expiry::Expiry;
+use ddns_cgi::store::lock::Lock;
+use ddns_cgi::store::replace::{Readers, companion, replace};
+use ddns_cgi::store::state::{Patience, State};
+use ddns_cgi::store::{hosts as hosts_file, lookup, php_json};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Map, Value, json};
 
@@ -41,7 +42,7 @@ pub fn parse(text: &str) -> Result<Map<String, Value>, String> {
 /// The users whose entries cannot be used, and why.
 pub fn broken(users: &Map<String, Value>) -> Vec<(String, &'static str)> {
     let broken = |(name, entry): (&String, &Value)| {
-        let why = credentials::user(entry.clone()).err()?;
+        let why = user::parse(entry.clone()).err()?;
         Some((name.escape_default().to_string(), why))
     };
     users.iter().filter_map(broken).collect()
@@ -53,7 +54,7 @@ pub fn hosts(entry: &Value) -> impl Iterator<Item = &str> {
 }
 
 pub fn user(config: &Config, command: UserCommand) -> Result<Report, Fault> {
-    let path = &config.credentials;
+    let path = &config.store.credentials;
     match command {
         UserCommand::List { json } => Ok(list(&read(path)?, json)),
         UserCommand::Add { name, hosts, signature } => edit(path, |users| {
@@ -88,7 +89,7 @@ pub fn user(config: &Config, command: UserCommand) -> Result<Report, Fault> {
 }
 
 pub fn host(config: &Config, command: HostCommand) -> Result<Report, Fault> {
-    let path = &config.credentials;
+    let path = &config.store.credentials;
     match command {
         HostCommand::Add { user, host } => edit(path, |users| {
             may_be_given(users, &host)?;
@@ -129,9 +130,9 @@ pub fn forget(config: &Config, host: &str) -> Result<Report, Fault> {
     if map.len() == before {
         return Ok(Report::good(""));
     }
-    Mark::add(&config.hosts, format_args!("{host} removed"))?;
+    Mark::add(&config.store.hosts, format_args!("{host} removed"))?;
     // The hosts file first: an empty state would be rebuilt from it.
-    hosts_file::store(&config.hosts, &Expiry::at(Utc::now(), config).served(&map))?;
+    hosts_file::store(&config.store.hosts, &Expiry::at(Utc::now(), &config.store).served(&map))?;
     state.replace(&map)?;
     drop(state);
     apply::settle(config)
@@ -148,7 +149,7 @@ fn list(users: &Map<String, Value>, as_json: bool) -> Report {
     let rows: Vec<[String; 3]> = users
         .iter()
         .map(|(name, entry)| {
-            let signature = match credentials::user(entry.clone()).map(|user| user.signature) {
+            let signature = match user::parse(entry.clone()).map(|user| user.signature) {
                 Ok(Signature::Any) => "any",
                 Ok(Signature::HmacSha256) => HMAC_SHA256,
                 Err(_) => "unusable",

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ddns_cgi::config::COMMAND_PATH;
-use ddns_cgi::error::Fault;
+use ddns_cgi::fault::Fault;
 
 /// The user that Apache runs as.
 pub struct WebUser {

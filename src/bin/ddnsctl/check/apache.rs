@@ -13,7 +13,7 @@ const FILES: [&str; 2] =
 /// A file that was changed stays as it is when a newer version is installed, so it may be from before
 /// there was a status page.
 pub fn check_status_page(findings: &mut Findings, config: &Config) {
-    if !config.status_page {
+    if !config.status.page {
         return;
     }
     for file in FILES {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use ddns_cgi::config::Config;
-use ddns_cgi::host::HostName;
+use ddns_cgi::protocol::host::HostName;
 use serde_json::{Map, Value};
 
 use super::findings::Findings;
@@ -18,7 +18,7 @@ pub fn check(
     config: &Config,
     user: Option<&WebUser>,
 ) -> Option<Map<String, Value>> {
-    let path = &config.credentials;
+    let path = &config.store.credentials;
     let Ok(metadata) = fs::metadata(path) else {
         findings.error(path.display(), "is not there", "Add users with: ddnsctl user add");
         return None;

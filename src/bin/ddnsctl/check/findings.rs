@@ -1,6 +1,6 @@
 //! What `ddnsctl check` finds, as text and as JSON.
 
-use ddns_cgi::error::Fault;
+use ddns_cgi::fault::Fault;
 use serde_json::json;
 
 use crate::Report;

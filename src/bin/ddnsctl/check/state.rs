@@ -6,9 +6,9 @@ use std::io::ErrorKind;
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
-use ddns_cgi::error::Fault;
-use ddns_cgi::host::HostName;
-use ddns_cgi::{lookup, record};
+use ddns_cgi::fault::Fault;
+use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::store::{lookup, record};
 use serde_json::{Map, Value};
 
 use super::findings::Findings;
@@ -20,7 +20,7 @@ pub fn check(
     config: &Config,
     users: Option<&Map<String, Value>>,
 ) -> Option<Map<String, Value>> {
-    let path = &config.state;
+    let path = &config.store.state;
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
@@ -77,7 +77,7 @@ fn check_names(
 
 fn check_record(findings: &mut Findings, config: &Config, host: &str, value: &Value) {
     let shown = host.escape_default();
-    let advice = format!("Correct it in {}", config.state.display());
+    let advice = format!("Correct it in {}", config.store.state.display());
     let Some(fields) = value.as_object() else {
         findings.error(
             shown,
@@ -92,11 +92,11 @@ fn check_record(findings: &mut Findings, config: &Config, host: &str, value: &Va
     if record::addresses(fields).next().is_none() {
         findings.warning(&shown, "has no address", "Wait for its next update");
     }
-    match record::stamp(fields, config.time_zone) {
+    match record::stamp(fields, config.store.time_zone) {
         Err(why) => findings.error(&shown, why, &advice),
         Ok(stamp) => {
             let ahead = stamp.seconds_ahead_of(Utc::now());
-            if u64::try_from(ahead).is_ok_and(|ahead| ahead > config.window) {
+            if u64::try_from(ahead).is_ok_and(|ahead| ahead > config.protocol.window) {
                 findings.error(
                     &shown,
                     format_args!("its last update is {ahead} s in the future, so its updates are refused as replays until then"),

@@ -4,22 +4,10 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::addresses::Addresses;
-use crate::endpoint::Protocol;
-use crate::error::{Error, Part, Problem, Refusal};
-use crate::request::Reading;
-
-/// An update that was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// The addresses are new and stored.
-    Good(Addresses),
-    /// The addresses were stored already.
-    NoChange(Addresses),
-}
-
-/// What became of each host of a request, in the request's order.
-pub type Answers = Vec<Result<Accepted, Refusal>>;
+use crate::http::endpoint::Protocol;
+use crate::http::request::Reading;
+use crate::protocol::answer::{Accepted, Answers, Error, Refusal};
+use crate::protocol::form::{Part, Problem};
 
 /// What the client gets. Nothing in it comes from the client but its addresses, which were understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -212,8 +200,10 @@ fn refused_by_dyndns2(refusal: &Refusal) -> (Status, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Fault, Unproven};
-    use crate::stamp::Stamp;
+    use crate::fault::Fault;
+    use crate::protocol::addresses::Addresses;
+    use crate::protocol::answer::Unproven;
+    use crate::protocol::stamp::Stamp;
 
     fn text(reply: &Reply) -> String {
         String::from_utf8(reply.to_bytes()).unwrap()

@@ -9,18 +9,18 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::auth::Authentic;
-use crate::error::{Fault, json_position};
-use crate::expiry::Expiry;
-use crate::hosts;
-use crate::lookup;
-use crate::php_json;
-use crate::record;
-use crate::replace::{Readers, replace_with};
-use crate::seal::{Seal, Seals};
-use crate::sealed::{Entry, Needle, SealedFile, Splice};
-use crate::stamp::Stamp;
-use crate::state::{HostEntry, Source, State};
+use crate::fault::{Fault, json_position};
+use crate::protocol::auth::Authentic;
+use crate::protocol::stamp::Stamp;
+use crate::store::expiry::Expiry;
+use crate::store::hosts;
+use crate::store::lookup;
+use crate::store::php_json;
+use crate::store::record;
+use crate::store::replace::{Readers, replace_with};
+use crate::store::seal::{Seal, Seals};
+use crate::store::sealed::{Entry, Needle, SealedFile, Splice};
+use crate::store::state::{HostEntry, Source, State};
 
 /// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure could
 /// leave one half old and one half new: another stamp, perhaps one in the future.

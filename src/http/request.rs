@@ -3,17 +3,13 @@
 //! All of it is hostile. Only declared parameters are looked at, only once each, and only in their
 //! exact form.
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::Read;
 use std::net::IpAddr;
 
-use url::form_urlencoded;
-
-use crate::error::{Fault, Part, Problem, Refusal};
-
-/// The longest query or body in bytes that is read, about Apache's own limit for a request line.
-pub const MAX_FORM: usize = 8192;
+use crate::fault::Fault;
+use crate::protocol::answer::Refusal;
+use crate::protocol::form::{Form, MAX_FORM, Part, Problem};
 
 /// The most that is read of a body, in bytes. Apache is told to refuse less than that.
 const MAX_BODY: u64 = 1 << 20;
@@ -98,26 +94,8 @@ impl Request {
     /// The parameters of the query and the body together.
     #[must_use]
     pub fn form(&self) -> Form<'_> {
-        let pairs = [&self.query, &self.body]
-            .into_iter()
-            .flat_map(|form| form.split(|byte| *byte == b'&'))
-            .filter_map(|text| {
-                let (name, value) = form_urlencoded::parse(text).next()?;
-                Some(Pair { text, name, value })
-            });
-        Form(pairs.collect())
+        Form::parse(&self.query, &self.body)
     }
-}
-
-/// The parameters of a request.
-pub struct Form<'r>(Vec<Pair<'r>>);
-
-/// A name and a value of a form.
-struct Pair<'r> {
-    /// As it was sent.
-    text: &'r [u8],
-    name: Cow<'r, str>,
-    value: Cow<'r, str>,
 }
 
 fn read_body(length: &[u8], kind: &[u8], body: impl Read) -> Result<Vec<u8>, Refusal> {
@@ -143,49 +121,6 @@ fn read_body(length: &[u8], kind: &[u8], body: impl Read) -> Result<Vec<u8>, Ref
         return Err(refused(Problem::Malformed));
     }
     Ok(bytes)
-}
-
-impl Form<'_> {
-    /// Whether there is a parameter of this name.
-    #[must_use]
-    pub fn has(&self, part: Part) -> bool {
-        self.0.iter().any(|pair| pair.name == part.name())
-    }
-
-    /// The value of a parameter, which must be there: at most `max` bytes of printable text.
-    pub fn required(&self, part: Part, max: usize) -> Result<&str, Refusal> {
-        self.optional(part, max)?.ok_or(Refusal::Form(Problem::Missing, part))
-    }
-
-    /// The same of one that may be missing, or empty, which is the same.
-    pub fn optional(&self, part: Part, max: usize) -> Result<Option<&str>, Refusal> {
-        let refused = |problem| Refusal::Form(problem, part);
-        let mut found = None;
-        for pair in self.0.iter().filter(|pair| pair.name == part.name()) {
-            if !has_whole_escapes(pair.text) {
-                return Err(refused(Problem::Malformed));
-            }
-            if found.replace(&*pair.value).is_some() {
-                return Err(refused(Problem::Repeated));
-            }
-        }
-        let value = found.unwrap_or_default();
-        if value.len() > max {
-            return Err(refused(Problem::Overlong));
-        }
-        // The decoder puts U+FFFD in the place of bytes that are not UTF-8.
-        if value.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
-            return Err(refused(Problem::Malformed));
-        }
-        Ok(Some(value).filter(|value| !value.is_empty()))
-    }
-}
-
-/// Whether two hexadecimal digits follow each `%`; the decoder would take `%zz` as it stands.
-fn has_whole_escapes(pair: &[u8]) -> bool {
-    pair.split(|byte| *byte == b'%')
-        .skip(1)
-        .all(|rest| rest.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use crate::addresses::Addresses;
-use crate::stamp::{Stamp, Zone};
+use crate::protocol::addresses::Addresses;
+use crate::protocol::stamp::{Stamp, Zone};
 
 /// The field of the IPv4 address. A PHP `ip.php` put an IPv6 address there, too.
 pub const IPV4: &str = "ip";
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_family_that_is_removed_goes_from_whichever_field_it_is_in() {
-        use crate::addresses::Action::{Keep, Remove, Set};
+        use crate::protocol::addresses::Action::{Keep, Remove, Set};
         let both = r#"{"ip":"192.0.2.9","ip6":"2001:db8::9","update":"x","note":1}"#;
         let update = r#""update":"2012-06-14 15:58:27""#;
         for (before, ipv4, ipv6, expected) in [

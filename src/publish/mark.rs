@@ -15,8 +15,10 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::Fault;
-use crate::replace::{Readers, companion, give_to_folder_owner, no_follow, replace, sync_folder};
+use crate::fault::Fault;
+use crate::store::replace::{
+    Readers, companion, give_to_folder_owner, no_follow, replace, sync_folder,
+};
 
 /// What the mark says, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

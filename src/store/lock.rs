@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 
-use crate::error::Fault;
-use crate::replace::{give_to_folder_owner, no_follow};
+use crate::fault::Fault;
+use crate::store::replace::{give_to_folder_owner, no_follow};
 
 /// An exclusive lock, held until it is dropped.
 #[derive(Debug)]

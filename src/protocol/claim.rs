@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::addresses::{Action, Addresses};
-use crate::credentials::Key;
-use crate::error::{Part, Problem, Refusal};
-use crate::host::HostName;
-use crate::request::{Form, Request};
-use crate::signature::{text_of_protocol_1, text_of_protocol_2};
-use crate::stamp::{Clock, Stamp, Zone};
+use crate::http::request::Request;
+use crate::protocol::addresses::{Action, Addresses};
+use crate::protocol::answer::Refusal;
+use crate::protocol::form::Form;
+use crate::protocol::form::{Part, Problem};
+use crate::protocol::host::HostName;
+use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
+use crate::protocol::stamp::{Clock, Stamp, Zone};
+use crate::protocol::user::Key;
 
 /// The longest user name in bytes.
 pub const MAX_USER: usize = 255;

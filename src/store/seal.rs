@@ -4,7 +4,7 @@
 //! Whoever edits a file breaks its seal. The seals of the state and the hosts file are in the lock file of the
 //! state. Because stamps are written in place all the time, the state's time is not in the lock file
 //! but on it: the lock file is given the same time, which writes no further block. That of the
-//! credentials is with their index ([`crate::credentials`]).
+//! credentials is with their index ([`crate::store::credentials`]).
 
 use std::fs::{File, Metadata};
 use std::io;

@@ -15,9 +15,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 
-use crate::error::{Error, Fault, Refusal, Unproven};
-use crate::reply::Answers;
-use crate::stamp::Zone;
+use crate::fault::Fault;
+use crate::protocol::answer::Answers;
+use crate::protocol::answer::{Error, Refusal, Unproven};
+use crate::protocol::stamp::Zone;
 
 /// The longest text of a field, in bytes as it is logged: longer than any user's name. Apache breaks lines of 8192 bytes
 /// in two, and a list of hosts can be as long.

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::config::Config;
-use crate::record;
-use crate::stamp::{Stamp, Zone};
+use crate::config::Store;
+use crate::protocol::stamp::{Stamp, Zone};
+use crate::store::record;
 
 /// Which hosts have expired at one moment: key `expire_after`.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +19,11 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// What the configuration says of this moment.
+    /// What the settingsuration says of this moment.
     #[must_use]
-    pub fn at(now: DateTime<Utc>, config: &Config) -> Self {
-        let limit = Some(config.expire_after).filter(|seconds| *seconds > 0);
-        Self { limit, zone: config.time_zone, now }
+    pub fn at(now: DateTime<Utc>, settings: &Store) -> Self {
+        let limit = Some(settings.expire_after).filter(|seconds| *seconds > 0);
+        Self { limit, zone: settings.time_zone, now }
     }
 
     /// Whether hosts expire at all.
@@ -78,9 +78,9 @@ mod tests {
 
     /// Who is not served after so many seconds from 11 o'clock.
     fn expired(after: i64, expire_after: u64) -> Vec<String> {
-        let config = Config { expire_after, ..Config::default() };
+        let settings = Store { expire_after, ..Store::default() };
         let start = DateTime::parse_from_rfc3339("2026-11-23T11:00:00Z").unwrap().to_utc();
-        let expiry = Expiry::at(start + TimeDelta::seconds(after), &config);
+        let expiry = Expiry::at(start + TimeDelta::seconds(after), &settings);
         let state = state();
         let served = expiry.served(&state);
         assert!(served.keys().eq(state.keys().filter(|host| served.contains_key(*host))));
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn without_a_limit_no_host_expires() {
         assert!(expired(1_000_000_000, 0).is_empty());
-        let (state, config) = (state(), Config::default());
-        assert!(matches!(Expiry::at(Utc::now(), &config).served(&state), Cow::Borrowed(_)));
+        let (state, settings) = (state(), Store::default());
+        assert!(matches!(Expiry::at(Utc::now(), &settings).served(&state), Cow::Borrowed(_)));
     }
 }

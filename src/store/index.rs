@@ -1,4 +1,4 @@
-//! An index: where in a sealed file ([`crate::sealed`]) the entry of a key begins.
+//! An index: where in a sealed file ([`crate::store::sealed`]) the entry of a key begins.
 //!
 //! A table in a file, of which one small piece is read, however many keys it has. A key has its slot at
 //! the place that its hash names, or else in the first free slot after that. A slot holds a part of the hash

@@ -2,7 +2,7 @@
 //!
 //! An open [`State`] holds the lock, so what it reads stays true until it is dropped. A stamp alone
 //! is written over the old one in place; anything else replaces the file. Where the files are
-//! sealed ([`crate::sealed`]), only the host's entry is read.
+//! sealed ([`crate::store::sealed`]), only the host's entry is read.
 
 mod change;
 
@@ -19,18 +19,18 @@ use serde_json::{Map, Value};
 
 pub use self::change::{Change, Step};
 use crate::config::Config;
-use crate::error::{Fault, json_position};
-use crate::host::HostName;
-use crate::hosts;
-use crate::index::{self, Index, Place};
-use crate::lock::Lock;
-use crate::lookup;
-use crate::php_json;
-use crate::record::{self, Record};
-use crate::replace::companion;
-use crate::seal::{Seal, Seals};
-use crate::sealed::{self, Entry, SealedFile, Search};
-use crate::stamp::Zone;
+use crate::fault::{Fault, json_position};
+use crate::protocol::host::HostName;
+use crate::protocol::stamp::Zone;
+use crate::store::hosts;
+use crate::store::index::{self, Index, Place};
+use crate::store::lock::Lock;
+use crate::store::lookup;
+use crate::store::php_json;
+use crate::store::record::{self, Record};
+use crate::store::replace::companion;
+use crate::store::seal::{Seal, Seals};
+use crate::store::sealed::{self, Entry, SealedFile, Search};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
 /// which must not cost the machine its memory.
@@ -86,11 +86,11 @@ impl State {
     /// Takes the lock and reads the state, unless it is sealed. One that is missing or empty is
     /// rebuilt from the hosts file; one that is broken is a fault, and stays as it is.
     pub fn open(config: &Config, patience: Patience) -> Result<Self, Fault> {
-        let path = config.state.clone();
+        let path = config.store.state.clone();
         let lock_file = companion(&path, "lock");
         let lock = match patience {
             Patience::Client => {
-                Lock::acquire(&lock_file, Duration::from_secs(config.lock_timeout.into()))?
+                Lock::acquire(&lock_file, Duration::from_secs(config.store.lock_timeout.into()))?
             }
             Patience::Endless => Lock::wait(&lock_file)?,
         };
@@ -107,8 +107,8 @@ impl State {
         };
         Ok(Self {
             path,
-            hosts: config.hosts.clone(),
-            zone: config.time_zone,
+            hosts: config.store.hosts.clone(),
+            zone: config.store.time_zone,
             source,
             text,
             seals,
@@ -254,7 +254,7 @@ impl State {
 /// The whole state at this moment, without the lock, for those who only look. The file is replaced
 /// whole, and a stamp is one small write, so what is read is what was there, or what comes.
 pub fn snapshot(config: &Config) -> Result<Map<String, Value>, Fault> {
-    let path = &config.state;
+    let path = &config.store.state;
     let text = match open(path, OpenOptions::new().read(true))? {
         Some((file, seal)) => read(&file, seal, path)?,
         None => String::new(),
@@ -301,9 +301,9 @@ fn read(mut file: &File, seal: Seal, path: &Path) -> Result<String, Fault> {
 
 /// The text of the state that the hosts file tells of.
 fn rebuild(config: &Config) -> Result<String, Fault> {
-    let Some(hosts) = hosts::read(&config.hosts)? else { return Ok(String::new()) };
-    let state = hosts::to_state(&hosts, config.time_zone);
-    let bytes =
-        php_json::to_bytes(&state).map_err(|error| Fault::new(config.hosts.display(), error))?;
-    String::from_utf8(bytes).map_err(|error| Fault::new(config.hosts.display(), error))
+    let Some(hosts) = hosts::read(&config.store.hosts)? else { return Ok(String::new()) };
+    let state = hosts::to_state(&hosts, config.store.time_zone);
+    let bytes = php_json::to_bytes(&state)
+        .map_err(|error| Fault::new(config.store.hosts.display(), error))?;
+    String::from_utf8(bytes).map_err(|error| Fault::new(config.store.hosts.display(), error))
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-use crate::error::Fault;
+use crate::fault::Fault;
 
 /// The flag for opening a helper file: open(2) fails where it is a symbolic link.
 #[must_use]

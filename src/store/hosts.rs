@@ -8,11 +8,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::Fault;
-use crate::host::HostName;
-use crate::record;
-use crate::replace::{Readers, replace_with};
-use crate::stamp::{Stamp, Zone};
+use crate::fault::Fault;
+use crate::protocol::host::HostName;
+use crate::protocol::stamp::{Stamp, Zone};
+use crate::store::record;
+use crate::store::replace::{Readers, replace_with};
 
 /// dnsmasq reads the file as its own user: where it cannot, all names vanish.
 pub const READERS: Readers = Readers::EverybodyAlways;

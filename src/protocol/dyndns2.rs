@@ -11,13 +11,16 @@ use std::net::IpAddr;
 use base64ct::{Base64, Encoding};
 use chrono::{DateTime, Utc};
 
-use crate::addresses::{Action, Addresses};
-use crate::claim::{Claim, MAX_ADDRESS, MAX_LIST, MAX_USER, Proof, hosts, ipv6};
 use crate::config::Dyndns2;
-use crate::credentials::Key;
-use crate::error::{Error, Fault, Part, Problem, Refusal, Unproven};
-use crate::request::{Form, Request};
-use crate::stamp::{Clock, Stamp};
+use crate::fault::Fault;
+use crate::http::request::Request;
+use crate::protocol::addresses::{Action, Addresses};
+use crate::protocol::answer::{Error, Refusal, Unproven};
+use crate::protocol::claim::{Claim, MAX_ADDRESS, MAX_LIST, MAX_USER, Proof, hosts, ipv6};
+use crate::protocol::form::Form;
+use crate::protocol::form::{Part, Problem};
+use crate::protocol::stamp::{Clock, Stamp};
+use crate::protocol::user::Key;
 
 /// The longest value of `offline` that is read, in bytes.
 const MAX_WORD: usize = 16;
@@ -116,8 +119,8 @@ fn set<A: Copy + PartialEq>(action: &mut Action<A>, address: A) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::HostName;
-    use crate::stamp::Zone;
+    use crate::protocol::host::HostName;
+    use crate::protocol::stamp::Zone;
     use proptest::prelude::*;
 
     const SENDER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

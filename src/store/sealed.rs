@@ -9,7 +9,7 @@
 //!   with this key begins. The hosts file is that of the state, so it has the lines of each host.
 //!
 //! What was found is parsed as strictly as ever. Where there is no seal, or nothing is found, the whole
-//! file is read. In a large file, an index tells where to look first ([`crate::index`]).
+//! file is read. In a large file, an index tells where to look first ([`crate::store::index`]).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,8 +20,8 @@ use std::os::unix::fs::FileExt;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use crate::lookup;
-use crate::seal::Seal;
+use crate::store::lookup;
+use crate::store::seal::Seal;
 
 /// How much is searched at a time, in bytes. Small, since fresh memory costs more than the search,
 /// and what was just copied is searched while it is in the nearest cache.

@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::addresses::Addresses;
-use crate::claim::{Claim, Proof};
-use crate::credentials::{Key, Lookup, Signature, User};
-use crate::error::{Refusal, Unproven};
-use crate::host::HostName;
-use crate::signature::{hmac_sha256, sha1};
-use crate::stamp::{Clock, Stamp};
+use crate::protocol::addresses::Addresses;
+use crate::protocol::answer::{Refusal, Unproven};
+use crate::protocol::claim::{Claim, Proof};
+use crate::protocol::host::HostName;
+use crate::protocol::signature::{hmac_sha256, sha1};
+use crate::protocol::stamp::{Clock, Stamp};
+use crate::protocol::user::{Key, Lookup, Signature, User};
 
 /// An update whose signature, host and clock were right. Only [`authenticate`] makes one.
 #[derive(Debug)]
@@ -130,10 +130,10 @@ fn is_by(proof: &Proof, key: &Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials;
-    use crate::request::Request;
-    use crate::signature::{text_of_protocol_1, text_of_protocol_2};
-    use crate::stamp::Zone;
+    use crate::http::request::Request;
+    use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
+    use crate::protocol::stamp::Zone;
+    use crate::store::credentials;
     use chrono::TimeDelta;
     use sha1::Sha1;
 

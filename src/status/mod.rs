@@ -15,13 +15,13 @@ use serde_json::{Map, Value};
 
 pub use self::format::Format;
 use crate::config::Config;
-use crate::error::Fault;
-use crate::expiry::Expiry;
-use crate::host::HostName;
-use crate::mark::Mark;
-use crate::record;
-use crate::stamp::Stamp;
-use crate::state;
+use crate::fault::Fault;
+use crate::protocol::host::HostName;
+use crate::protocol::stamp::Stamp;
+use crate::publish::mark::Mark;
+use crate::store::expiry::Expiry;
+use crate::store::record;
+use crate::store::state;
 
 /// All that the page shows.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Status {
     /// Reads state and mark, without a lock.
     pub fn look(config: &Config, now: DateTime<Utc>) -> Result<Self, Fault> {
         let state = state::snapshot(config)?;
-        let mark = Mark::read(&config.hosts)?;
+        let mark = Mark::read(&config.store.hosts)?;
         Ok(Self::of(&state, mark.as_ref(), config, now))
     }
 
@@ -108,14 +108,15 @@ impl Status {
         now: DateTime<Utc>,
     ) -> Self {
         let limits = Limits {
-            late_after: config.late_after,
-            silent_after: config.silent_after,
-            window: config.window,
+            late_after: config.status.late_after,
+            silent_after: config.status.silent_after,
+            window: config.protocol.window,
         };
-        let expiry = Expiry::at(now, config);
+        let expiry = Expiry::at(now, &config.store);
         let host = |(name, record): (&String, &Value)| {
             let fields = record.as_object();
-            let stamp = fields.and_then(|fields| record::stamp(fields, config.time_zone).ok());
+            let stamp =
+                fields.and_then(|fields| record::stamp(fields, config.store.time_zone).ok());
             let update = stamp.filter(|stamp| *stamp != Stamp::NEVER);
             let age = update.map(|stamp| -stamp.seconds_ahead_of(now));
             let is_whole = stamp.is_some() && HostName::parse(name).is_some();
@@ -219,6 +220,7 @@ fn visible(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
     use chrono::TimeDelta;
     use proptest::prelude::*;
     use serde_json::json;
@@ -242,7 +244,10 @@ mod tests {
             "gone": {"ip": "192.0.2.2", "update": "2026-11-13 05:00:00"},
         });
         for (expire_after, expired) in [(0, [false, false]), (7 * 86_400, [true, false])] {
-            let config = Config { expire_after, ..Config::default() };
+            let config = Config {
+                store: config::Store { expire_after, ..Default::default() },
+                ..Default::default()
+            };
             let status = Status::of(state.as_object().unwrap(), None, &config, now());
             let found: Vec<bool> = status.hosts.iter().map(|host| host.has_expired).collect();
             assert_eq!(found, expired);
@@ -308,7 +313,10 @@ mod tests {
 
     #[test]
     fn the_limits_are_the_operators() {
-        let config = Config { late_after: 10, silent_after: 20, ..Config::default() };
+        let config = Config {
+            status: config::Status { late_after: 10, silent_after: 20, ..Default::default() },
+            ..Default::default()
+        };
         let state =
             json!({"a": {"update": ago(9)}, "b": {"update": ago(10)}, "c": {"update": ago(20)}});
         let status = Status::of(state.as_object().unwrap(), None, &config, now());

@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
-use crate::credentials::Key;
+use crate::protocol::user::Key;
 
 /// What the hash of protocol 1 covers beside the key: `id LF timeST LF`.
 #[must_use]

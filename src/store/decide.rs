@@ -1,8 +1,8 @@
 //! What an authentic update means, given the stored record. No clock, no files.
 
-use crate::auth::Authentic;
-use crate::record::Record;
-use crate::stamp::{Clock, Stamp};
+use crate::protocol::auth::Authentic;
+use crate::protocol::stamp::{Clock, Stamp};
+use crate::store::record::Record;
 
 /// What is to be done about an authentic update.
 #[must_use]
@@ -41,8 +41,8 @@ pub fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addresses::{Action, Addresses};
-    use crate::stamp::Zone;
+    use crate::protocol::addresses::{Action, Addresses};
+    use crate::protocol::stamp::Zone;
     use std::net::IpAddr;
 
     #[test]

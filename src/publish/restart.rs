@@ -20,16 +20,16 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use nix::sys::signal::SigSet;
 
-use crate::command;
 use crate::config::{self, Config};
-use crate::error::Fault;
-use crate::expiry::Expiry;
-use crate::hosts;
-use crate::lock::Lock;
-use crate::log;
-use crate::mark::Mark;
-use crate::replace::companion;
-use crate::state::{Patience, State};
+use crate::fault::Fault;
+use crate::http::log;
+use crate::publish::command;
+use crate::publish::mark::Mark;
+use crate::store::expiry::Expiry;
+use crate::store::hosts;
+use crate::store::lock::Lock;
+use crate::store::replace::companion;
+use crate::store::state::{Patience, State};
 
 /// The environment variable that gives this program the role of the restarter. A client cannot set
 /// it: a header `X` reaches a CGI as `HTTP_X` (RFC 3875, 4.1.18).
@@ -45,11 +45,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// After an accepted request: where a change is pending, sees to it. The request has succeeded
 /// whatever comes of this; the mark stays until it is done.
 pub fn if_pending(config: &Config) {
-    let result = Mark::read(&config.hosts).and_then(|mark| {
+    let result = Mark::read(&config.store.hosts).and_then(|mark| {
         let Some(mark) = mark else { return Ok(()) };
         if let Some(reason) = mark.failure() {
             let reason = format!("the last restart failed, trying again: {reason}");
-            log::notice(&Fault::new(Mark::path(&config.hosts).display(), reason));
+            log::notice(&Fault::new(Mark::path(&config.store.hosts).display(), reason));
         }
         start_detached(config)
     });
@@ -78,7 +78,7 @@ fn start_detached(config: &Config) -> Result<(), Fault> {
         .map_err(|error| {
             let reason =
                 format!("cannot start the restarter: {error}; the next request tries again");
-            Fault::new(Mark::path(&config.hosts).display(), reason)
+            Fault::new(Mark::path(&config.store.hosts).display(), reason)
         })
 }
 
@@ -104,24 +104,24 @@ pub fn apply(config: &Config) -> Result<(), Fault> {
     let mut turn = None;
     work_off(config, &mut turn).inspect_err(|fault| {
         // With the turn still held, so that no other holder is at work on the mark.
-        let _ = Lock::wait(&companion(&config.state, "lock"))
-            .and_then(|_state| Mark::fail(&config.hosts, &fault.to_string()));
+        let _ = Lock::wait(&companion(&config.store.state, "lock"))
+            .and_then(|_state| Mark::fail(&config.store.hosts, &fault.to_string()));
     })
 }
 
 /// Works as long as it has the turn, which `prepare` and `conclude` give up.
 fn work_off(config: &Config, turn: &mut Option<Lock>) -> Result<(), Fault> {
-    let path = companion(&config.hosts, "restart.lock");
+    let path = companion(&config.store.hosts, "restart.lock");
     *turn = Lock::try_acquire(&path)?;
     while let Some(mine) = turn.as_ref() {
-        if !config.restart.is_empty() {
-            wait_for_interval(mine, config.restart_interval);
+        if !config.publish.restart.is_empty() {
+            wait_for_interval(mine, config.publish.restart_interval);
         }
         let Some(before) = prepare(config, turn)? else { break };
         if let Some(mine) = turn.as_ref() {
             note_start(mine).map_err(|error| Fault::io("write the time", &path, &error))?;
         }
-        let outcome = command::run(&config.restart, LIMIT);
+        let outcome = command::run(&config.publish.restart, LIMIT);
         conclude(config, turn, &before, outcome)?;
     }
     Ok(())
@@ -132,20 +132,20 @@ fn work_off(config: &Config, turn: &mut Option<Lock>) -> Result<(), Fault> {
 /// where nothing is pending any more.
 fn prepare(config: &Config, turn: &mut Option<Lock>) -> Result<Option<Mark>, Fault> {
     let state = State::open(config, Patience::Endless)?;
-    let Some(mark) = Mark::read(&config.hosts)? else {
+    let Some(mark) = Mark::read(&config.store.hosts)? else {
         // Still under the lock of the state: see the module's description.
         *turn = None;
         return Ok(None);
     };
-    let expiry = Expiry::at(Utc::now(), config);
+    let expiry = Expiry::at(Utc::now(), &config.store);
     if expiry.is_on() || !state.knows_hosts() {
         let state = state.parse()?;
         let wanted = expiry.served(&state);
-        if !hosts::is_of(&config.hosts, &wanted)? {
-            hosts::store(&config.hosts, &wanted)?;
+        if !hosts::is_of(&config.store.hosts, &wanted)? {
+            hosts::store(&config.store.hosts, &wanted)?;
         }
     }
-    mark.shorten(&config.hosts).map(Some)
+    mark.shorten(&config.store.hosts).map(Some)
 }
 
 /// Settles the mark after a restart, and gives up the turn unless another change came meanwhile.
@@ -155,15 +155,15 @@ fn conclude(
     before: &Mark,
     outcome: Result<(), String>,
 ) -> Result<(), Fault> {
-    let _state = Lock::wait(&companion(&config.state, "lock"))?;
-    let now = Mark::read(&config.hosts)?;
+    let _state = Lock::wait(&companion(&config.store.state, "lock"))?;
+    let now = Mark::read(&config.store.hosts)?;
     if now.as_ref().is_some_and(|now| now != before) {
         return Ok(());
     }
     match outcome {
-        Ok(()) if now.is_some() => Mark::remove(&config.hosts)?,
+        Ok(()) if now.is_some() => Mark::remove(&config.store.hosts)?,
         Ok(()) => {}
-        Err(reason) => Mark::fail(&config.hosts, &reason)?,
+        Err(reason) => Mark::fail(&config.store.hosts, &reason)?,
     }
     // Still under the lock of the state: see the module's description.
     *turn = None;

@@ -1,0 +1,93 @@
+//! A user, in the seed's format.
+//!
+//! ```json
+//! { "user1": { "id": ["host1.h.lohray.com"], "key": "secretkey1" } }
+//! ```
+//!
+//! A user whose entry has `"signature": "hmac-sha256"` as well signs by protocol 2, and in no other way.
+
+use serde_json::Value;
+
+/// A secret that a user shares with this server. It has no way to be printed.
+pub struct Key(String);
+
+impl Key {
+    /// The key that is this text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// A key to verify with where there is none, so that an unknown user takes as long as a known one.
+    #[must_use]
+    pub fn dummy() -> Self {
+        Self("no user has this key".to_owned())
+    }
+
+    /// The bytes, for the hash alone.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// One user.
+pub struct User {
+    /// The names of the hosts that this user may update, as the operator wrote them.
+    pub hosts: Vec<String>,
+    /// The user's key.
+    pub key: Key,
+    /// How the user may sign.
+    pub signature: Signature,
+}
+
+/// How a user may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// By any protocol.
+    Any,
+    /// By protocol 2 alone.
+    HmacSha256,
+}
+
+/// The field of an entry that tells how the user may sign.
+pub const SIGNATURE: &str = "signature";
+/// Its one value.
+pub const HMAC_SHA256: &str = "hmac-sha256";
+
+/// What the credentials say of a name.
+pub enum Lookup {
+    /// They hold a user of this name.
+    Known(User),
+    /// They do not.
+    Unknown,
+    /// They do, but the entry is unusable, for this reason. The other users are not affected.
+    Broken(&'static str),
+}
+
+/// Takes a user's entry. The error says what is wrong with it.
+pub fn parse(entry: Value) -> Result<User, &'static str> {
+    let Value::Object(mut fields) = entry else { return Err("it must be an object") };
+    let Some(Value::String(key)) = fields.remove("key") else {
+        return Err("\"key\" must be a text");
+    };
+    if key.is_empty() {
+        return Err("\"key\" must not be empty");
+    }
+    let Some(Value::Array(hosts)) = fields.remove("id") else {
+        return Err("\"id\" must be a list of host names");
+    };
+    let hosts = hosts
+        .into_iter()
+        .map(|host| match host {
+            Value::String(host) => Ok(host),
+            _ => Err("\"id\" must list host names only"),
+        })
+        .collect::<Result<_, _>>()?;
+    let signature = match fields.get(SIGNATURE) {
+        None => Signature::Any,
+        Some(Value::String(text)) if text == HMAC_SHA256 => Signature::HmacSha256,
+        Some(_) => return Err("\"signature\" must be \"hmac-sha256\", or be left out"),
+    };
+    Ok(User { hosts, key: Key(key), signature })
+}

@@ -1,0 +1,4 @@
+//! publish
+pub mod command;
+pub mod mark;
+pub mod restart;
