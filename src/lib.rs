@@ -44,6 +44,7 @@ use crate::protocol::dyndns2;
 use crate::publish::restart;
 use crate::status::{Format, Status};
 use crate::store::credentials::Credentials;
+use crate::update::Stored;
 
 /// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
 pub fn run(
@@ -93,12 +94,16 @@ fn serve(
     };
     who.user = Some(claim.user.clone());
     who.hosts = claim.hosts.iter().map(|host| host.as_str().to_owned()).collect();
-    let credentials = Credentials::open(&config)?;
+    let mut credentials = Credentials::open(&config.store)?;
     let user = credentials.find(&claim.user)?;
     let updates = authenticate(claim, user, now, config.protocol.window)?;
-    let answers = update::store(&config, updates, &credentials, now)?;
+    let Stored { answers, notice } = update::store(&config, updates, now)?;
+    if let Some(notice) = notice {
+        log::notice(&notice);
+    }
     if answers.iter().any(Result::is_ok) {
         restart::if_pending(&config);
+        credentials.write_index(&config.store, now);
     }
     Ok(answers)
 }

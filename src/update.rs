@@ -4,419 +4,84 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Config;
 use crate::fault::Fault;
-use crate::http::log;
-use crate::protocol::answer::Refusal;
-use crate::protocol::answer::{Accepted, Answers};
-use crate::protocol::auth::Authentic;
+use crate::protocol::answer::{Accepted, Answer, Answers, Refusal};
+use crate::protocol::auth::{Authentic, Verified};
 use crate::publish::mark::Mark;
-use crate::store::credentials::Credentials;
-use crate::store::decide::{Decision, decide};
+use crate::store::decide::{Decision, Step};
 use crate::store::expiry::Expiry;
-use crate::store::hosts;
-use crate::store::state::{Change, Patience, State, Step};
+use crate::store::state::{Patience, State};
 
-/// Brings the state up to date and, where an address changed, the hosts file. All the updates of a
+/// What became of updates.
+#[derive(Debug)]
+pub struct Stored {
+    /// An answer to each of them.
+    pub answers: Answers,
+    /// What the operator should know although they were accepted.
+    pub notice: Option<Fault>,
+}
+
+/// Brings the state up to date and, if an address changed, the hosts file. All the updates of a
 /// request are stored under one lock, by one write of each file.
 ///
-/// The mark comes first: wherever this is killed, the mark is there before the files differ from
-/// what dnsmasq serves, and the next request finds it.
+/// The pending mark comes first. Wherever this is killed, the mark is there before the files differ
+/// from what dnsmasq serves, and the next request finds it.
 ///
-/// `updates` has those that were refused already, too, whose answers are known. `credentials` are those
-/// that the updates were verified with; the next request will find its user in them the faster.
-pub fn store(
-    config: &Config,
-    updates: Vec<Result<Authentic, Refusal>>,
-    credentials: &Credentials,
-    now: DateTime<Utc>,
-) -> Result<Answers, Fault> {
+/// `updates` has those that were refused already, too, with their answers.
+pub fn store(config: &Config, updates: Vec<Verified>, now: DateTime<Utc>) -> Result<Stored, Fault> {
     if updates.iter().all(Result::is_err) {
-        return Ok(updates.into_iter().filter_map(Result::err).map(Err).collect());
+        let answers = updates.into_iter().filter_map(Result::err).map(Err).collect();
+        return Ok(Stored { answers, notice: None });
     }
-    let expiry = Expiry::at(now, &config.store);
-    let state = State::open(config, Patience::Client)?;
-    let state = if expiry.is_on() { state.read_whole()? } else { state };
-    credentials.write_index(&state, now);
-    let mut steps = Steps::default();
-    let mut answers = Answers::with_capacity(updates.len());
+    let mut state = State::open(&config.store, Patience::Client)?;
+    let (mut answers, mut steps) = (Answers::with_capacity(updates.len()), Vec::new());
     for update in updates {
         answers.push(match update {
-            Ok(update) => answer(config, &state, update, now, &mut steps)?,
+            Ok(update) => answer(&mut state, update, config.protocol.window, now, &mut steps)?,
             Err(refusal) => Err(refusal),
         });
     }
-    write(config, &state, &steps, &expiry)?;
-    Ok(answers)
+    let notice = if steps.is_empty() { None } else { write(config, &mut state, &steps, now)? };
+    Ok(Stored { answers, notice })
 }
 
-/// What is to be written.
-#[derive(Default)]
-struct Steps {
-    all: Vec<Step>,
-    /// Whether the hosts file changes with them.
-    change_hosts: bool,
-}
-
-/// The answer to an update that is accepted once its step, if there is one, is written.
+/// The answer to an update, which is true once its step, if there is one, is written.
 fn answer(
-    config: &Config,
-    state: &State,
+    state: &mut State,
     update: Authentic,
+    window: u64,
     now: DateTime<Utc>,
-    steps: &mut Steps,
-) -> Result<Result<Accepted, Refusal>, Fault> {
-    let entry = state.entry(update.host())?;
+    steps: &mut Vec<Step>,
+) -> Result<Answer, Fault> {
     let addresses = *update.addresses();
-    let decision = decide(&update, entry.as_ref().map(|entry| &entry.record));
-    let is_in_order =
-        entry.as_ref().is_some_and(|entry| entry.is_only_one && entry.record.is_in_order());
+    let entry = state.entry(update.host())?;
+    let (decision, step) = Step::decide(update, entry);
+    steps.extend(step);
     Ok(match decision {
-        Decision::Repeated => Ok(Accepted::NoChange(addresses)),
-        Decision::Redundant => {
-            steps.change_hosts |= !is_in_order;
-            steps.all.push(Step { update, entry });
-            Ok(Accepted::NoChange(addresses))
-        }
-        Decision::Changed => {
-            steps.change_hosts = true;
-            steps.all.push(Step { update, entry });
-            Ok(Accepted::Good(addresses))
-        }
+        Decision::Repeated | Decision::Redundant => Ok(Accepted::NoChange(addresses)),
+        Decision::Changed => Ok(Accepted::Good(addresses)),
         Decision::Replay { last } => {
             let seconds = last.seconds_ahead_of(now);
-            let ahead =
-                u64::try_from(seconds).is_ok_and(|s| s > config.protocol.window).then_some(seconds);
+            let ahead = u64::try_from(seconds).is_ok_and(|s| s > window).then_some(seconds);
             Err(Refusal::Replay { last, ahead })
         }
     })
 }
 
-fn write(config: &Config, state: &State, steps: &Steps, expiry: &Expiry) -> Result<(), Fault> {
-    if steps.all.is_empty() {
-        return Ok(());
-    }
-    match change_of_both(config, state, steps, expiry)? {
-        None => state.store_stamps(&steps.all)?,
-        Some(change) => {
-            let hosts: Vec<String> = steps.all.iter().map(Step::to_string).collect();
-            Mark::add(&config.store.hosts, hosts.join(", "))?;
-            state.store(&change, expiry)?;
-        }
-    }
-    notice_rebuild(config, state);
-    Ok(())
-}
-
-/// What becomes of state and hosts file; `None` where stamps alone leave the hosts file as it is to be.
-/// Where hosts expire, each update looks who has gone or come back.
-fn change_of_both(
+/// Writes the steps. Returns what the operator should know.
+fn write(
     config: &Config,
-    state: &State,
-    steps: &Steps,
-    expiry: &Expiry,
-) -> Result<Option<Change>, Fault> {
-    if !steps.change_hosts && !expiry.is_on() && config.store.hosts.exists() {
-        return Ok(None);
+    state: &mut State,
+    steps: &[Step],
+    now: DateTime<Utc>,
+) -> Result<Option<Fault>, Fault> {
+    let change = state.plan(steps, &Expiry::at(now, &config.store))?;
+    if change.moves_lines() {
+        let hosts: Vec<String> = steps.iter().map(Step::to_string).collect();
+        Mark::add(&config.store.hosts, hosts.join(", "))?;
     }
-    let change = state.change(&steps.all)?;
-    let is_served = match &change {
-        Change::Whole(new) if !steps.change_hosts && expiry.is_on() => {
-            hosts::is_of(&config.store.hosts, &expiry.served(new))?
-        }
-        Change::Whole(_) | Change::Record { .. } => false,
-    };
-    Ok((!is_served).then_some(change))
-}
-
-fn notice_rebuild(config: &Config, state: &State) {
-    if let Ok(count @ 1..) = state.rebuilt_hosts() {
-        let reason = format!(
-            "the state was missing or empty: {count} hosts taken from {}",
-            config.store.hosts.display()
-        );
-        log::notice(&Fault::new(config.store.state.display(), reason));
-    }
+    state.commit(change)?;
+    Ok(state.notice())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-    use crate::protocol::addresses::{Action, Addresses};
-    use crate::protocol::stamp::{Clock, Stamp, Zone};
-    use crate::store::php_json;
-    use crate::store::record;
-    use crate::store::seal::Seals;
-    use proptest::prelude::*;
-    use serde_json::{Map, Value};
-    use std::fs::{self, File};
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-    use std::os::unix::fs::MetadataExt;
-    use tempfile::TempDir;
-
-    const NAMES: [&str; 4] = ["a.example", "aa.example", "host1.a.example", "B.example"];
-
-    fn stamp(second: u32) -> Stamp {
-        Stamp::parse(&format!("2026-11-23 12:00:{second:02}"), Zone::Utc).unwrap()
-    }
-
-    /// A record with an address of each family at most, and a field that is not ours.
-    fn a_record() -> impl Strategy<Value = Value> {
-        let note = prop_oneof![
-            "\\PC{0,9}".prop_map(Value::from),
-            Just(serde_json::json!([{"a.example": "\n    \"a.example\": {"}, 1.0, null, {}])),
-            any::<i64>().prop_map(Value::from),
-        ];
-        (any::<Option<u32>>(), any::<Option<u128>>(), prop::option::of(note)).prop_map(
-            |(ip, ip6, note)| {
-                let mut fields = Map::new();
-                let addresses =
-                    [ip.map(|ip| IpAddr::V4(ip.into())), ip6.map(|ip| IpAddr::V6(ip.into()))];
-                for address in addresses.into_iter().flatten() {
-                    record::set(&mut fields, &address.into(), stamp(0), Zone::Utc);
-                }
-                fields.extend(note.map(|note| ("note".to_owned(), note)));
-                fields.into()
-            },
-        )
-    }
-
-    fn config_in(folder: &TempDir) -> Config {
-        let path = |name: &str| folder.path().join(name);
-        Config {
-            store: config::Store {
-                state: path("ip.txt"),
-                hosts: path("hosts.dns"),
-                credentials: path("credentials.json"),
-                ..Default::default()
-            },
-            ..Config::default()
-        }
-    }
-
-    fn credentials(config: &Config) -> Credentials {
-        fs::write(&config.store.credentials, "{}").unwrap();
-        Credentials::open(config).unwrap()
-    }
-
-    fn an_action<A: Copy + std::fmt::Debug + 'static>(
-        of: [A; 3],
-    ) -> impl Strategy<Value = Action<A>> {
-        prop_oneof![
-            2 => Just(Action::Keep),
-            4 => prop::sample::select(of.to_vec()).prop_map(Action::Set),
-            1 => Just(Action::Remove),
-        ]
-    }
-
-    fn some_addresses() -> impl Strategy<Value = Addresses> {
-        let ipv4 = an_action([0, 1, 2].map(|last| Ipv4Addr::new(192, 0, 2, last)));
-        let ipv6 =
-            an_action([0, 1, 2].map(|last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)));
-        (ipv4, ipv6).prop_map(|(ipv4, ipv6)| Addresses { ipv4, ipv6 })
-    }
-
-    /// An update of one host.
-    fn of_one(name: &str, address: &str, second: u32) -> Vec<Result<Authentic, Refusal>> {
-        let address: IpAddr = address.parse().unwrap();
-        vec![Ok(Authentic::for_test(name, address, stamp(second)))]
-    }
-
-    /// Both files after the requests, in a folder of their own. Where they are not to be sealed, the
-    /// lock file is emptied before each.
-    fn files_after(
-        state: &Map<String, Value>,
-        requests: impl IntoIterator<Item = Vec<Result<Authentic, Refusal>>>,
-        is_sealed: bool,
-    ) -> (String, String) {
-        // On a RAM disk, where there is one: each update waits for the disk several times.
-        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let config = config_in(&folder);
-        fs::write(&config.store.state, php_json::to_bytes(state).unwrap()).unwrap();
-        fs::write(&config.store.hosts, hosts::render(state)).unwrap();
-        let credentials = credentials(&config);
-        for updates in requests {
-            if !is_sealed {
-                fs::write(path(".ip.txt.lock"), "").unwrap();
-            }
-            store(&config, updates, &credentials, Utc::now()).unwrap();
-        }
-        if is_sealed {
-            let lock = File::open(path(".ip.txt.lock")).unwrap();
-            let seals = Seals::read(&lock).unwrap();
-            // An empty file has no seal.
-            let has_lines = fs::metadata(&config.store.hosts).unwrap().len() > 0;
-            assert!(
-                seals.state.is_some() && seals.hosts.is_some() == has_lines,
-                "all this is without seals"
-            );
-        }
-        (
-            fs::read_to_string(&config.store.state).unwrap(),
-            fs::read_to_string(&config.store.hosts).unwrap(),
-        )
-    }
-
-    #[test]
-    fn where_a_redundant_update_drops_an_address_the_hosts_file_loses_it_too() {
-        for (record, address) in [
-            // Both of one family, as only a hand makes them.
-            (r#"{"ip": "2001:db8::1", "ip6": "2001:db8::2"}"#, "2001:db8::2"),
-            (r#"{"ip": "192.0.2.1", "ip6": "192.0.2.2"}"#, "192.0.2.2"),
-            (r#"{"ip": "2001:db8::1", "ip6": "192.0.2.2"}"#, "192.0.2.2"),
-        ] {
-            let record = serde_json::from_str(record).unwrap();
-            let state =
-                [("a.example".to_owned(), record), ("b.example".to_owned(), Map::new().into())];
-            let state = Map::from_iter(state);
-            for is_sealed in [true, false] {
-                let requests =
-                    [of_one("b.example", "192.0.2.9", 1), of_one("a.example", address, 2)];
-                let (text, hosts) = files_after(&state, requests, is_sealed);
-                let rendered = hosts::render(&serde_json::from_str(&text).unwrap());
-                assert_eq!(hosts, rendered, "sealed: {is_sealed}, {text}");
-            }
-        }
-    }
-
-    #[test]
-    fn where_a_redundant_update_makes_two_spellings_one_the_hosts_file_has_one_too() {
-        let state = ["B.example", "b.example", "a.example"].map(|name| {
-            let address: IpAddr =
-                if name == "B.example" { "192.0.2.1" } else { "192.0.2.2" }.parse().unwrap();
-            let mut fields = Map::new();
-            record::set(&mut fields, &address.into(), stamp(0), Zone::Utc);
-            (name.to_owned(), fields.into())
-        });
-        let state = Map::from_iter(state);
-        let both = ["a.example", "b.example"].map(|name| of_one(name, "192.0.2.2", 1).remove(0));
-        for request in [Vec::from(both), of_one("b.example", "192.0.2.2", 1)] {
-            let (text, hosts) = files_after(&state, [request], true);
-            assert!(!text.contains("192.0.2.1"), "{text}");
-            let rendered = hosts::render(&serde_json::from_str(&text).unwrap());
-            assert_eq!(hosts, rendered, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_sealed() {
-        let [one, both] = [&["b.example"][..], &["a.example", "b.example"]];
-        for (names, address) in
-            [(one, "192.0.2.1"), (one, "192.0.2.2"), (both, "192.0.2.1"), (both, "192.0.2.2")]
-        {
-            let folder = tempfile::tempdir().unwrap();
-            let config = config_in(&folder);
-            for (name, second) in [("a.example", 1), ("b.example", 2)] {
-                let update = of_one(name, "192.0.2.1", second);
-                store(&config, update, &credentials(&config), Utc::now()).unwrap();
-            }
-            let state = State::open(&config, Patience::Client).unwrap();
-            assert!(state.knows_hosts(), "the files are not sealed");
-            let step = |name: &&str| {
-                let update = of_one(name, address, 3).remove(0).unwrap();
-                let entry = state.entry(update.host()).unwrap();
-                Step { update, entry }
-            };
-            let steps: Vec<Step> = names.iter().map(step).collect();
-            let change = state.change(&steps).unwrap();
-            assert_eq!(matches!(change, Change::Record { .. }), steps.len() == 1);
-            // The clock of a file system may tick every 10 ms.
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            let edited = fs::read_to_string(&config.store.state).unwrap().replace("a.example", "A");
-            fs::write(&config.store.state, &edited).unwrap();
-            let result = match address {
-                "192.0.2.1" => state.store_stamps(&steps),
-                _ => state.store(&change, &Expiry::at(Utc::now(), &config.store)),
-            };
-            let fault = result.unwrap_err();
-            assert!(fault.reason.contains("edited meanwhile"), "{names:?} {address}: {fault}");
-            assert_eq!(fs::read_to_string(&config.store.state).unwrap(), edited);
-            drop(state);
-            let state = State::open(&config, Patience::Client).unwrap();
-            assert!(!state.knows_hosts(), "{names:?} {address}: the edited state is sealed");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn sealed_files_become_what_others_become(
-            records in prop::collection::vec(a_record(), NAMES.len()),
-            requests in prop::collection::vec(
-                (prop::sample::subsequence(NAMES.to_vec(), 1..3), some_addresses()),
-                1..9,
-            ),
-        ) {
-            let state: Map<_, _> = NAMES.iter().skip(1).map(|name| (*name).to_owned()).zip(records).collect();
-            let requests = || (1..).zip(&requests).map(|(second, (names, addresses))| {
-                let update = |name: &&str| Ok(Authentic::for_test(name, *addresses, stamp(second)));
-                names.iter().map(update).collect()
-            });
-            let files = files_after(&state, requests(), true);
-            prop_assert_eq!(&files, &files_after(&state, requests(), false));
-            let state: Map<_, _> = serde_json::from_str(&files.0).unwrap();
-            prop_assert_eq!(files.1, hosts::render(&state));
-        }
-    }
-
-    #[test]
-    fn hosts_of_one_request_are_stored_by_one_write_and_one_mark() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let config = config_in(&folder);
-        let credentials = credentials(&config);
-        let request = |second| {
-            let address: IpAddr = "192.0.2.1".parse().unwrap();
-            let update = |name: &str| Ok(Authentic::for_test(name, address, stamp(second)));
-            vec![update("a.example"), Err(Refusal::Host), update("b.example")]
-        };
-        let answers = store(&config, request(1), &credentials, Utc::now()).unwrap();
-        assert!(matches!(
-            &*answers,
-            [Ok(Accepted::Good(_)), Err(Refusal::Host), Ok(Accepted::Good(_))]
-        ));
-        let mark = fs::read_to_string(path(".hosts.dns.pending")).unwrap();
-        assert_eq!(mark, "changed a.example 192.0.2.1, b.example 192.0.2.1\n");
-        let hosts = fs::metadata(path("hosts.dns")).unwrap();
-        let answers = store(&config, request(2), &credentials, Utc::now()).unwrap();
-        assert!(matches!(
-            &*answers,
-            [Ok(Accepted::NoChange(_)), Err(Refusal::Host), Ok(Accepted::NoChange(_))]
-        ));
-        let state = fs::read_to_string(path("ip.txt")).unwrap();
-        assert_eq!(state.matches("2026-11-23 12:00:02").count(), 2, "{state}");
-        assert_eq!(fs::metadata(path("hosts.dns")).unwrap().ino(), hosts.ino(), "left alone");
-        assert_eq!(fs::read_to_string(path(".hosts.dns.pending")).unwrap(), mark);
-        let answers = store(&config, request(1), &credentials, Utc::now()).unwrap();
-        assert!(answers.iter().all(Result::is_err));
-    }
-
-    #[test]
-    fn the_stored_stamp_never_goes_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let config = config_in(&folder);
-        let credentials = credentials(&config);
-        let request = |last: u8, second, clock| {
-            let update =
-                Authentic::for_test("a.example", IpAddr::from([192, 0, 2, last]), stamp(second));
-            vec![Ok(if clock == Clock::Server { update.by_server_clock() } else { update })]
-        };
-        let send = |updates| store(&config, updates, &credentials, Utc::now()).unwrap().remove(0);
-        let stored = || fs::read_to_string(path("ip.txt")).unwrap();
-        assert!(matches!(send(request(1, 9, Clock::Client)), Ok(Accepted::Good(_))));
-        // As a new file and as a change of one record in sealed files.
-        for (last, second) in [(2, 5), (3, 5), (4, 9)] {
-            let answer = send(request(last, second, Clock::Server));
-            assert!(matches!(answer, Ok(Accepted::Good(_))), "{last}");
-            let text = stored();
-            assert!(
-                text.contains("12:00:09") && text.contains(&format!("192.0.2.{last}")),
-                "{text}"
-            );
-        }
-        let before = stored();
-        assert!(matches!(send(request(4, 3, Clock::Server)), Ok(Accepted::NoChange(_))));
-        assert!(matches!(send(request(1, 9, Clock::Client)), Err(Refusal::Replay { .. })));
-        assert_eq!(stored(), before);
-    }
-}
+mod tests;

@@ -2,12 +2,11 @@
 
 use ddns_cgi::protocol::user::{Lookup, Signature};
 use ddns_cgi::store::credentials;
-use ddns_cgi::store::sealed::is_laid_out;
-use ddns_cgi::store::{lookup, php_json};
-use serde_json::{Map, Value, json};
+use ddns_cgi::store::json;
+use serde_json::{Map, Value, json as value};
 
 use super::json::{Entries, first_line, has_private_names};
-use super::{is_printable, sealed};
+use super::{indexed, is_printable};
 
 /// A user's name, a line feed, and the text of the credentials.
 pub fn credentials(input: &[u8]) {
@@ -15,7 +14,7 @@ pub fn credentials(input: &[u8]) {
     if has_private_names(text) || has_private_names(name) {
         return;
     }
-    let is_empty = lookup::is_empty_map(text);
+    let is_empty = json::is_empty_map(text);
     let whole = serde_json::from_str::<Entries>(text).ok().map(|entries| entries.0);
     let names = whole.iter().flatten().map(|(key, _)| key.as_str());
     for name in names.chain([name, "user1", "id", "key"]) {
@@ -27,7 +26,7 @@ pub fn credentials(input: &[u8]) {
     }
 
     let Some(entries) = whole else { return };
-    sealed_credentials(text, name, &entries);
+    indexed_credentials(text, name, &entries);
     // Escapes are a name too. A name is found nowhere but among the keys of the whole.
     let units: Vec<String> = name.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     let escaped = units.concat();
@@ -38,26 +37,18 @@ pub fn credentials(input: &[u8]) {
     if !entries.is_empty() {
         let before = text.trim_end().strip_suffix('}').unwrap();
         let text = format!("{before}, \"{escaped}\": {{\"key\": \"k\", \"id\": [\"h\"]}}}}");
-        let last = json!({"key": "k", "id": ["h"]});
+        let last = value!({"key": "k", "id": ["h"]});
         check_user(credentials::parse(&text, name).unwrap(), Some(&last));
     }
 }
 
-/// In a file that may be sealed, as it is or written anew, the fast path finds what the strict way
-/// finds.
-fn sealed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
+/// As it is or written anew, with an index the same is found as in the strict way.
+fn indexed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
     let map: Map<_, _> = entries.iter().cloned().collect();
-    let anew = String::from_utf8(php_json::to_bytes(&map).unwrap()).unwrap();
-    let is_plain = map.keys().all(|name| sealed::is_plain(name));
-    assert!(!is_plain || is_laid_out(&anew), "{anew}");
-    let names = || map.keys().map(String::as_str).chain([name, "user1", "id", "key"]);
+    let anew = json::to_string(&map).unwrap();
     for text in [text, &anew] {
-        if is_laid_out(text) {
-            sealed::finds_the_same(text, names());
-        }
-    }
-    if is_laid_out(&anew) && !map.is_empty() && anew.len() % 4 == 0 {
-        sealed::finds_the_same_at_a_border(&anew, &names().collect::<Vec<_>>(), anew.len() / 4);
+        let names = map.keys().map(String::as_str).chain([name, "user1", "id", "key"]);
+        indexed::finds_the_same(text, names, str::to_owned);
     }
 }
 

@@ -7,9 +7,9 @@
 mod config;
 mod credentials;
 mod dyndns2;
+mod indexed;
 mod json;
 mod request;
-mod sealed;
 mod stamp;
 mod state;
 mod status;

@@ -5,12 +5,11 @@ use std::net::IpAddr;
 
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::stamp::{Stamp, Zone};
-use ddns_cgi::store::sealed::Needle;
-use ddns_cgi::store::{hosts, lookup, php_json, record};
+use ddns_cgi::store::{hosts, json, record};
 use serde_json::{Map, Value};
 
 use super::json::{Entries, first_line, has_private_names};
-use super::{is_printable, sealed, status};
+use super::{indexed, is_printable, status};
 
 /// A host name, a line feed, and the text of a state, or of a hosts file.
 pub fn state(input: &[u8]) {
@@ -20,31 +19,32 @@ pub fn state(input: &[u8]) {
         return;
     }
     let whole = serde_json::from_str::<Entries>(text).ok().map(|entries| entries.0);
-    let entry = |is_wanted: &dyn Fn(&str) -> bool| {
-        let found = lookup::find(text, is_wanted);
-        assert_eq!(found.is_ok(), whole.is_some(), "both say whether it is broken: {found:?}");
-        let found = found.ok()?.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
-        let last = whole.as_ref()?.iter().rev().find(|(key, _)| is_wanted(key));
-        assert_eq!(found.as_ref(), last.map(|(_, value)| value));
-        found
-    };
-    entry(&|key| key == name);
-    let host = HostName::parse(name);
-    let fields = host.as_ref().and_then(|host| entry(&|key| host.is(key)));
-    for (key, _) in whole.iter().flatten() {
-        entry(&|wanted| wanted == key);
-    }
-
-    let map = lookup::parse_map(text).ok();
-    if lookup::is_empty_map(text) {
+    let map = json::parse(text).ok();
+    if json::is_empty_map(text) {
         assert_eq!(map, Some(Map::new()));
     } else {
-        assert_eq!(map, whole.map(|entries| entries.into_iter().collect()));
+        assert_eq!(map.is_some(), whole.is_some(), "both say whether it is broken");
     }
+    // The entries are those of the whole, each where it is said to be.
+    let entries = json::entries(text).unwrap_or_default();
+    for (entry, (key, value)) in entries.iter().zip(whole.iter().flatten()) {
+        assert_eq!(&entry.key, key);
+        assert!(text[usize::try_from(entry.start).unwrap()..].starts_with('"'));
+        let json = json::text_at(text, &entry.value);
+        assert_eq!(&serde_json::from_str::<Value>(json).unwrap(), value);
+    }
+    if let Some(whole) = whole {
+        assert_eq!(entries.len(), whole.len());
+        assert_eq!(map, Some(whole.into_iter().collect()), "of equal keys the last one counts");
+    }
+    let host = HostName::parse(name);
+    let last = entries.iter().rfind(|entry| host.as_ref().is_some_and(|host| host.is(&entry.key)));
+    let fields = last.and_then(|entry| map.as_ref()?.get(&entry.key)).cloned();
+
     if let Some(map) = map {
         written_state(&map);
         rendered_state(&map);
-        sealed_state(&map, name);
+        indexed_state(text, &map, name);
         status::shown(&map);
     }
     if let Some(Value::Object(fields)) = fields {
@@ -54,12 +54,11 @@ pub fn state(input: &[u8]) {
 
 /// What PHP can read, ASCII, and the same when it is read and written again.
 fn written_state(map: &Map<String, Value>) {
-    let bytes = php_json::to_bytes(map).unwrap();
-    assert!(bytes.is_ascii() && bytes.first() == Some(&b'{') && bytes.last() == Some(&b'}'));
-    let text = String::from_utf8(bytes).unwrap();
-    let again = lookup::parse_map(&text).unwrap();
+    let text = json::to_string(map).unwrap();
+    assert!(text.is_ascii() && text.starts_with('{') && text.ends_with('}'));
+    let again = json::parse(&text).unwrap();
     assert_eq!(&again, map);
-    assert_eq!(php_json::to_bytes(&again).unwrap(), text.as_bytes());
+    assert_eq!(json::to_string(&again).unwrap(), text);
 }
 
 /// A line for each address of each host name, and nothing else.
@@ -81,39 +80,36 @@ fn rendered_state(map: &Map<String, Value>) {
     assert_eq!(told.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "no host is lost");
 }
 
-/// In a state as it is written here, the fast path finds what the strict way finds, and makes of both
-/// files what the strict way makes of them.
-fn sealed_state(map: &Map<String, Value>, name: &str) {
-    let Some(text) = sealed::sealed_state(map) else { return };
-    let names = || map.keys().map(String::as_str).chain([name]);
-    sealed::finds_the_same(&text, names());
-    if !map.is_empty() && text.len() % 4 == 0 {
-        sealed::finds_the_same_at_a_border(&text, &names().collect::<Vec<_>>(), text.len() / 4);
+/// With an index, the same is found as in the strict way, in any layout. A new record in its place
+/// makes what the strict way makes of a state as it is written here, and so do a host's new lines.
+fn indexed_state(text: &str, map: &Map<String, Value>, name: &str) {
+    let anew = json::to_string(map).unwrap();
+    for text in [text, &anew] {
+        let names = map.keys().map(String::as_str).chain([name]);
+        indexed::finds_the_same(text, names, str::to_ascii_lowercase);
     }
-    let hosts = hosts::render(map);
-    for name in names().filter(|name| HostName::parse(name).is_some()) {
-        let Some(entry) = sealed::find(&text, name) else { continue };
-        let Some(Value::Object(fields)) = map.get(name) else { continue };
-        let of_host = |fields: &Map<String, Value>| {
-            Map::from_iter([(name.to_owned(), fields.clone().into())])
-        };
-        let old = hosts::render(&of_host(fields));
+    let entries = json::entries(&anew).unwrap();
+    let mut before = String::new();
+    for (entry, (name, value)) in entries.iter().zip(map) {
+        let old = hosts::lines(name, value);
+        let Value::Object(fields) = value else { continue };
         let mut new = fields.clone();
         let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         record::set(&mut new, &address.into(), stamp, Zone::Utc);
         let mut strict = map.clone();
-        strict.insert(name.to_owned(), new.clone().into());
-
-        let part = entry.offset..entry.offset + entry.json.len() as u64;
-        let value = php_json::value_to_string(new.clone().into()).unwrap();
-        assert_eq!(sealed::spliced(&text, part, value), php_json::to_bytes(&strict).unwrap());
-        let Some(space) = old.find(' ') else { continue };
-        let at = sealed::position(&hosts, &Needle::new(old.clone(), space + 1));
-        let Some(at) = at else { panic!("the lines of {name} are not found") };
-        let lines =
-            sealed::spliced(&hosts, at..at + old.len() as u64, hosts::render(&of_host(&new)));
-        assert_eq!(lines, hosts::render(&strict).as_bytes());
+        strict.insert(name.clone(), new.clone().into());
+        let new = Value::Object(new);
+        let [start, end] =
+            [entry.value.start, entry.value.end].map(|place| usize::try_from(place).unwrap());
+        let record = json::value_to_string(new.clone()).unwrap();
+        let spliced = [&anew[..start], &record, &anew[end..]].concat();
+        assert_eq!(spliced, json::to_string(&strict).unwrap());
+        let all = hosts::render(map);
+        let rest = all.strip_prefix(&before).unwrap().strip_prefix(&old).unwrap();
+        let spliced = [&before, &hosts::lines(name, &new), rest].concat();
+        assert_eq!(spliced, hosts::render(&strict));
+        before += &old;
     }
 }
 

@@ -14,8 +14,11 @@ pub enum Accepted {
     NoChange(Addresses),
 }
 
+/// What became of one host of a request.
+pub type Answer = Result<Accepted, Refusal>;
+
 /// What became of each host of a request, in the request's order.
-pub type Answers = Vec<Result<Accepted, Refusal>>;
+pub type Answers = Vec<Answer>;
 
 /// Why a request was not carried out.
 #[derive(Debug)]

@@ -63,6 +63,9 @@ impl Authentic {
     }
 }
 
+/// An update that was verified, or why it is refused.
+pub type Verified = Result<Authentic, Refusal>;
+
 /// Verifies a claim against what the credentials say of its user. `window` is in seconds.
 ///
 /// Once it is known who sent it, each of its hosts counts by itself, in the claim's order.
@@ -72,7 +75,7 @@ pub fn authenticate(
     user: Lookup,
     now: DateTime<Utc>,
     window: u64,
-) -> Result<Vec<Result<Authentic, Refusal>>, Refusal> {
+) -> Result<Vec<Verified>, Refusal> {
     let user = verify(&claim.proof, user).map_err(Refusal::Identity)?;
     let seconds = claim.stamp.seconds_ahead_of(now);
     let update = |host: &HostName| {
@@ -168,11 +171,7 @@ mod tests {
     }
 
     /// Authenticates at `seconds` after the stamp of the claim; what becomes of each host.
-    fn all_after(
-        claim: Claim,
-        seconds: i64,
-        window: u64,
-    ) -> Result<Vec<Result<Authentic, Refusal>>, Refusal> {
+    fn all_after(claim: Claim, seconds: i64, window: u64) -> Result<Vec<Verified>, Refusal> {
         let user = credentials::parse(USERS, &claim.user).unwrap();
         authenticate(claim, user, golden_moment() + TimeDelta::seconds(seconds), window)
     }

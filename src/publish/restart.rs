@@ -131,7 +131,7 @@ fn work_off(config: &Config, turn: &mut Option<Lock>) -> Result<(), Fault> {
 /// the two. Returns the mark, which covers all changes up to now; `None`, with the turn given up,
 /// where nothing is pending any more.
 fn prepare(config: &Config, turn: &mut Option<Lock>) -> Result<Option<Mark>, Fault> {
-    let state = State::open(config, Patience::Endless)?;
+    let mut state = State::open(&config.store, Patience::Endless)?;
     let Some(mark) = Mark::read(&config.store.hosts)? else {
         // Still under the lock of the state: see the module's description.
         *turn = None;
@@ -139,9 +139,8 @@ fn prepare(config: &Config, turn: &mut Option<Lock>) -> Result<Option<Mark>, Fau
     };
     let expiry = Expiry::at(Utc::now(), &config.store);
     if expiry.is_on() || !state.knows_hosts() {
-        let state = state.parse()?;
-        let wanted = expiry.served(&state);
-        if !hosts::is_of(&config.store.hosts, &wanted)? {
+        let wanted = hosts::render(&expiry.served(state.map()?));
+        if hosts::read(&config.store.hosts)?.as_ref() != Some(&wanted) {
             hosts::store(&config.store.hosts, &wanted)?;
         }
     }

@@ -94,7 +94,7 @@ pub enum Restart {
 impl Status {
     /// Reads state and mark, without a lock.
     pub fn look(config: &Config, now: DateTime<Utc>) -> Result<Self, Fault> {
-        let state = state::snapshot(config)?;
+        let state = state::snapshot(&config.store)?;
         let mark = Mark::read(&config.store.hosts)?;
         Ok(Self::of(&state, mark.as_ref(), config, now))
     }

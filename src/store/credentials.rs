@@ -1,127 +1,125 @@
-//! The operator's users: who may update what, in the seed's format.
+//! The credentials: the operator's file of users. Like the state, it is indexed or read whole.
 //!
-//! ```json
-//! { "user1": { "id": ["host1.h.lohray.com"], "key": "secretkey1" } }
-//! ```
-//!
-//! A user whose entry has `"signature": "hmac-sha256"` as well signs by protocol 2, and in no other way.
+//! The index is a helper file beside the state. As long as it is that of the file as it is, it is
+//! believed even if it does not know a user. So the time that it takes tells nobody where a user is
+//! in the file, or whether there is one.
 
-use std::cell::OnceCell;
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::user::{self, Lookup};
-use crate::store::index::{self, Index, Place};
-use crate::store::lookup;
-use crate::store::replace::{Readers, companion, replace};
-use crate::store::seal::Seal;
-use crate::store::sealed::{self, SealedFile, Search, is_laid_out};
-use crate::store::state::State;
-use chrono::{DateTime, Utc};
+use crate::store::index::{self, Indexed, Place, Search};
+use crate::store::json;
+use crate::store::lock::Lock;
+use crate::store::replace::{Readers, companion, replace_with};
+use crate::store::validity::Validity;
+
+/// Files up to this size in bytes are read whole: to open an index takes as long.
+const SMALL: u64 = 16 << 10;
 
 /// The credentials file of a request.
-///
-/// In a large file, a user is found with the help of a helper file beside the state: the seal that the
-/// credentials had when they were read strictly, and the index of their users. What it says is relied on
-/// only as long as the seal is whole, also where it does not know a user. So the time that it
-/// takes tells nobody where a user is in the file, or whether there is one.
 #[derive(Debug)]
 pub struct Credentials {
     path: PathBuf,
-    file: File,
-    seal: Seal,
-    index: PathBuf,
-    /// All of the text, once it has been read strictly.
-    text: OnceCell<String>,
+    contents: Contents,
+}
+
+#[derive(Debug)]
+enum Contents {
+    Indexed(Indexed),
+    Whole { validity: Validity, text: String, users: Map<String, Value> },
 }
 
 impl Credentials {
-    /// Opens the file that the configuration names.
-    pub fn open(config: &Config) -> Result<Self, Fault> {
-        let path = config.store.credentials.clone();
+    /// Opens the file that the configuration names. An error means that it is unusable as a whole.
+    pub fn open(settings: &config::Store) -> Result<Self, Fault> {
+        let path = settings.credentials.clone();
         let fault = |error| Fault::io("read the credentials", &path, &error);
         let file = File::open(&path).map_err(fault)?;
-        let seal = Seal::of_file(&file).map_err(fault)?;
-        Ok(Self {
-            path,
-            file,
-            seal,
-            index: companion(&config.store.state, "users"),
-            text: OnceCell::new(),
+        let validity = Validity::of_file(&file).map_err(fault)?;
+        let contents = if validity.size <= SMALL {
+            read(&file, validity, &path)?
+        } else {
+            match Indexed::open(file, validity, &index_path(settings)) {
+                Ok(indexed) => Contents::Indexed(indexed),
+                Err(file) => read(&file, validity, &path)?,
+            }
+        };
+        Ok(Self { path, contents })
+    }
+
+    /// Looks up one user. An error means that the file is unusable as a whole.
+    pub fn find(&mut self, name: &str) -> Result<Lookup, Fault> {
+        if let Contents::Indexed(indexed) = &self.contents {
+            let fault = |error| Fault::io("read the credentials", &self.path, &error);
+            match indexed.find(name, |key| key == name).map_err(fault)? {
+                Search::Found { json, .. } => return Ok(lookup(serde_json::from_str(&json).ok())),
+                Search::Absent => return Ok(Lookup::Unknown),
+                Search::Unsure => {
+                    self.contents = read(&indexed.file, indexed.validity, &self.path)?;
+                }
+            }
+        }
+        Ok(match &self.contents {
+            Contents::Whole { users, .. } => of_all(users, name),
+            Contents::Indexed(_) => Lookup::Unknown,
         })
     }
 
-    /// Looks up one user. An error means that the file as a whole is unusable.
-    pub fn find(&self, name: &str) -> Result<Lookup, Fault> {
-        let fault = |error| Fault::io("read the credentials", &self.path, &error);
-        if self.seal.size() > sealed::SMALL {
-            match self.search(name).map_err(fault)? {
-                Search::Found(entry) => return Ok(lookup(&entry.json)),
-                Search::Absent => return Ok(Lookup::Unknown),
-                Search::Unsure => {}
-            }
-        }
-        let mut text = String::new();
-        (&self.file).read_to_string(&mut text).map_err(fault)?;
-        let user = parse(&text, name).map_err(|error| {
-            let reason = format!("{}; it must be an object of users", json_position(&error));
-            Fault::new(self.path.display(), reason)
-        })?;
-        let _ = self.text.set(text);
-        Ok(user)
-    }
-
-    /// Searches the file with the help of the index.
-    fn search(&self, name: &str) -> io::Result<Search> {
-        let Ok(index) = File::open(&self.index) else { return Ok(Search::Unsure) };
-        let mut known = [0; Seal::LENGTH];
-        let is_known = index.read_exact_at(&mut known, 0).is_ok();
-        let known = Seal::from_bytes(&known).filter(|_| is_known);
-        let Ok(file) = SealedFile::new(self.file.try_clone()?, self.seal, known) else {
-            return Ok(Search::Unsure);
-        };
-        match Index::open(&index, Seal::LENGTH as u64)?.map(|index| index.find(name)).transpose()? {
-            Some(Place::At(place)) => Ok(file.find_near(place, name)?.unwrap_or(Search::Unsure)),
-            Some(Place::Absent) if sealed::is_plain(name) => {
-                // As long as it takes for a user who is there.
-                file.find_near(0, name)?;
-                Ok(Search::Absent)
-            }
-            Some(Place::Absent) | None => Ok(Search::Unsure),
-        }
-    }
-
-    /// Writes the index for the requests to come, if this one had to do without. Where that fails, they
+    /// Writes the index for the requests to come, if this one had to do without. If that fails, they
     /// have to, too.
-    ///
-    /// The state is under its lock.
-    pub fn write_index(&self, _state: &State, now: DateTime<Utc>) {
-        let Some(text) = self.text.get() else { return };
-        if self.seal.size() <= sealed::SMALL || !self.seal.is_settled(now) || !is_laid_out(text) {
+    pub fn write_index(&self, settings: &config::Store, now: DateTime<Utc>) {
+        let Contents::Whole { validity, text, .. } = &self.contents else { return };
+        if validity.size <= SMALL || !validity.is_settled(now) {
             return;
         }
-        if let Some(index) = index::build(&sealed::keys(text)) {
-            let bytes = [Seal::to_bytes(Some(self.seal)), index].concat();
-            let _ = replace(&self.index, &bytes, Readers::OwnerAndGroup);
+        let Ok(entries) = json::entries(text) else { return };
+        let place = |entry: json::Entry| (entry.key, Place { entry: entry.start, lines: 0 });
+        let places: Vec<_> = entries.into_iter().map(place).collect();
+        let Some(index) = index::build(&places, *validity, None) else { return };
+        let write = |new: &mut File| {
+            new.write_all(&index)?;
+            new.set_modified(validity.modified)
+        };
+        // Another request may be at it.
+        if let Ok(Some(_lock)) = Lock::try_acquire(&companion(&settings.state, "lock")) {
+            let _ = replace_with(&index_path(settings), write, Readers::OwnerAndGroup);
         }
     }
+}
+
+fn index_path(settings: &config::Store) -> PathBuf {
+    companion(&settings.state, "users")
+}
+
+fn read(file: &File, validity: Validity, path: &Path) -> Result<Contents, Fault> {
+    let text =
+        validity.read(file).map_err(|error| Fault::io("read the credentials", path, &error))?;
+    let users = json::parse(&text).map_err(|error| {
+        let reason = format!("{}; it must be an object of users", json_position(&error));
+        Fault::new(path.display(), reason)
+    })?;
+    Ok(Contents::Whole { validity, text, users })
 }
 
 /// Looks up one user in the text of a credentials file.
 pub fn parse(text: &str, name: &str) -> serde_json::Result<Lookup> {
-    if lookup::is_empty_map(text) {
-        return Ok(Lookup::Unknown);
-    }
-    let entry = lookup::find(text, |key| key == name)?;
-    Ok(entry.map_or(Lookup::Unknown, |entry| lookup(entry.get())))
+    Ok(of_all(&json::parse(text)?, name))
 }
 
-fn lookup(entry: &str) -> Lookup {
-    match serde_json::from_str(entry).map_err(|_| "it cannot be read").and_then(user::parse) {
+fn of_all(users: &Map<String, Value>, name: &str) -> Lookup {
+    users.get(name).map_or(Lookup::Unknown, |entry| lookup(Some(entry.clone())))
+}
+
+/// What the entry of a user says, if it could be read.
+fn lookup(entry: Option<Value>) -> Lookup {
+    match entry.ok_or("it cannot be read").and_then(user::parse) {
         Ok(user) => Lookup::Known(user),
         Err(why) => Lookup::Broken(why),
     }

@@ -1,8 +1,11 @@
-//! What an authentic update means, given the stored record. No clock, no files.
+//! What an authentic update means, given what is stored of its host. No clock, no files.
+
+use std::fmt;
 
 use crate::protocol::auth::Authentic;
 use crate::protocol::stamp::{Clock, Stamp};
 use crate::store::record::Record;
+use crate::store::state::HostEntry;
 
 /// What is to be done about an authentic update.
 #[must_use]
@@ -12,7 +15,8 @@ pub enum Decision {
     Changed,
     /// The host has these addresses already: store the stamp.
     Redundant,
-    /// The very request that was accepted last, delivered again, or one that says no more: store nothing.
+    /// The very request that was accepted last, delivered again, or one that says no more: store
+    /// nothing.
     Repeated,
     /// Not newer than the last accepted request: refuse.
     Replay {
@@ -31,10 +35,68 @@ pub fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
     match update.clock() {
         Clock::Client if update.stamp() == record.stamp && holds => Decision::Repeated,
         Clock::Client => Decision::Replay { last: record.stamp },
-        // It came after the record, whatever the stamps say: within one second, or after a request of a
-        // client whose clock is ahead. The newer stamp stays, so no replay of that one gets through.
+        // It came after the record, whatever the stamps say: within one second, or after a request of
+        // a client whose clock is ahead. The newer stamp stays, so no replay of that one gets through.
         Clock::Server if holds => Decision::Repeated,
         Clock::Server => Decision::Changed,
+    }
+}
+
+/// An update that is to be stored. Only [`Step::decide`] makes one, so nothing is stored that was not
+/// decided about.
+#[derive(Debug)]
+pub struct Step {
+    update: Authentic,
+    entry: Option<HostEntry>,
+    moves_lines: bool,
+}
+
+impl Step {
+    /// Decides about an update, given the host's entry. There is a step if something is to be stored.
+    pub fn decide(update: Authentic, entry: Option<HostEntry>) -> (Decision, Option<Self>) {
+        let decision = decide(&update, entry.as_ref().map(|entry| &entry.record));
+        // A redundant update makes one of two spellings of a name, and puts addresses in order that
+        // a hand wrote: then the hosts file changes, too.
+        let is_in_order =
+            entry.as_ref().is_some_and(|entry| entry.is_only_one && entry.record.is_in_order());
+        let step = |moves_lines| Some(Self { update, entry, moves_lines });
+        let step = match decision {
+            Decision::Changed => step(true),
+            Decision::Redundant => step(!is_in_order),
+            Decision::Repeated | Decision::Replay { .. } => None,
+        };
+        (decision, step)
+    }
+
+    /// The update.
+    #[must_use]
+    pub fn update(&self) -> &Authentic {
+        &self.update
+    }
+
+    /// The host's entry before it.
+    #[must_use]
+    pub fn entry(&self) -> Option<&HostEntry> {
+        self.entry.as_ref()
+    }
+
+    /// Whether the lines of the hosts file change.
+    #[must_use]
+    pub fn moves_lines(&self) -> bool {
+        self.moves_lines
+    }
+
+    /// The stamp to store, which is never older than the stored one.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let last = self.entry.as_ref().map_or(Stamp::NEVER, |entry| entry.record.stamp);
+        self.update.stamp().max(last)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {}", self.update.host(), self.update.addresses())
     }
 }
 

@@ -17,20 +17,22 @@ use crate::store::replace::{Readers, replace_with};
 /// dnsmasq reads the file as its own user: where it cannot, all names vanish.
 pub const READERS: Readers = Readers::EverybodyAlways;
 
-/// The hosts file of a state, in the state's order. What is not a host name or not an address never
-/// gets into it.
+/// The hosts file of a state, in the state's order.
 #[must_use]
 pub fn render(state: &Map<String, Value>) -> String {
-    let mut text = String::new();
-    for (name, fields) in state {
-        let (Some(name), Some(fields)) = (HostName::parse(name), fields.as_object()) else {
-            continue;
-        };
-        for address in record::addresses(fields) {
-            let _ = writeln!(text, "{address} {name}");
-        }
-    }
-    text
+    state.iter().map(|(name, record)| lines(name, record)).collect()
+}
+
+/// The lines of one host. What is not a host name or not an address never gets into them.
+#[must_use]
+pub fn lines(name: &str, record: &Value) -> String {
+    let (Some(name), Some(fields)) = (HostName::parse(name), record.as_object()) else {
+        return String::new();
+    };
+    record::addresses(fields).fold(String::new(), |mut text, address| {
+        let _ = writeln!(text, "{address} {name}");
+        text
+    })
 }
 
 /// The state that a hosts file tells of, with stamps that are older than any.
@@ -62,14 +64,9 @@ pub fn read(path: &Path) -> Result<Option<String>, Fault> {
     }
 }
 
-/// Whether the hosts file is that of `state`.
-pub fn is_of(path: &Path, state: &Map<String, Value>) -> Result<bool, Fault> {
-    Ok(read(path)?.is_some_and(|text| text == render(state)))
-}
-
-/// Replaces the hosts file by that of `state`. Returns what [`replace_with`] does.
-pub fn store(path: &Path, state: &Map<String, Value>) -> Result<Metadata, Fault> {
-    replace_with(path, |new| new.write_all(render(state).as_bytes()), READERS)
+/// Replaces the hosts file. Returns what [`replace_with`] does.
+pub fn store(path: &Path, text: &str) -> Result<Metadata, Fault> {
+    replace_with(path, |new| new.write_all(text.as_bytes()), READERS)
 }
 
 #[cfg(test)]

@@ -1,75 +1,205 @@
-//! An index: where in a sealed file ([`crate::store::sealed`]) the entry of a key begins.
+//! An index: where in a JSON file each entry is.
 //!
-//! A table in a file, of which one small piece is read, however many keys it has. A key has its slot at
-//! the place that its hash names, or else in the first free slot after that. A slot holds a part of the hash
-//! and the place of the value, so keys stay out of it. There is no entry at byte 0: a free slot is zero.
+//! A helper file beside the state. It has a header, then a table of slots. The header tells of which
+//! file the index is, and of which hosts file. Of the JSON file, the header has inode and size; its
+//! time is the *index's own*, since a stamp that is written in place changes that time, and to give
+//! the index the same one writes no block.
 //!
-//! What the index says of a place is only where to look first: the text there has to be the key's.
+//! A key has its slot at the place that its hash names, or in the next free slot. A slot holds a part
+//! of the hash, the place of the key in the JSON file, and the place of the host's lines in the hosts
+//! file. Nobody believes a slot: what stands at the place has to be the key.
 
-use std::fs::File;
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use sha1::{Digest, Sha1};
 
-/// The length of a slot in bytes: 4 of the hash, 4 of the place.
-const SLOT: usize = 8;
+use crate::store::json::{self, Entry};
+use crate::store::replace::no_follow;
+use crate::store::validity::Validity;
 
-/// How many slots a search looks at, at most.
-const REACH: usize = 64;
+/// What an index begins with: its format.
+const FORMAT: u64 = u64::from_le_bytes(*b"ddnsidx1");
 
-/// What the index says of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Its value begins there.
-    At(u64),
-    /// The index has every key of its file, but not this one.
-    Absent,
+/// The length of the header in bytes: seven numbers of eight.
+const HEADER: usize = 7 * 8;
+
+/// The length of a slot in bytes: three numbers of four.
+const SLOT: usize = 3 * 4;
+
+/// How many slots a search looks at.
+const REACH: usize = 128;
+
+/// How much of the index is moved at a time after a change, in slots.
+const CHUNK: usize = 680;
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// In the JSON file: the first quote of its key. No entry is at byte 0.
+    pub entry: u64,
+    /// In the hosts file: its lines, or where they would be.
+    pub lines: u64,
 }
 
-/// An index in a file, from a place on to the end.
+/// What an indexed file says of a key.
 #[derive(Debug)]
-pub struct Index<'f> {
-    file: &'f File,
-    start: u64,
+pub enum Search {
+    /// It has this entry, and the hosts file has its lines there.
+    Found {
+        /// Where it stands.
+        entry: Entry,
+        /// Its value.
+        json: String,
+        /// The place of its lines.
+        lines: u64,
+    },
+    /// It has none.
+    Absent,
+    /// Only all of the file can tell.
+    Unsure,
+}
+
+/// A JSON file, and an index of it as it is.
+#[derive(Debug)]
+pub struct Indexed {
+    /// The JSON file.
+    pub file: File,
+    /// What it was when it was opened.
+    pub validity: Validity,
+    /// The hosts file that goes with it.
+    pub hosts: Option<Validity>,
+    index: File,
     slots: u64,
 }
 
-impl<'f> Index<'f> {
-    /// The index that begins at `start`; `None` where there is none.
-    pub fn open(file: &'f File, start: u64) -> io::Result<Option<Self>> {
-        let slots = file.metadata()?.len().saturating_sub(start) / SLOT as u64;
-        let slots = slots.checked_sub(REACH as u64 - 1).filter(|slots| *slots > 0);
-        Ok(slots.map(|slots| Self { file, start, slots }))
+impl Indexed {
+    /// Takes a file with its index; gives it back if that is of another file, or of the same as it
+    /// was before.
+    pub fn open(file: File, validity: Validity, index: &Path) -> Result<Self, File> {
+        match open_index(index, validity) {
+            Ok(Some((index, slots, hosts))) => Ok(Self { file, validity, hosts, index, slots }),
+            Ok(None) | Err(_) => Err(file),
+        }
     }
 
-    /// Looks a key up.
-    pub fn find(&self, key: &str) -> io::Result<Place> {
-        let (home, tag) = hash(key, self.slots);
+    /// Looks a key up. `hashed` is what its slot was made from.
+    ///
+    /// An unknown key takes as long as a known one: another entry is read in its place.
+    pub fn find(&self, hashed: &str, is_key: impl Fn(&str) -> bool) -> io::Result<Search> {
+        let (home, tag) = hash(hashed, self.slots);
         let mut reach = [0; REACH * SLOT];
-        self.file.read_exact_at(&mut reach, self.start + home * SLOT as u64)?;
-        let slots = reach.chunks_exact(SLOT).map(read_slot).take_while(|(_, place)| *place != 0);
-        let found = slots.into_iter().find(|(other, _)| *other == tag);
-        Ok(found.map_or(Place::Absent, |(_, place)| Place::At(place.into())))
+        self.index.read_exact_at(&mut reach, (HEADER as u64) + home * SLOT as u64)?;
+        let slots = || reach.chunks_exact(SLOT).map(read_slot);
+        let own = slots().take_while(|slot| slot.1.entry != 0).find(|slot| slot.0 == tag);
+        let other = || slots().find(|slot| slot.1.entry != 0);
+        let Some((_, place)) = own.or_else(other) else { return Ok(Search::Absent) };
+        let entry = json::entry_at(&self.file, self.validity.size, place.entry)?;
+        Ok(match (own, entry) {
+            (Some(_), Some((entry, json))) if is_key(&entry.key) => {
+                Search::Found { entry, json, lines: place.lines }
+            }
+            (Some(_), _) => Search::Unsure,
+            (None, _) => Search::Absent,
+        })
+    }
+
+    /// Keeps the index after a write in place that moved nothing.
+    pub fn keep(&self) -> io::Result<()> {
+        self.index.set_modified(self.file.metadata()?.modified()?)
+    }
+
+    /// Keeps the index after one entry and its lines have been replaced by longer or shorter ones,
+    /// in the new files of these validities: what lies behind them has moved by so many bytes.
+    pub fn shift(
+        &self,
+        place: Place,
+        moved: [i64; 2],
+        state: Validity,
+        hosts: Option<Validity>,
+    ) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK * SLOT];
+        let end = HEADER as u64 + (self.slots + REACH as u64 - 1) * SLOT as u64;
+        let mut at = if moved == [0, 0] { end } else { HEADER as u64 };
+        while at < end {
+            chunk.truncate(usize::try_from(end - at).unwrap_or(usize::MAX));
+            self.index.read_exact_at(&mut chunk, at)?;
+            for slot in chunk.chunks_exact_mut(SLOT) {
+                let (tag, Place { entry, lines }) = read_slot(slot);
+                if entry > place.entry {
+                    let entry = entry.saturating_add_signed(moved[0]);
+                    let lines = lines.saturating_add_signed(moved[1]);
+                    // A place that no slot can hold stays the old one, and is noticed there.
+                    let _ = write_slot(slot, tag, Place { entry, lines });
+                }
+            }
+            self.index.write_all_at(&chunk, at)?;
+            at += chunk.len() as u64;
+        }
+        self.index.write_all_at(&header(state, hosts.or(self.hosts)), 0)?;
+        self.index.set_modified(state.modified)
     }
 }
 
-/// The bytes of an index of these keys and places; `None` where it would not be right for all of them.
-#[must_use]
-pub fn build(keys: &[(&str, u64)]) -> Option<Vec<u8>> {
+/// Opens the index, if it is that of the file with this validity: with the number of its slots, and
+/// the hosts file that goes with it.
+fn open_index(path: &Path, of: Validity) -> io::Result<Option<(File, u64, Option<Validity>)>> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).custom_flags(no_follow()).open(path)?;
+    let metadata = file.metadata()?;
+    let mut header = [0; HEADER];
+    file.read_exact_at(&mut header, 0)?;
+    let number = |n: usize| read_u64(&header, n * 8);
+    let is_of = (FORMAT, of.inode, of.size) == (number(0), number(1), number(2));
+    let slots = metadata.len().saturating_sub(HEADER as u64) / SLOT as u64;
+    let slots = slots.saturating_sub(REACH as u64 - 1);
+    if !is_of || metadata.modified()? != of.modified || slots == 0 {
+        return Ok(None);
+    }
+    // Not `Duration::new`, which panics if the seconds overflow.
+    let time = Duration::from_secs(number(5)).checked_add(Duration::from_nanos(number(6)));
+    let modified = time.and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time));
+    let hosts = modified.map(|modified| Validity { inode: number(3), size: number(4), modified });
+    Ok(Some((file, slots, hosts.filter(|hosts| hosts.inode != 0))))
+}
+
+/// The bytes of an index of these keys; `None` if two of them are the same, or a place is too far.
+/// Whoever writes them gives the file the time of the JSON file.
+pub fn build<K: AsRef<str>>(
+    keys: &[(K, Place)],
+    of: Validity,
+    hosts: Option<Validity>,
+) -> Option<Vec<u8>> {
+    let distinct: HashSet<&str> = keys.iter().map(|(key, _)| key.as_ref()).collect();
+    if distinct.len() < keys.len() {
+        return None;
+    }
     // At most half full, so that the ways to free slots are short.
     let slots = 2 * keys.len() + 1;
-    let mut table = vec![0; (slots + REACH - 1) * SLOT];
+    let mut bytes = vec![0; HEADER + (slots + REACH - 1) * SLOT];
+    bytes.get_mut(..HEADER)?.copy_from_slice(&header(of, hosts));
     for (key, place) in keys {
-        let (home, tag) = hash(key, slots as u64);
-        let place = u32::try_from(*place).ok().filter(|place| *place > 0)?;
-        let home = usize::try_from(home).ok()? * SLOT;
-        let mut reach = table.get_mut(home..)?.chunks_exact_mut(SLOT).take(REACH - 1);
+        let (home, tag) = hash(key.as_ref(), slots as u64);
+        let home = HEADER + usize::try_from(home).ok()? * SLOT;
+        let mut reach = bytes.get_mut(home..)?.chunks_exact_mut(SLOT).take(REACH - 1);
         // The last slot of the reach is free, and ends every search.
-        let slot = reach.find(|slot| read_slot(slot).1 == 0)?;
-        slot.copy_from_slice(&[tag.to_le_bytes(), place.to_le_bytes()].concat());
+        let slot = reach.find(|slot| read_slot(slot).1.entry == 0)?;
+        write_slot(slot, tag, *place).filter(|()| place.entry > 0)?;
     }
-    Some(table)
+    Some(bytes)
+}
+
+fn header(of: Validity, hosts: Option<Validity>) -> Vec<u8> {
+    let hosts = hosts.map_or([0; 4], |hosts| {
+        let time = hosts.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        [hosts.inode, hosts.size, time.as_secs(), time.subsec_nanos().into()]
+    });
+    let numbers = [[FORMAT, of.inode, of.size].as_slice(), &hosts].concat();
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 /// The slot at which a key's search begins, and the part of its hash that the slot holds.
@@ -77,63 +207,196 @@ pub fn build(keys: &[(&str, u64)]) -> Option<Vec<u8>> {
 /// SHA-1, because it is here and the same everywhere, not for any safety.
 fn hash(key: &str, slots: u64) -> (u64, u32) {
     let digest = Sha1::digest(key);
-    let word = |at: usize| {
-        let bytes = digest.get(at..).and_then(|rest| rest.first_chunk());
-        u32::from_le_bytes(bytes.copied().unwrap_or_default())
-    };
-    ((u64::from(word(0)) * slots) >> 32, word(4))
+    ((u64::from(read_u32(&digest, 0)) * slots) >> 32, read_u32(&digest, 4))
 }
 
-fn read_slot(slot: &[u8]) -> (u32, u32) {
-    let half = |at: usize| slot.get(at..).and_then(|rest| rest.first_chunk().copied());
-    let number = |at| half(at).map_or(0, u32::from_le_bytes);
-    (number(0), number(4))
+fn read_slot(slot: &[u8]) -> (u32, Place) {
+    let [entry, lines] = [4, 8].map(|at| read_u32(slot, at).into());
+    (read_u32(slot, 0), Place { entry, lines })
+}
+
+/// `None` if a place does not fit into a slot.
+fn write_slot(slot: &mut [u8], tag: u32, place: Place) -> Option<()> {
+    let numbers = [tag, u32::try_from(place.entry).ok()?, u32::try_from(place.lines).ok()?];
+    for (bytes, number) in slot.chunks_exact_mut(4).zip(numbers) {
+        bytes.copy_from_slice(&number.to_le_bytes());
+    }
+    Some(())
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    let number = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    number.copied().map_or(0, u32::from_le_bytes)
+}
+
+fn read_u64(bytes: &[u8], at: usize) -> u64 {
+    let number = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    number.copied().map_or(0, u64::from_le_bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::io::Write;
+    use std::path::PathBuf;
+    use tempfile::TempDir;
 
-    fn file(bytes: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        file
+    /// A JSON file of these keys, and its index as it is on disk.
+    struct Files {
+        folder: TempDir,
+        places: Vec<(String, Place)>,
+    }
+
+    impl Files {
+        fn new(keys: impl Iterator<Item = String>) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (mut text, mut places) = (String::from("{"), Vec::new());
+            for (n, key) in keys.enumerate() {
+                let place = Place { entry: text.len() as u64, lines: 10 * n as u64 };
+                text += &format!("\"{key}\":{{\"n\":{n}}},");
+                places.push((key, place));
+            }
+            std::fs::write(folder.path().join("json"), text).unwrap();
+            Self { folder, places }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn json(&self) -> (File, Validity) {
+            let file = File::open(self.path("json")).unwrap();
+            let validity = Validity::of_file(&file).unwrap();
+            (file, validity)
+        }
+
+        fn write(&self, hosts: Option<Validity>) {
+            let (_, validity) = self.json();
+            let bytes = build(&self.places, validity, hosts).unwrap();
+            std::fs::write(self.path("index"), bytes).unwrap();
+            let index = OpenOptions::new().write(true).open(self.path("index")).unwrap();
+            index.set_modified(validity.modified).unwrap();
+        }
+
+        fn open(&self) -> Option<Indexed> {
+            let (file, validity) = self.json();
+            Indexed::open(file, validity, &self.path("index")).ok()
+        }
+    }
+
+    fn names(numbers: std::ops::Range<usize>) -> impl Iterator<Item = String> {
+        numbers.map(|n| format!("host{n}.example"))
     }
 
     #[test]
     fn all_of_many_keys_are_found_and_no_other() {
-        let names: Vec<String> = (0..20_000).map(|n| format!("host{n}.example")).collect();
-        let keys: Vec<_> = names.iter().map(String::as_str).zip(1..).collect();
-        let (there, others) = keys.split_at(10_000);
-        let file = file(&build(there).unwrap());
-        let index = Index::open(&file, 0).unwrap().unwrap();
-        for (key, place) in there {
-            assert_eq!(index.find(key).unwrap(), Place::At(*place), "{key}");
+        let files = Files::new(names(0..10_000));
+        files.write(None);
+        let indexed = files.open().unwrap();
+        for (n, (key, place)) in files.places.iter().enumerate() {
+            match indexed.find(key, |found| found == key).unwrap() {
+                Search::Found { entry, json, lines } => {
+                    assert_eq!((entry.start, lines), (place.entry, place.lines), "{key}");
+                    assert_eq!(json, format!("{{\"n\":{n}}}"), "{key}");
+                }
+                other => panic!("{key}: {other:?}"),
+            }
+            assert!(matches!(indexed.find(key, |_| false).unwrap(), Search::Unsure), "{key}");
         }
-        for (key, _) in others {
-            assert_eq!(index.find(key).unwrap(), Place::Absent, "{key}");
+        for key in names(10_000..20_000) {
+            assert!(matches!(indexed.find(&key, |_| true).unwrap(), Search::Absent), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_index_is_of_one_file_as_it_is_and_has_its_time() {
+        let files = Files::new(names(0..3));
+        assert!(files.open().is_none(), "there is no index");
+        let hosts = files.json().1;
+        files.write(Some(hosts));
+        assert_eq!(files.open().unwrap().hosts, Some(hosts));
+        files.write(None);
+        assert_eq!(files.open().unwrap().hosts, None);
+        let (file, before) = files.json();
+        // A write in place that keeps the index, and one that does not.
+        let later = before.modified + Duration::from_secs(1);
+        let touch = |time| {
+            let file = OpenOptions::new().write(true).open(files.path("json")).unwrap();
+            file.set_modified(time).unwrap();
+        };
+        let indexed = files.open().unwrap();
+        touch(later);
+        assert!(files.open().is_none());
+        indexed.keep().unwrap();
+        assert!(files.open().is_some());
+        touch(before.modified);
+        assert!(files.open().is_none());
+        for other in [
+            Validity { inode: before.inode + 1, ..before },
+            Validity { size: before.size + 1, ..before },
+        ] {
+            files.write(None);
+            let file = file.try_clone().unwrap();
+            assert!(Indexed::open(file, other, &files.path("index")).is_err());
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_an_entry_moves_with_it() {
+        let files = Files::new(names(0..1000));
+        let (_, validity) = files.json();
+        files.write(None);
+        let place = files.places[300].1;
+        files.open().unwrap().shift(place, [-3, 7], validity, Some(validity)).unwrap();
+        let indexed = files.open().unwrap();
+        assert_eq!(indexed.hosts, Some(validity));
+        for (key, Place { entry, lines }) in &files.places {
+            let mut expected = Place { entry: *entry, lines: *lines };
+            if *entry > place.entry {
+                expected = Place { entry: entry - 3, lines: lines + 7 };
+            }
+            let (home, tag) = hash(key, indexed.slots);
+            let mut reach = [0; REACH * SLOT];
+            let start = HEADER as u64 + home * SLOT as u64;
+            indexed.index.read_exact_at(&mut reach, start).unwrap();
+            let found = reach.chunks(SLOT).map(read_slot).find(|slot| slot.0 == tag);
+            assert_eq!(found, Some((tag, expected)), "{key}");
         }
     }
 
     #[test]
     fn a_place_that_a_slot_cannot_hold_makes_no_index() {
-        assert!(build(&[("a", u64::from(u32::MAX))]).is_some());
-        assert!(build(&[("a", u64::from(u32::MAX) + 1)]).is_none());
-        assert!(build(&[("a", 0)]).is_none());
-        // More keys of one hash than a search would look at.
-        assert!(build(&[("a", 1); REACH - 1]).is_some());
-        assert!(build(&[("a", 1); REACH]).is_none());
+        let of = Files::new(names(0..1)).json().1;
+        let built = |places: &[(&str, u64, u64)]| {
+            let place = |(key, entry, lines): &(&str, u64, u64)| {
+                ((*key).to_owned(), Place { entry: *entry, lines: *lines })
+            };
+            build(&places.iter().map(place).collect::<Vec<_>>(), of, None).is_some()
+        };
+        let most = u64::from(u32::MAX);
+        assert!(built(&[]));
+        assert!(built(&[("a", most, most)]));
+        assert!(!built(&[("a", most + 1, 0)]));
+        assert!(!built(&[("a", 1, most + 1)]));
+        assert!(!built(&[("a", 0, 0)]));
+        assert!(!built(&[("a", 1, 0), ("b", 2, 0), ("a", 3, 0)]), "one key twice");
     }
 
     proptest! {
         #[test]
-        fn anything_may_stand_in_its_place(bytes in prop::collection::vec(any::<u8>(), 0..700), key: String) {
-            let file = file(&bytes);
-            match Index::open(&file, 32).unwrap() {
-                Some(index) => drop(index.find(&key).unwrap()),
-                None => prop_assert!(bytes.len() < 32 + REACH * SLOT),
+        fn anything_may_stand_in_its_place(
+            bytes in prop::collection::vec(any::<u8>(), 0..3000), is_headed: bool, key: String,
+        ) {
+            let files = Files::new(names(0..3));
+            let (_, validity) = files.json();
+            let head = if is_headed { header(validity, None) } else { Vec::new() };
+            std::fs::write(files.path("index"), [head, bytes].concat()).unwrap();
+            let index = OpenOptions::new().write(true).open(files.path("index")).unwrap();
+            index.set_modified(validity.modified).unwrap();
+            if let Some(indexed) = files.open() {
+                prop_assert!(is_headed);
+                let _ = indexed.find(&key, |found| found == key).unwrap();
+                indexed.shift(Place::default(), [i64::MIN, i64::MAX], validity, None).unwrap();
             }
         }
     }

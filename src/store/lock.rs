@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use fs2::FileExt;
 
 use crate::fault::Fault;
-use crate::store::replace::{give_to_folder_owner, no_follow};
+use crate::store::replace::open_helper;
 
 /// An exclusive lock, held until it is dropped.
 #[derive(Debug)]
@@ -88,21 +88,9 @@ fn try_lock(file: &File, path: &Path) -> Result<bool, Fault> {
     }
 }
 
-/// The file is for the web server's user and group alone: whoever can open it can hold the lock. It is
-/// never a link: root would write where somebody else's link leads.
+/// The file is for the web server's user and group alone: whoever can open it can hold the lock.
 fn open(path: &Path) -> Result<File, Fault> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o660).custom_flags(no_follow());
-    options
-        .open(path)
-        .or_else(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                let file = options.create(true).open(path)?;
-                give_to_folder_owner(&file, path)?;
-                Ok(file)
-            }
-            _ => Err(error),
-        })
+    open_helper(path, OpenOptions::new().read(true).write(true).mode(0o660))
         .map_err(|error| Fault::io("open the lock", path, &error))
 }
 

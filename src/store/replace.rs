@@ -148,6 +148,20 @@ pub fn give_to_folder_owner(file: &File, path: &Path) -> io::Result<()> {
     fchown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
+/// Opens a helper file as `options` say, and makes it if it is not there. It is never a link: root
+/// would write to where somebody else's link leads.
+pub fn open_helper(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.custom_flags(no_follow());
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let file = options.create(true).open(path)?;
+            give_to_folder_owner(&file, path)?;
+            Ok(file)
+        }
+        opened => opened,
+    }
+}
+
 /// Creates a file that was not there: a leftover of a killed process may belong to someone else.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

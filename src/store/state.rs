@@ -1,65 +1,35 @@
 //! The state: which host has which address, and which stamp it was given with.
 //!
-//! An open [`State`] holds the lock, so what it reads stays true until it is dropped. A stamp alone
-//! is written over the old one in place; anything else replaces the file. Where the files are
-//! sealed ([`crate::store::sealed`]), only the host's entry is read.
+//! An open [`State`] holds the lock, so what it reads stays true until it is dropped. It is either
+//! indexed or whole, and nothing is searched:
+//!
+//! - *Indexed*: the index knows the file as it is. Of a host, its one entry is read.
+//! - *Whole*: all of the file is read, as strictly as it can be.
+//!
+//! An entry that is not where the index says makes an indexed state a whole one.
 
-mod change;
-
-use std::cell::{Cell, OnceCell};
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-pub use self::change::{Change, Step};
-use crate::config::Config;
+use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::host::HostName;
-use crate::protocol::stamp::Zone;
 use crate::store::hosts;
-use crate::store::index::{self, Index, Place};
+use crate::store::index::{Indexed, Search};
+use crate::store::json::{self, Entry};
 use crate::store::lock::Lock;
-use crate::store::lookup;
-use crate::store::php_json;
 use crate::store::record::{self, Record};
 use crate::store::replace::companion;
-use crate::store::seal::{Seal, Seals};
-use crate::store::sealed::{self, Entry, SealedFile, Search};
+use crate::store::validity::Validity;
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
 /// which must not cost the machine its memory.
-pub const MAX: u64 = 64 << 20;
-
-/// The state under its lock.
-#[derive(Debug)]
-pub struct State {
-    path: PathBuf,
-    hosts: PathBuf,
-    zone: Zone,
-    source: Source,
-    /// All of the text, once it has been read.
-    text: OnceCell<String>,
-    /// The seals as they are in the lock file.
-    seals: Seals,
-    lock: Lock,
-}
-
-/// Where the text of a state comes from.
-#[derive(Debug)]
-enum Source {
-    /// From the state file, all of which is read.
-    File(File, Seal),
-    /// From the state file, whose seal is whole.
-    Sealed(SealedFile),
-    /// There was nothing in the state file, or no file, so it is what the hosts file tells.
-    Hosts,
-}
+const MAX: u64 = 64 << 20;
 
 /// How long to wait for the lock.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +40,32 @@ pub enum Patience {
     Endless,
 }
 
+/// The state under its lock.
+#[derive(Debug)]
+pub struct State {
+    pub(super) settings: config::Store,
+    pub(super) contents: Contents,
+    _lock: Lock,
+}
+
+/// What is known of a state.
+#[derive(Debug)]
+pub(super) enum Contents {
+    Indexed(Indexed),
+    Whole(Whole),
+}
+
+/// A state that has been read.
+#[derive(Debug)]
+pub(super) struct Whole {
+    /// The state file, and what it was before it was read; `None` if all this comes from the hosts
+    /// file, because there was no state, or nothing in it.
+    pub(super) file: Option<(File, Validity)>,
+    pub(super) text: String,
+    pub(super) map: Map<String, Value>,
+    pub(super) entries: Vec<Entry>,
+}
+
 /// A host's entry in the state.
 #[derive(Debug)]
 pub struct HostEntry {
@@ -77,191 +73,149 @@ pub struct HostEntry {
     pub record: Record,
     /// Whether the state has the host in one spelling. PHP told names apart by case.
     pub is_only_one: bool,
-    fields: Map<String, Value>,
-    /// The same as it stands in the file.
-    text: Entry,
+    /// Where it stands.
+    pub(super) at: Entry,
+    /// Its value as it stands there.
+    pub(super) json: String,
+    /// The same, read.
+    pub(super) fields: Map<String, Value>,
+    /// Where its lines are in the hosts file, if the index knows.
+    pub(super) lines: Option<u64>,
 }
 
 impl State {
-    /// Takes the lock and reads the state, unless it is sealed. One that is missing or empty is
-    /// rebuilt from the hosts file; one that is broken is a fault, and stays as it is.
-    pub fn open(config: &Config, patience: Patience) -> Result<Self, Fault> {
-        let path = config.store.state.clone();
-        let lock_file = companion(&path, "lock");
+    /// Takes the lock and opens the state. One that is missing or empty is rebuilt from the hosts
+    /// file. One that is broken is a fault, and stays as it is.
+    ///
+    /// Hosts that expire can be told only from all of the state, so then it is read whole.
+    pub fn open(settings: &config::Store, patience: Patience) -> Result<Self, Fault> {
+        let lock_file = companion(&settings.state, "lock");
         let lock = match patience {
             Patience::Client => {
-                Lock::acquire(&lock_file, Duration::from_secs(config.store.lock_timeout.into()))?
+                Lock::acquire(&lock_file, Duration::from_secs(settings.lock_timeout.into()))?
             }
             Patience::Endless => Lock::wait(&lock_file)?,
         };
-        let seals = Seals::read(lock.file()).unwrap_or_default();
-        let (source, text) = match open(&path, OpenOptions::new().read(true).write(true))? {
-            Some((file, seal)) => match SealedFile::new(file, seal, seals.state) {
-                Ok(file) => (Source::Sealed(file), OnceCell::new()),
-                Err(file) => match read(&file, seal, &path)? {
-                    text if lookup::is_empty_map(&text) => (Source::Hosts, rebuild(config)?.into()),
-                    text => (Source::File(file, seal), text.into()),
-                },
-            },
-            None => (Source::Hosts, rebuild(config)?.into()),
-        };
-        Ok(Self {
-            path,
-            hosts: config.store.hosts.clone(),
-            zone: config.store.time_zone,
-            source,
-            text,
-            seals,
-            lock,
-        })
-    }
-
-    /// The same state, all of which is read, whatever is sealed.
-    pub fn read_whole(self) -> Result<Self, Fault> {
-        self.text()?;
-        let source = match self.source {
-            Source::Sealed(file) => {
-                let seal = file.seal();
-                Source::File(file.into_file(), seal)
+        let contents = match open(&settings.state, OpenOptions::new().read(true).write(true))? {
+            None => Contents::Whole(rebuild(settings)?),
+            Some((file, validity)) if settings.expire_after > 0 => {
+                Contents::Whole(read(file, validity, settings)?)
             }
-            source @ (Source::File(..) | Source::Hosts) => source,
+            Some((file, validity)) => match Indexed::open(file, validity, &index_path(settings)) {
+                Ok(indexed) => Contents::Indexed(indexed),
+                Err(file) => Contents::Whole(read(file, validity, settings)?),
+            },
         };
-        Ok(Self { source, ..self })
+        Ok(Self { settings: settings.clone(), contents, _lock: lock })
     }
 
-    /// The entry of a host.
-    pub fn entry(&self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
-        let Some((text, is_only_one)) = self.find(host)? else { return Ok(None) };
-        let fields: Map<String, Value> = serde_json::from_str(&text.json).map_err(|error| {
-            self.broken(format_args!("the record of {host} {}", json_position(&error)))
+    /// The entry of a host: the last one, if there are several.
+    pub fn entry(&mut self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
+        if let Contents::Indexed(indexed) = &self.contents {
+            let name = host.as_str().to_ascii_lowercase();
+            let found = indexed
+                .find(&name, |key| host.is(key))
+                .map_err(|error| Fault::io("read the state", &self.settings.state, &error))?;
+            if let Search::Found { entry, json, lines } = found {
+                return self.host_entry(host, entry, json, true, Some(lines)).map(Some);
+            }
+        }
+        let whole = self.read_whole()?;
+        let mut own = whole.entries.iter().filter(|entry| host.is(&entry.key));
+        let Some(entry) = own.next_back().cloned() else { return Ok(None) };
+        let is_only_one = own.next().is_none();
+        let json = json::text_at(&whole.text, &entry.value).to_owned();
+        self.host_entry(host, entry, json, is_only_one, None).map(Some)
+    }
+
+    fn host_entry(
+        &self,
+        host: &HostName,
+        at: Entry,
+        json: String,
+        is_only_one: bool,
+        lines: Option<u64>,
+    ) -> Result<HostEntry, Fault> {
+        let fields: Map<String, Value> = serde_json::from_str(&json).map_err(|error| {
+            let why = json_position(&error);
+            self.broken(format_args!("the record of {host} {why}"))
         })?;
-        let stamp = record::stamp(&fields, self.zone)
+        let stamp = record::stamp(&fields, self.settings.time_zone)
             .map_err(|why| self.broken(format_args!("the record of {host}: {why}")))?;
         let record = Record { addresses: record::addresses(&fields).collect(), stamp };
-        Ok(Some(HostEntry { record, is_only_one, fields, text }))
+        Ok(HostEntry { record, is_only_one, at, json, fields, lines })
     }
 
-    /// The entry of a host, the last of several, and whether there is no other.
-    fn find(&self, host: &HostName) -> Result<Option<(Entry, bool)>, Fault> {
-        if let Source::Sealed(file) = &self.source {
-            let found = self
-                .search(file, host.as_str())
-                .map_err(|error| Fault::io("read the state", &self.path, &error))?;
-            if let Search::Found(entry) = found {
-                return Ok(Some((entry, true)));
-            }
-        }
-        let text = self.text()?;
-        if lookup::is_empty_map(text) {
-            return Ok(None);
-        }
-        let count = Cell::new(0);
-        let is_host = |name: &str| {
-            let is_it = host.is(name);
-            count.set(count.get() + u32::from(is_it));
-            is_it
-        };
-        let found =
-            lookup::find(text, is_host).map_err(|error| self.broken(json_position(&error)))?;
-        let entry = |json: &RawValue| Entry {
-            offset: lookup::offset(text, json) as u64,
-            json: json.get().to_owned(),
-        };
-        Ok(found.map(|json| (entry(json), count.get() == 1)))
+    /// All of the state.
+    pub fn map(&mut self) -> Result<&Map<String, Value>, Fault> {
+        Ok(&self.read_whole()?.map)
     }
 
-    /// Searches the sealed state, at first where the index has the entry.
-    fn search(&self, file: &SealedFile, name: &str) -> io::Result<Search> {
-        if file.seal().size() <= sealed::SMALL {
-            return file.find(name);
+    /// Reads all of the state, if it is only indexed.
+    pub(super) fn read_whole(&mut self) -> Result<&Whole, Fault> {
+        if let Contents::Indexed(Indexed { file, validity, .. }) = &self.contents {
+            let path = &self.settings.state;
+            let file =
+                file.try_clone().map_err(|error| Fault::io("read the state", path, &error))?;
+            self.contents = Contents::Whole(read(file, *validity, &self.settings)?);
         }
-        let index = Index::open(self.lock.file(), Seals::LENGTH as u64)?;
-        if let Some(Place::At(place)) = index.map(|index| index.find(name)).transpose()? {
-            if let Some(found) = file.find_near(place, name)? {
-                return Ok(found);
-            }
+        match &self.contents {
+            Contents::Whole(whole) => Ok(whole),
+            Contents::Indexed(_) => Err(self.broken("it was not read")),
         }
-        let found = file.find(name)?;
-        if let Search::Found(_) = found {
-            self.write_index();
-        }
-        Ok(found)
-    }
-
-    /// Writes the index of a sealed state that has none, or one of long ago. Where that fails, the next
-    /// request searches all of the state as well.
-    fn write_index(&self) {
-        let Ok(text) = self.text() else { return };
-        if let Some(index) = index::build(&sealed::keys(text)) {
-            let lock = self.lock.file();
-            let start = Seals::LENGTH as u64;
-            let _ = lock
-                .set_len(start + index.len() as u64)
-                .and_then(|()| lock.write_all_at(&index, start))
-                .and_then(|()| self.seals.write(lock, &self.seals));
-        }
-    }
-
-    /// The state file, and its seal from before it was read.
-    fn file(&self) -> Option<(&File, Seal)> {
-        match &self.source {
-            Source::File(file, seal) => Some((file, *seal)),
-            Source::Sealed(sealed) => Some((sealed.file(), sealed.seal())),
-            Source::Hosts => None,
-        }
-    }
-
-    /// The hosts file, if it is known to be that of the state.
-    fn sealed_hosts(&self) -> Option<SealedFile> {
-        let Source::Sealed(_) = &self.source else { return None };
-        let file = File::open(&self.hosts).ok()?;
-        let seal = Seal::of_file(&file).ok()?;
-        SealedFile::new(file, seal, self.seals.hosts).ok()
     }
 
     /// Whether the hosts file is known to be that of the state, without reading either.
     #[must_use]
     pub fn knows_hosts(&self) -> bool {
-        self.sealed_hosts().is_some()
-    }
-
-    /// The whole state.
-    pub fn parse(&self) -> Result<Map<String, Value>, Fault> {
-        lookup::parse_map(self.text()?).map_err(|error| self.broken(json_position(&error)))
-    }
-
-    /// The whole text.
-    fn text(&self) -> Result<&str, Fault> {
-        if let (Source::Sealed(file), None) = (&self.source, self.text.get()) {
-            let _ = self.text.set(read(file.file(), file.seal(), &self.path)?);
-        }
-        Ok(self.text.get().map_or("", String::as_str))
-    }
-
-    /// How many hosts were taken from the hosts file because there was no state.
-    pub fn rebuilt_hosts(&self) -> Result<usize, Fault> {
-        match self.source {
-            Source::File(..) | Source::Sealed(..) => Ok(0),
-            Source::Hosts => Ok(self.parse()?.len()),
+        match &self.contents {
+            Contents::Indexed(indexed) => {
+                indexed.hosts.is_some() && indexed.hosts == validity_of(&self.settings.hosts)
+            }
+            Contents::Whole(_) => false,
         }
     }
 
-    fn broken(&self, why: impl fmt::Display) -> Fault {
-        broken(&self.path, why)
+    /// How many hosts were taken from the hosts file, because there was no state.
+    #[must_use]
+    pub fn rebuilt_hosts(&self) -> usize {
+        match &self.contents {
+            Contents::Whole(Whole { file: None, map, .. }) => map.len(),
+            Contents::Whole(Whole { file: Some(_), .. }) | Contents::Indexed(_) => 0,
+        }
+    }
+
+    /// What the operator should know, if there was no state.
+    #[must_use]
+    pub fn notice(&self) -> Option<Fault> {
+        let (count, hosts) = (self.rebuilt_hosts(), self.settings.hosts.display());
+        let reason = format!("the state was missing or empty: {count} hosts taken from {hosts}");
+        (count > 0).then(|| Fault::new(self.settings.state.display(), reason))
+    }
+
+    pub(super) fn broken(&self, why: impl fmt::Display) -> Fault {
+        broken(&self.settings.state, why)
     }
 }
 
 /// The whole state at this moment, without the lock, for those who only look. The file is replaced
 /// whole, and a stamp is one small write, so what is read is what was there, or what comes.
-pub fn snapshot(config: &Config) -> Result<Map<String, Value>, Fault> {
-    let path = &config.store.state;
-    let text = match open(path, OpenOptions::new().read(true))? {
-        Some((file, seal)) => read(&file, seal, path)?,
-        None => String::new(),
+pub fn snapshot(settings: &config::Store) -> Result<Map<String, Value>, Fault> {
+    let whole = match open(&settings.state, OpenOptions::new().read(true))? {
+        Some((file, validity)) => read(file, validity, settings)?,
+        None => rebuild(settings)?,
     };
-    // As the next update will see it.
-    let text = if lookup::is_empty_map(&text) { rebuild(config)? } else { text };
-    lookup::parse_map(&text).map_err(|error| broken(path, json_position(&error)))
+    Ok(whole.map)
+}
+
+/// The index of the state.
+pub(super) fn index_path(settings: &config::Store) -> PathBuf {
+    companion(&settings.state, "index")
+}
+
+/// What a file is at this moment; `None` if it is not there.
+pub(super) fn validity_of(path: &Path) -> Option<Validity> {
+    Validity::of(&fs::metadata(path).ok()?).ok()
 }
 
 fn broken(path: &Path, why: impl fmt::Display) -> Fault {
@@ -273,37 +227,40 @@ fn broken(path: &Path, why: impl fmt::Display) -> Fault {
     )
 }
 
-/// The state file and its seal; `None` where there is none.
-fn open(path: &Path, options: &OpenOptions) -> Result<Option<(File, Seal)>, Fault> {
+/// The state file, and what it is before it is read; `None` if there is none.
+fn open(path: &Path, options: &OpenOptions) -> Result<Option<(File, Validity)>, Fault> {
     let file = match options.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Fault::io("open the state", path, &error)),
     };
-    let seal =
-        Seal::of_file(&file).map_err(|error| Fault::io("examine the state", path, &error))?;
-    Ok(Some((file, seal)))
+    let validity =
+        Validity::of_file(&file).map_err(|error| Fault::io("examine the state", path, &error))?;
+    Ok(Some((file, validity)))
 }
 
-/// The text of the state file.
-fn read(mut file: &File, seal: Seal, path: &Path) -> Result<String, Fault> {
-    let size = seal.size();
+/// Reads the state file. If there is nothing in it, the hosts file tells.
+fn read(file: File, validity: Validity, settings: &config::Store) -> Result<Whole, Fault> {
+    let (path, size) = (&settings.state, validity.size);
     if size > MAX {
-        return Err(Fault::new(
-            path.display(),
-            format_args!("the state has {size} bytes, over {MAX}"),
-        ));
+        let reason = format_args!("the state has {size} bytes, over {MAX}");
+        return Err(Fault::new(path.display(), reason));
     }
-    let mut text = String::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
-    file.read_to_string(&mut text).map_err(|error| Fault::io("read the state", path, &error))?;
-    Ok(text)
+    let text = validity.read(&file).map_err(|error| Fault::io("read the state", path, &error))?;
+    if json::is_empty_map(&text) {
+        return rebuild(settings);
+    }
+    parse(text, Some((file, validity))).map_err(|error| broken(path, json_position(&error)))
 }
 
-/// The text of the state that the hosts file tells of.
-fn rebuild(config: &Config) -> Result<String, Fault> {
-    let Some(hosts) = hosts::read(&config.store.hosts)? else { return Ok(String::new()) };
-    let state = hosts::to_state(&hosts, config.store.time_zone);
-    let bytes = php_json::to_bytes(&state)
-        .map_err(|error| Fault::new(config.store.hosts.display(), error))?;
-    String::from_utf8(bytes).map_err(|error| Fault::new(config.store.hosts.display(), error))
+/// The state that the hosts file tells of.
+fn rebuild(settings: &config::Store) -> Result<Whole, Fault> {
+    let hosts = hosts::read(&settings.hosts)?.unwrap_or_default();
+    json::to_string(&hosts::to_state(&hosts, settings.time_zone))
+        .and_then(|text| parse(text, None))
+        .map_err(|error| Fault::new(settings.hosts.display(), error))
+}
+
+fn parse(text: String, file: Option<(File, Validity)>) -> serde_json::Result<Whole> {
+    Ok(Whole { map: json::parse(&text)?, entries: json::entries(&text)?, text, file })
 }

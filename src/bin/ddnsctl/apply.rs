@@ -15,10 +15,10 @@ use crate::Report;
 const LIMIT: Duration = Duration::from_secs(90);
 
 pub fn run(config: &Config) -> Result<Report, Fault> {
-    let state = State::open(config, Patience::Client)?;
-    let map = state.parse()?;
+    let mut state = State::open(&config.store, Patience::Client)?;
+    let map = state.map()?.clone();
     Mark::add(&config.store.hosts, "applied by ddnsctl")?;
-    if state.rebuilt_hosts()? > 0 {
+    if state.rebuilt_hosts() > 0 {
         state.replace(&map)?;
     }
     drop(state);

@@ -10,7 +10,7 @@ use ddns_cgi::fault::{Fault, json_position};
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::store::lock::Lock;
 use ddns_cgi::store::replace::{Readers, companion, replace};
-use ddns_cgi::store::{hosts, lookup, record};
+use ddns_cgi::store::{hosts, json, record};
 use serde_json::{Map, Value};
 
 use crate::cli::ImportOptions;
@@ -91,7 +91,7 @@ fn examine(config: &Config, options: &ImportOptions) -> Result<Old, Fault> {
 fn parse(path: &Path, bytes: &[u8]) -> Result<Map<String, Value>, Fault> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Fault::new(path.display(), format_args!("is not UTF-8: {error}")))?;
-    lookup::parse_map(text).map_err(|error| Fault::new(path.display(), json_position(&error)))
+    json::parse(text).map_err(|error| Fault::new(path.display(), json_position(&error)))
 }
 
 fn examine_state(config: &Config, state: &Map<String, Value>, warnings: &mut Vec<String>) {
@@ -158,7 +158,7 @@ fn refuse_to_overwrite(from: &Path, to: &Path, bytes: &[u8]) -> Result<(), Fault
             "is a link, which root does not follow: remove it first",
         ));
     }
-    let is_empty = |present: &[u8]| lookup::is_empty_map(&String::from_utf8_lossy(present));
+    let is_empty = |present: &[u8]| json::is_empty_map(&String::from_utf8_lossy(present));
     match fs::read(to) {
         Ok(present) if present != bytes && !is_empty(&present) => Err(Fault::new(
             to.display(),

@@ -10,7 +10,7 @@ use ddns_cgi::config::Config;
 use ddns_cgi::fault::{Fault, json_position};
 use ddns_cgi::protocol::stamp::Stamp;
 use ddns_cgi::store::expiry::Expiry;
-use ddns_cgi::store::{lookup, record, state};
+use ddns_cgi::store::{json as store_json, record, state};
 use serde_json::{Map, Value, json};
 
 use crate::cli::ListOptions;
@@ -31,7 +31,7 @@ struct Entry {
 pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
     let state = match &options.state {
         Some(file) => read_copy(file)?,
-        None => state::snapshot(config)?,
+        None => state::snapshot(&config.store)?,
     };
     let entries = entries(config, state);
     let is_wanted = |entry: &&Entry| {
@@ -49,7 +49,7 @@ fn is_at_least(age: i64, limit: Duration) -> bool {
 fn read_copy(file: &Path) -> Result<Map<String, Value>, Fault> {
     let text =
         fs::read_to_string(file).map_err(|error| Fault::io("read the state", file, &error))?;
-    lookup::parse_map(&text).map_err(|error| Fault::new(file.display(), json_position(&error)))
+    store_json::parse(&text).map_err(|error| Fault::new(file.display(), json_position(&error)))
 }
 
 fn entries(config: &Config, state: Map<String, Value>) -> Vec<Entry> {

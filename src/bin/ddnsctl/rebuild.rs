@@ -10,9 +10,9 @@ use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::publish::mark::Mark;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::hosts;
+use ddns_cgi::store::json;
 use ddns_cgi::store::lock::Lock;
 use ddns_cgi::store::replace::{Readers, companion, replace};
-use ddns_cgi::store::{lookup, php_json};
 use serde_json::{Map, Value};
 
 use crate::{Report, apply};
@@ -30,7 +30,7 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     }
     let bytes = fs::read(path).map_err(|error| Fault::io("read the state", path, &error))?;
     let text = String::from_utf8_lossy(&bytes);
-    if lookup::is_empty_map(&text) || serde_json::from_str::<Map<String, Value>>(&text).is_ok() {
+    if json::is_empty_map(&text) || serde_json::from_str::<Map<String, Value>>(&text).is_ok() {
         return Ok(Report::good("the state is whole: nothing to rebuild\n"));
     }
 
@@ -40,9 +40,10 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     let aside = companion(path, &format!("broken-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
     replace(&aside, &bytes, Readers::Everybody)?;
     Mark::add(&config.store.hosts, "state rebuilt by ddnsctl")?;
-    let new = php_json::to_bytes(&state).map_err(|error| Fault::new(path.display(), error))?;
-    replace(path, &new, Readers::Everybody)?;
-    hosts::store(&config.store.hosts, &Expiry::at(Utc::now(), &config.store).served(&state))?;
+    let new = json::to_string(&state).map_err(|error| Fault::new(path.display(), error))?;
+    replace(path, new.as_bytes(), Readers::Everybody)?;
+    let served = hosts::render(&Expiry::at(Utc::now(), &config.store).served(&state));
+    hosts::store(&config.store.hosts, &served)?;
     drop(lock);
     let text = format!(
         "{from_state} hosts from the broken state, {} more from {}; the broken state is kept as {}\n",

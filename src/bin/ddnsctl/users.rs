@@ -17,7 +17,7 @@ use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::lock::Lock;
 use ddns_cgi::store::replace::{Readers, companion, replace};
 use ddns_cgi::store::state::{Patience, State};
-use ddns_cgi::store::{hosts as hosts_file, lookup, php_json};
+use ddns_cgi::store::{hosts as hosts_file, json as store_json};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Map, Value, json};
 
@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<Map<String, Value>, Fault> {
 
 /// All users in the text of a credentials file.
 pub fn parse(text: &str) -> Result<Map<String, Value>, String> {
-    lookup::parse_map(text).map_err(|error| json_position(&error))
+    store_json::parse(text).map_err(|error| json_position(&error))
 }
 
 /// The users whose entries cannot be used, and why.
@@ -123,8 +123,8 @@ fn host_name(text: &str) -> Result<HostName, Fault> {
 /// Takes a host out of the state, and has dnsmasq forget it.
 pub fn forget(config: &Config, host: &str) -> Result<Report, Fault> {
     let host = host_name(host)?;
-    let state = State::open(config, Patience::Client)?;
-    let mut map = state.parse()?;
+    let mut state = State::open(&config.store, Patience::Client)?;
+    let mut map = state.map()?.clone();
     let before = map.len();
     map.retain(|name, _| !host.is(name));
     if map.len() == before {
@@ -132,7 +132,8 @@ pub fn forget(config: &Config, host: &str) -> Result<Report, Fault> {
     }
     Mark::add(&config.store.hosts, format_args!("{host} removed"))?;
     // The hosts file first: an empty state would be rebuilt from it.
-    hosts_file::store(&config.store.hosts, &Expiry::at(Utc::now(), &config.store).served(&map))?;
+    let served = hosts_file::render(&Expiry::at(Utc::now(), &config.store).served(&map));
+    hosts_file::store(&config.store.hosts, &served)?;
     state.replace(&map)?;
     drop(state);
     apply::settle(config)
@@ -178,8 +179,8 @@ fn edit(
     let mut users = read(path)?;
     let is_new = !path.exists();
     let text = change(&mut users).map_err(|reason| Fault::new(path.display(), reason))?;
-    let bytes = php_json::to_bytes(&users).map_err(|error| Fault::new(path.display(), error))?;
-    replace(path, &bytes, Readers::OwnerAndGroup)?;
+    let bytes = store_json::to_string(&users).map_err(|error| Fault::new(path.display(), error))?;
+    replace(path, bytes.as_bytes(), Readers::OwnerAndGroup)?;
     if is_new {
         web_user::give_credentials_to_group(path)?;
     }

@@ -8,7 +8,7 @@ use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::store::{lookup, record};
+use ddns_cgi::store::{json, record};
 use serde_json::{Map, Value};
 
 use super::findings::Findings;
@@ -29,7 +29,7 @@ pub fn check(
             return None;
         }
     };
-    if lookup::is_empty_map(&text) {
+    if json::is_empty_map(&text) {
         return None;
     }
     let Ok(state) = serde_json::from_str::<Map<String, Value>>(&text) else {

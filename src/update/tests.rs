@@ -1,0 +1,257 @@
+//! Updates and the files that they leave.
+
+use super::*;
+use crate::config;
+use crate::protocol::addresses::{Action, Addresses};
+use crate::protocol::stamp::{Clock, Stamp, Zone};
+use crate::store::record;
+use crate::store::{hosts, json};
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt;
+use tempfile::TempDir;
+
+const NAMES: [&str; 4] = ["a.example", "aa.example", "host1.a.example", "B.example"];
+
+fn stamp(second: u32) -> Stamp {
+    Stamp::parse(&format!("2026-11-23 12:00:{second:02}"), Zone::Utc).unwrap()
+}
+
+/// A record with an address of each family at most, and a field that is not ours.
+fn a_record() -> impl Strategy<Value = Value> {
+    let note = prop_oneof![
+        "\\PC{0,9}".prop_map(Value::from),
+        Just(serde_json::json!([{"a.example": "\n    \"a.example\": {"}, 1.0, null, {}])),
+        any::<i64>().prop_map(Value::from),
+    ];
+    (any::<Option<u32>>(), any::<Option<u128>>(), prop::option::of(note)).prop_map(
+        |(ip, ip6, note)| {
+            let mut fields = Map::new();
+            let addresses =
+                [ip.map(|ip| IpAddr::V4(ip.into())), ip6.map(|ip| IpAddr::V6(ip.into()))];
+            for address in addresses.into_iter().flatten() {
+                record::set(&mut fields, &address.into(), stamp(0), Zone::Utc);
+            }
+            fields.extend(note.map(|note| ("note".to_owned(), note)));
+            fields.into()
+        },
+    )
+}
+
+fn config_in(folder: &TempDir) -> Config {
+    let path = |name: &str| folder.path().join(name);
+    Config {
+        store: config::Store {
+            state: path("ip.txt"),
+            hosts: path("hosts.dns"),
+            credentials: path("credentials.json"),
+            ..Default::default()
+        },
+        ..Config::default()
+    }
+}
+
+fn an_action<A: Copy + std::fmt::Debug + 'static>(of: [A; 3]) -> impl Strategy<Value = Action<A>> {
+    prop_oneof![
+        2 => Just(Action::Keep),
+        4 => prop::sample::select(of.to_vec()).prop_map(Action::Set),
+        1 => Just(Action::Remove),
+    ]
+}
+
+fn some_addresses() -> impl Strategy<Value = Addresses> {
+    let ipv4 = an_action([0, 1, 2].map(|last| Ipv4Addr::new(192, 0, 2, last)));
+    let ipv6 = an_action([0, 1, 2].map(|last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)));
+    (ipv4, ipv6).prop_map(|(ipv4, ipv6)| Addresses { ipv4, ipv6 })
+}
+
+/// An update of one host.
+fn of_one(name: &str, address: &str, second: u32) -> Vec<Verified> {
+    let address: IpAddr = address.parse().unwrap();
+    vec![Ok(Authentic::for_test(name, address, stamp(second)))]
+}
+
+/// Both files after the requests, in a folder of their own. If they are not to be indexed, the index
+/// is removed before each.
+fn files_after(
+    state: &Map<String, Value>,
+    requests: impl IntoIterator<Item = Vec<Verified>>,
+    is_indexed: bool,
+) -> (String, String) {
+    // On a RAM disk, if there is one: each update waits for the disk several times.
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let config = config_in(&folder);
+    fs::write(&config.store.state, json::to_string(state).unwrap()).unwrap();
+    fs::write(&config.store.hosts, hosts::render(state)).unwrap();
+    for updates in requests {
+        if !is_indexed {
+            let _ = fs::remove_file(folder.path().join(".ip.txt.index"));
+        }
+        store(&config, updates, Utc::now()).unwrap();
+    }
+    if is_indexed {
+        assert!(knows_hosts(&config), "all this is without an index");
+    }
+    (
+        fs::read_to_string(&config.store.state).unwrap(),
+        fs::read_to_string(&config.store.hosts).unwrap(),
+    )
+}
+
+/// Whether both files are known from the index.
+fn knows_hosts(config: &Config) -> bool {
+    State::open(&config.store, Patience::Client).unwrap().knows_hosts()
+}
+
+#[test]
+fn where_a_redundant_update_drops_an_address_the_hosts_file_loses_it_too() {
+    for (record, address) in [
+        // Both of one family, as only a hand makes them.
+        (r#"{"ip": "2001:db8::1", "ip6": "2001:db8::2"}"#, "2001:db8::2"),
+        (r#"{"ip": "192.0.2.1", "ip6": "192.0.2.2"}"#, "192.0.2.2"),
+        (r#"{"ip": "2001:db8::1", "ip6": "192.0.2.2"}"#, "192.0.2.2"),
+    ] {
+        let record = serde_json::from_str(record).unwrap();
+        let state = [("a.example".to_owned(), record), ("b.example".to_owned(), Map::new().into())];
+        let state = Map::from_iter(state);
+        for is_indexed in [true, false] {
+            let requests = [of_one("b.example", "192.0.2.9", 1), of_one("a.example", address, 2)];
+            let (text, hosts) = files_after(&state, requests, is_indexed);
+            let rendered = hosts::render(&serde_json::from_str(&text).unwrap());
+            assert_eq!(hosts, rendered, "indexed: {is_indexed}, {text}");
+        }
+    }
+}
+
+#[test]
+fn where_a_redundant_update_makes_two_spellings_one_the_hosts_file_has_one_too() {
+    let state = ["B.example", "b.example", "a.example"].map(|name| {
+        let address: IpAddr =
+            if name == "B.example" { "192.0.2.1" } else { "192.0.2.2" }.parse().unwrap();
+        let mut fields = Map::new();
+        record::set(&mut fields, &address.into(), stamp(0), Zone::Utc);
+        (name.to_owned(), fields.into())
+    });
+    let state = Map::from_iter(state);
+    let both = ["a.example", "b.example"].map(|name| of_one(name, "192.0.2.2", 1).remove(0));
+    for request in [Vec::from(both), of_one("b.example", "192.0.2.2", 1)] {
+        let (text, hosts) = files_after(&state, [request], true);
+        assert!(!text.contains("192.0.2.1"), "{text}");
+        let rendered = hosts::render(&serde_json::from_str(&text).unwrap());
+        assert_eq!(hosts, rendered, "{text}");
+    }
+}
+
+#[test]
+fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_sealed() {
+    let [one, both] = [&["b.example"][..], &["a.example", "b.example"]];
+    for (names, address) in
+        [(one, "192.0.2.1"), (one, "192.0.2.2"), (both, "192.0.2.1"), (both, "192.0.2.2")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config_in(&folder);
+        for (name, second) in [("a.example", 1), ("b.example", 2)] {
+            let update = of_one(name, "192.0.2.1", second);
+            store(&config, update, Utc::now()).unwrap();
+        }
+        let mut state = State::open(&config.store, Patience::Client).unwrap();
+        assert!(state.knows_hosts(), "the files are not indexed");
+        let step = |name: &&str| {
+            let update = of_one(name, address, 3).remove(0).unwrap();
+            let entry = state.entry(update.host()).unwrap();
+            Step::decide(update, entry).1.unwrap()
+        };
+        let steps: Vec<Step> = names.iter().map(step).collect();
+        let change = state.plan(&steps, &Expiry::at(Utc::now(), &config.store)).unwrap();
+        assert_eq!(change.moves_lines(), address != "192.0.2.1");
+        // The clock of a file system may tick every 10 ms.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let edited = fs::read_to_string(&config.store.state).unwrap().replace("a.example", "A");
+        fs::write(&config.store.state, &edited).unwrap();
+        let fault = state.commit(change).unwrap_err();
+        assert!(fault.reason.contains("edited meanwhile"), "{names:?} {address}: {fault}");
+        assert_eq!(fs::read_to_string(&config.store.state).unwrap(), edited);
+        drop(state);
+        assert!(!knows_hosts(&config), "{names:?} {address}: the edited state is indexed");
+    }
+}
+
+proptest! {
+    #[test]
+    fn sealed_files_become_what_others_become(
+        records in prop::collection::vec(a_record(), NAMES.len()),
+        requests in prop::collection::vec(
+            (prop::sample::subsequence(NAMES.to_vec(), 1..3), some_addresses()),
+            1..9,
+        ),
+    ) {
+        let state: Map<_, _> = NAMES.iter().skip(1).map(|name| (*name).to_owned()).zip(records).collect();
+        let requests = || (1..).zip(&requests).map(|(second, (names, addresses))| {
+            let update = |name: &&str| Ok(Authentic::for_test(name, *addresses, stamp(second)));
+            names.iter().map(update).collect()
+        });
+        let files = files_after(&state, requests(), true);
+        prop_assert_eq!(&files, &files_after(&state, requests(), false));
+        let state: Map<_, _> = serde_json::from_str(&files.0).unwrap();
+        prop_assert_eq!(files.1, hosts::render(&state));
+    }
+}
+
+#[test]
+fn hosts_of_one_request_are_stored_by_one_write_and_one_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let config = config_in(&folder);
+    let request = |second| {
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let update = |name: &str| Ok(Authentic::for_test(name, address, stamp(second)));
+        vec![update("a.example"), Err(Refusal::Host), update("b.example")]
+    };
+    let answers = store(&config, request(1), Utc::now()).unwrap().answers;
+    assert!(matches!(
+        &*answers,
+        [Ok(Accepted::Good(_)), Err(Refusal::Host), Ok(Accepted::Good(_))]
+    ));
+    let mark = fs::read_to_string(path(".hosts.dns.pending")).unwrap();
+    assert_eq!(mark, "changed a.example 192.0.2.1, b.example 192.0.2.1\n");
+    let hosts = fs::metadata(path("hosts.dns")).unwrap();
+    let answers = store(&config, request(2), Utc::now()).unwrap().answers;
+    assert!(matches!(
+        &*answers,
+        [Ok(Accepted::NoChange(_)), Err(Refusal::Host), Ok(Accepted::NoChange(_))]
+    ));
+    let state = fs::read_to_string(path("ip.txt")).unwrap();
+    assert_eq!(state.matches("2026-11-23 12:00:02").count(), 2, "{state}");
+    assert_eq!(fs::metadata(path("hosts.dns")).unwrap().ino(), hosts.ino(), "left alone");
+    assert_eq!(fs::read_to_string(path(".hosts.dns.pending")).unwrap(), mark);
+    let answers = store(&config, request(1), Utc::now()).unwrap().answers;
+    assert!(answers.iter().all(Result::is_err));
+}
+
+#[test]
+fn the_stored_stamp_never_goes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let config = config_in(&folder);
+    let request = |last: u8, second, clock| {
+        let update =
+            Authentic::for_test("a.example", IpAddr::from([192, 0, 2, last]), stamp(second));
+        vec![Ok(if clock == Clock::Server { update.by_server_clock() } else { update })]
+    };
+    let send = |updates| store(&config, updates, Utc::now()).unwrap().answers.remove(0);
+    let stored = || fs::read_to_string(path("ip.txt")).unwrap();
+    assert!(matches!(send(request(1, 9, Clock::Client)), Ok(Accepted::Good(_))));
+    // As a new file and as a change of one record in sealed files.
+    for (last, second) in [(2, 5), (3, 5), (4, 9)] {
+        let answer = send(request(last, second, Clock::Server));
+        assert!(matches!(answer, Ok(Accepted::Good(_))), "{last}");
+        let text = stored();
+        assert!(text.contains("12:00:09") && text.contains(&format!("192.0.2.{last}")), "{text}");
+    }
+    let before = stored();
+    assert!(matches!(send(request(4, 3, Clock::Server)), Ok(Accepted::NoChange(_))));
+    assert!(matches!(send(request(1, 9, Clock::Client)), Err(Refusal::Replay { .. })));
+    assert_eq!(stored(), before);
+}
