@@ -125,7 +125,7 @@ fn the_address_can_have_a_path_of_its_own() {
     if can_run("an alias for the address", &[APACHE]) {
         let scene = scene();
         let kind = Kind::EventCgid;
-        let apache = Apache::start_with(&scene, kind, &[("#ScriptAlias", "ScriptAlias")]);
+        let apache = Apache::start_with(&scene, kind, "", &[("#ScriptAlias", "ScriptAlias")]);
         assert_eq!(apache.curl("127.0.0.10", "/ip", &[]).line, "127.0.0.10");
         assert_eq!(apache.curl("127.0.0.10", "/ip/status", &[]).line, "127.0.0.10");
         assert_eq!(apache.curl("127.0.0.10", "/ip.php", &[]).line, "badrequest missing user");
