@@ -1,6 +1,5 @@
 """Requests per second through Apache, with several clients at once."""
 
-import glob
 import random
 import socket
 import statistics
@@ -11,7 +10,7 @@ from pathlib import Path
 from scene import prefix
 
 CLIENTS = 4
-MODULES = "/usr/lib/apache2/modules"
+PHP = "/etc/apache2/mods-available/php*.load"
 # Programs, and Apache's process model for each.
 SERVERS = {"answer": "event", "answer-musl": "event", "ddns-cgi": "event", "php": "prefork"}
 TEMPLATE = Path(__file__).resolve().parent.parent / "tests/apache.conf.template"
@@ -36,8 +35,7 @@ class Apache:
             f"<Directory {tools}>\nRequire all granted\nAllowOverride None\n</Directory>",
         ]
         if program == "php":
-            (module,) = glob.glob(f"{MODULES}/libphp*.so")
-            lines += [f"LoadModule php_module {module}", "AddHandler application/x-httpd-php .php"]
+            lines += [f"Include {PHP}", "AddHandler application/x-httpd-php .php"]
             lines.append(f"Alias /ip.php {tools}/ip.php")
         else:
             lines.append(f"ScriptAlias /ip.php {tools}/{program}")
