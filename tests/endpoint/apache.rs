@@ -23,9 +23,8 @@ pub enum Kind {
 impl Kind {
     /// Each kind that can run here; `needs` are what the test needs beside Apache.
     pub fn all(test: &str, needs: &[&str]) -> impl Iterator<Item = Self> {
-        [Self::PreforkCgi, Self::EventCgid]
-            .into_iter()
-            .filter(move |kind| kind.can_run(test, needs))
+        let all = [Self::PreforkCgi, Self::EventCgid];
+        all.into_iter().filter(move |kind| kind.can_run(test, needs))
     }
 
     /// As `scene::can_run`.
@@ -76,6 +75,11 @@ impl Apache {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The one line of the answer to a GET.
+    pub fn answer(&self, address: &str, query: &str) -> String {
+        self.curl(address, &format!("/ip.php?{query}"), &[]).line
     }
 
     /// A client's request with curl, from `address`; the reply is one line, where it is of the program.

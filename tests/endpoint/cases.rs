@@ -484,17 +484,10 @@ fn check(scene: &Scene, transport: &Transport, case: &Case, times: &Times) {
     let name = case.name;
     scene.reset(&case.state, HOSTS);
     let hosts_file = inode(scene);
-    let reply = transport.reply(
-        scene,
-        &Request {
-            method: case.method,
-            address: case.address,
-            query: Some(&case.query),
-            body: case.body.as_deref(),
-            headers: case.headers,
-            ..Request::GET
-        },
-    );
+    let Case { method, address, ref query, headers, .. } = *case;
+    let body = case.body.as_deref();
+    let request = Request { method, address, query: Some(query), body, headers, ..Request::GET };
+    let reply = transport.reply(scene, &request);
     assert_eq!(reply.status, case.status, "{name}: {reply:?}");
     let has_body = case.method != "HEAD" || matches!(transport, Transport::Bare);
     assert_eq!(reply.line, if has_body { case.line.as_str() } else { "" }, "{name}: {reply:?}");

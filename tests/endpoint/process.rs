@@ -92,8 +92,7 @@ fn the_restarter_has_no_descriptor_of_apache() {
         let scene = Scene::new();
         scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 2")]}));
         let apache = Apache::start(&scene, kind);
-        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
-        assert_eq!(reply.line, "good 127.0.0.11");
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         eventually("the restart begins", || scene.restarts().len() == 1);
         let process = scene.restarter().unwrap();
         // What these tests inherited themselves is not Apache's.
@@ -188,8 +187,7 @@ fn the_limits_of_the_shipped_file_leave_room_for_a_change_and_its_restart() {
         let note = scene.noting(&format!("ulimit -a > {}", scene.path("run/limits").display()));
         scene.configure(&json!({"restart": ["bash", "-c", note]}));
         let apache = Apache::start_with(&scene, kind, "", &[("#RLimit", "RLimit")]);
-        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
-        assert_eq!(reply.line, "good 127.0.0.11");
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         check_changed(&scene);
         let limits = scene.read("run/limits");
         for (name, limit) in
@@ -208,8 +206,7 @@ fn where_apache_allows_no_further_process_the_change_is_kept_and_the_mark_stays(
         let scene = Scene::new();
         let changes = [("#RLimitNPROC 200", "RLimitNPROC 1")];
         let apache = Apache::start_with(&scene, kind, "", &changes);
-        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
-        assert_eq!(reply.line, "good 127.0.0.11");
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         assert!(scene.hosts().contains("127.0.0.11") && scene.mark().exists());
         assert!(scene.restarts().is_empty());
         assert!(scene.read("run/error.log").contains("cannot start the restarter"));

@@ -57,10 +57,7 @@ fn the_restart_outlives_apache() {
         let scene = Scene::new();
         scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 2")]}));
         let apache = Apache::start(&scene, Kind::EventCgid);
-        assert_eq!(
-            apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]).line,
-            "good 127.0.0.11"
-        );
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         drop(apache);
         scene.settle();
         assert_eq!(scene.restarts().len(), 1);
@@ -96,8 +93,8 @@ fn two_hundred_changes_by_eight_clients_are_all_stored_and_served_with_few_resta
                 for name in names.iter().skip(client).step_by(8) {
                     let query = signed("user1", "k", name, &time(0));
                     let address = format!("127.0.1.{}", client + 1);
-                    let reply = apache.curl(&address, &format!("/ip.php?{query}"), &[]);
-                    assert_eq!(reply.line, format!("good {address}"), "{name}");
+                    let answer = apache.answer(&address, &query);
+                    assert_eq!(answer, format!("good {address}"), "{name}");
                 }
             });
         }

@@ -42,10 +42,10 @@ impl Request<'static> {
 
 impl Request<'_> {
     fn cgi(&self, scene: &Scene) -> Cgi {
-        let mut cgi =
-            scene.cgi(self.address, self.query.unwrap_or("")).env("REQUEST_METHOD", self.method);
-        for (name, value) in [("SCRIPT_NAME", self.script.unwrap_or("")), ("PATH_INFO", self.path)]
-        {
+        let query = self.query.unwrap_or("");
+        let mut cgi = scene.cgi(self.address, query).env("REQUEST_METHOD", self.method);
+        let script = self.script.unwrap_or("");
+        for (name, value) in [("SCRIPT_NAME", script), ("PATH_INFO", self.path)] {
             if !value.is_empty() {
                 cgi = cgi.env(name, value);
             }
@@ -87,6 +87,7 @@ impl Transport {
         once((scene(), Self::Bare)).chain(Self::all_through_apache(test, scene))
     }
 
+    /// The same without the bare one.
     pub fn all_through_apache(
         test: &str,
         scene: fn() -> Scene,
@@ -101,18 +102,14 @@ impl Transport {
     pub fn reply(&self, scene: &Scene, request: &Request) -> Reply {
         match self {
             Self::Bare => request.cgi(scene).run(),
-            Self::Apache(apache) => {
-                apache.curl(request.address, &request.url(), &request.options())
-            }
+            Self::Apache(it) => it.curl(request.address, &request.url(), &request.options()),
         }
     }
 
     pub fn page(&self, scene: &Scene, request: &Request) -> Page {
         match self {
             Self::Bare => request.cgi(scene).page(),
-            Self::Apache(apache) => {
-                apache.page(request.address, &request.url(), &request.options())
-            }
+            Self::Apache(it) => it.page(request.address, &request.url(), &request.options()),
         }
     }
 
