@@ -1,23 +1,19 @@
 """Requests per second through Apache, with several clients at once."""
 
-import glob
 import random
 import socket
 import statistics
 import subprocess
 import time
+from pathlib import Path
 
 from scene import prefix
 
 CLIENTS = 4
-MODULES = "/usr/lib/apache2/modules"
-# Program, Apache's process model, and what serves the program in it.
-SERVERS = {
-    "answer": ("event", "cgid"),
-    "answer-musl": ("event", "cgid"),
-    "ddns-cgi": ("event", "cgid"),
-    "php": ("prefork", "php"),
-}
+PHP = "/etc/apache2/mods-available/php*.load"
+# Programs, and Apache's process model for each.
+SERVERS = {"answer": "event", "answer-musl": "event", "ddns-cgi": "event", "php": "prefork"}
+TEMPLATE = Path(__file__).resolve().parent.parent / "tests/apache.conf.template"
 
 
 def free_port():
@@ -30,25 +26,19 @@ class Apache:
     """A running Apache in front of one program."""
 
     def __init__(self, scene, program, tools):
-        process_model, handler = SERVERS[program]
         folder, self.port = scene.folder(program), free_port()
-        module = f"{MODULES}/mod_{handler}.so"
-        if handler == "php":
-            (module,) = glob.glob(f"{MODULES}/libphp*.so")
+        frame = TEMPLATE.read_text().replace("@MPM@", SERVERS[program])
         lines = [
-            *(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in ("authz_core", "alias", "env", "mime")),
-            f"LoadModule mpm_{process_model}_module {MODULES}/mod_mpm_{process_model}.so",
-            f"LoadModule {handler}_module {module}",
-            f"ServerRoot {folder}\nServerName localhost\nPidFile {folder}/apache.pid",
-            f"DefaultRuntimeDir {folder}\nErrorLog {folder}/error.log\nListen 127.0.0.1:{self.port}",
-            "TypesConfig /etc/mime.types",
+            frame.replace("@RUN@", str(folder)).replace("@PORT@", str(self.port)),
+            "LoadModule mime_module modules/mod_mime.so\nTypesConfig /etc/mime.types",
             *(f'SetEnv {name} "{value}"' for name, value in scene.settings(program).items()),
             f"<Directory {tools}>\nRequire all granted\nAllowOverride None\n</Directory>",
         ]
-        if handler == "php":
-            lines += [f"Alias /ip.php {tools}/ip.php", "AddHandler application/x-httpd-php .php"]
+        if program == "php":
+            lines += [f"Include {PHP}", "AddHandler application/x-httpd-php .php"]
+            lines.append(f"Alias /ip.php {tools}/ip.php")
         else:
-            lines += [f"ScriptSock {folder}/cgid.sock", f"ScriptAlias /ip.php {tools}/{program}"]
+            lines.append(f"ScriptAlias /ip.php {tools}/{program}")
         config = folder / "apache.conf"
         config.write_text("\n".join(lines) + "\n")
         # Also where this script is killed, Apache ends with it. For root, the user is changed first,

@@ -8,26 +8,34 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::scene::{Page, Reply, Scene, eventually, is_root, lines_of};
+use crate::scene::{Page, Reply, Scene, can_run, eventually, lines_of};
 
 pub const APACHE: &str = "/usr/sbin/apache2";
 pub const MODULES: &str = "/usr/lib/apache2/modules";
 
 /// Which of Apache's process models, with its CGI module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Kind {
     PreforkCgi,
     EventCgid,
-    /// As `PreforkCgi`, with PHP serving `*.php`.
-    PreforkCgiPhp,
 }
 
 impl Kind {
-    fn modules(self) -> &'static [&'static str] {
+    /// Each kind that can run here; `needs` are what the test needs beside Apache.
+    pub fn all(test: &str, needs: &[&str]) -> impl Iterator<Item = Self> {
+        let all = [Self::PreforkCgi, Self::EventCgid];
+        all.into_iter().filter(move |kind| kind.can_run(test, needs))
+    }
+
+    /// As `scene::can_run`.
+    pub fn can_run(self, test: &str, needs: &[&str]) -> bool {
+        can_run(&format!("{test} through {self:?}"), &[&[APACHE], needs].concat())
+    }
+
+    fn process_model(self) -> &'static str {
         match self {
-            Self::PreforkCgi => &["mpm_prefork", "cgi"],
-            Self::EventCgid => &["mpm_event", "cgid"],
-            Self::PreforkCgiPhp => &["mpm_prefork", "cgi", "mime", "php"],
+            Self::PreforkCgi => "prefork",
+            Self::EventCgid => "event",
         }
     }
 }
@@ -41,17 +49,14 @@ pub struct Apache {
 impl Apache {
     /// Starts one on a free port of the loopback addresses.
     pub fn start(scene: &Scene, kind: Kind) -> Self {
-        Self::start_with(scene, kind, &[])
+        Self::start_with(scene, kind, "", &[])
     }
 
-    /// Starts one with changes to the shipped file: each text that is to be replaced, and by what.
-    pub fn start_with(scene: &Scene, kind: Kind, changes: &[(&str, &str)]) -> Self {
+    /// Starts one with lines before the shipped file, and changes to that file: each text, and its
+    /// replacement.
+    pub fn start_with(scene: &Scene, kind: Kind, lines: &str, changes: &[(&str, &str)]) -> Self {
         let port = free_port();
-        let mut text = configuration(scene, kind, port);
-        for (old, new) in changes {
-            assert!(text.contains(old), "{old}");
-            text = text.replace(old, new);
-        }
+        let text = frame(scene, kind, port) + lines + &shipped(scene, changes);
         fs::write(scene.path("etc/apache.conf"), text).unwrap();
         let process = Command::new("setpriv")
             // Also where the tests are killed, Apache ends with them.
@@ -70,6 +75,11 @@ impl Apache {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The one line of the answer to a GET.
+    pub fn answer(&self, address: &str, query: &str) -> String {
+        self.curl(address, &format!("/ip.php?{query}"), &[]).line
     }
 
     /// A client's request with curl, from `address`; the reply is one line, where it is of the program.
@@ -113,51 +123,32 @@ pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// The shipped file with the scene's paths, in the smallest frame that runs it.
-fn configuration(scene: &Scene, kind: Kind, port: u16) -> String {
+/// The lines that load some modules more.
+pub fn load(modules: &[&str]) -> String {
+    let line = |name| format!("LoadModule {name}_module modules/mod_{name}.so\n");
+    modules.iter().map(line).collect()
+}
+
+/// What comes before the shipped file.
+fn frame(scene: &Scene, kind: Kind, port: u16) -> String {
     let path = |name| scene.path(name).display().to_string();
-    let mut text = String::new();
-    for (module, file) in modules(kind) {
-        text += &format!("LoadModule {module}_module {MODULES}/{file}\n");
-    }
-    text += &format!(
-        "ServerRoot {root}\nServerName localhost\nPidFile {root}/run/apache.pid\n\
-         DefaultRuntimeDir {root}/run\nErrorLog {root}/run/error.log\nLogLevel warn\n\
-         Listen 127.0.0.1:{port}\nDocumentRoot {root}/www\n\
-         Alias /settings {root}/etc\nStartServers 2\n",
-        root = path("").trim_end_matches('/')
-    );
+    let mut text = include_str!("../apache.conf.template")
+        .replace("@RUN@", &path("run"))
+        .replace("@PORT@", &port.to_string())
+        .replace("@MPM@", kind.process_model());
+    text +=
+        &format!("StartServers 2\nDocumentRoot {}\nAlias /settings {}\n", path("www"), path("etc"));
     if TcpListener::bind(("::1", 0)).is_ok() {
         text += &format!("Listen [::1]:{port}\n");
     }
-    if is_root() {
-        text += "User www-data\nGroup www-data\n";
-    }
-    if kind == Kind::EventCgid {
-        text += &format!("ScriptSock {}\n", path("run/cgid.sock"));
-    }
-    if kind == Kind::PreforkCgiPhp {
-        text += "<FilesMatch \".+\\.ph(ar|p|tml)$\">\nSetHandler application/x-httpd-php\n</FilesMatch>\n";
-        text += "TypesConfig /etc/mime.types\n";
-    }
-    text + &shipped(scene)
+    text
 }
 
-/// The names of the modules and their files.
-fn modules(kind: Kind) -> impl Iterator<Item = (&'static str, String)> {
-    ["authz_core", "authz_host", "alias", "env"].iter().chain(kind.modules()).map(
-        |name| match *name {
-            "php" => ("php", php_module()),
-            name => (name, format!("mod_{name}.so")),
-        },
-    )
-}
-
-/// `apache/ddns-cgi.conf` with the scene's paths in the place of the real ones.
-fn shipped(scene: &Scene) -> String {
+/// `apache/ddns-cgi.conf` with the scene's paths in the place of the real ones, and with `changes`.
+fn shipped(scene: &Scene, changes: &[(&str, &str)]) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("apache/ddns-cgi.conf");
     let mut text = fs::read_to_string(file).unwrap();
-    for (real, scratch) in [
+    let paths = [
         (
             "#SetEnv DDNS_CONFIG /etc/ddns-cgi/other.json",
             format!("SetEnv DDNS_CONFIG {}", scene.path("etc/config.json").display()),
@@ -165,18 +156,11 @@ fn shipped(scene: &Scene) -> String {
         ("/usr/lib/ddns-cgi", scene.path("bin").display().to_string()),
         ("/media/data/www/ramcache", scene.path("www/ramcache").display().to_string()),
         ("/etc/ddns-cgi", scene.path("etc").display().to_string()),
-    ] {
-        assert!(text.contains(real), "{real}");
-        text = text.replace(real, &scratch);
+    ];
+    let paths = paths.iter().map(|(real, scratch)| (*real, scratch.as_str()));
+    for (old, new) in paths.chain(changes.iter().copied()) {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
     }
     text
-}
-
-/// Debian's PHP module carries its version in its name.
-pub fn php_module() -> String {
-    fs::read_dir(MODULES)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .find(|name| name.starts_with("libphp"))
-        .expect("PHP's module for Apache: apt-get install libapache2-mod-php")
 }

@@ -7,9 +7,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::apache::{APACHE, Apache, Kind};
-use crate::cases::Transport;
 use crate::scene::{can_run, time};
 use crate::status::{BROWSER, HOSTILE, ask, scene, state};
+use crate::transport::Transport;
 
 #[test]
 fn the_one_style_sheet_of_the_page_is_the_one_that_its_policy_names() {

@@ -1,59 +1,8 @@
 //! One table of cases over several transports: request and files before, answer and files after.
 
-use std::process::Stdio;
-
-use crate::apache::{APACHE, Apache, Kind};
-use crate::scene::{CREDENTIALS, Reply, Scene, can_run, eventually, hash, signed, signed_2, time};
-
-/// How a request comes to the program.
-pub enum Transport {
-    /// The CGI environment, without a web server.
-    Bare,
-    Apache(Apache),
-}
-
-/// One request.
-struct Request<'a> {
-    method: &'a str,
-    address: &'a str,
-    query: &'a str,
-    body: Option<&'a str>,
-    headers: &'a [&'a str],
-}
-
-impl Transport {
-    fn send(&self, scene: &Scene, request: &Request) -> Reply {
-        match self {
-            Self::Bare => {
-                let mut cgi =
-                    scene.cgi(request.address, request.query).env("REQUEST_METHOD", request.method);
-                for header in request.headers {
-                    let (name, value) = header.split_once(": ").unwrap();
-                    let name = name.to_uppercase().replace('-', "_");
-                    cgi = cgi.env(&format!("HTTP_{name}"), value);
-                }
-                if let Some(body) = request.body {
-                    std::fs::write(scene.path("run/body"), body).unwrap();
-                    let file = std::fs::File::open(scene.path("run/body")).unwrap();
-                    cgi.0.stdin(Stdio::from(file));
-                    cgi = cgi
-                        .env("CONTENT_LENGTH", &body.len().to_string())
-                        .env("CONTENT_TYPE", "application/x-www-form-urlencoded");
-                }
-                cgi.run()
-            }
-            Self::Apache(apache) => {
-                let mut options = match request.method {
-                    "HEAD" => vec!["--head"],
-                    method => vec!["--request", method],
-                };
-                options.extend(request.body.iter().flat_map(|body| ["--data", *body]));
-                options.extend(request.headers.iter().flat_map(|header| ["--header", *header]));
-                apache.curl(request.address, &format!("/ip.php?{}", request.query), &options)
-            }
-        }
-    }
-}
+use crate::apache::{Apache, Kind};
+use crate::scene::{CREDENTIALS, Reply, Scene, eventually, hash, signed, signed_2, time};
+use crate::transport::{Request, Transport};
 
 const STATE: &str = r#"{
     "host1.h.lohray.com": {
@@ -535,16 +484,10 @@ fn check(scene: &Scene, transport: &Transport, case: &Case, times: &Times) {
     let name = case.name;
     scene.reset(&case.state, HOSTS);
     let hosts_file = inode(scene);
-    let reply = transport.send(
-        scene,
-        &Request {
-            method: case.method,
-            address: case.address,
-            query: &case.query,
-            body: case.body.as_deref(),
-            headers: case.headers,
-        },
-    );
+    let Case { method, address, ref query, headers, .. } = *case;
+    let body = case.body.as_deref();
+    let request = Request { method, address, query: Some(query), body, headers, ..Request::GET };
+    let reply = transport.reply(scene, &request);
     assert_eq!(reply.status, case.status, "{name}: {reply:?}");
     let has_body = case.method != "HEAD" || matches!(transport, Transport::Bare);
     assert_eq!(reply.line, if has_body { case.line.as_str() } else { "" }, "{name}: {reply:?}");
@@ -630,18 +573,18 @@ fn every_case_in_the_bare_environment() {
 
 #[test]
 fn every_case_through_apache_prefork_with_mod_cgi() {
-    if can_run("mod_cgi", &[APACHE]) {
-        let scene = Scene::new();
-        let apache = Apache::start(&scene, Kind::PreforkCgi);
-        run_all(&scene, &Transport::Apache(apache));
-    }
+    run_all_through(Kind::PreforkCgi);
 }
 
 #[test]
 fn every_case_through_apache_event_with_mod_cgid() {
-    if can_run("mod_cgid", &[APACHE]) {
+    run_all_through(Kind::EventCgid);
+}
+
+fn run_all_through(kind: Kind) {
+    if kind.can_run("every case", &[]) {
         let scene = Scene::new();
-        let apache = Apache::start(&scene, Kind::EventCgid);
+        let apache = Apache::start(&scene, kind);
         run_all(&scene, &Transport::Apache(apache));
     }
 }

@@ -7,10 +7,9 @@ use std::process::Command;
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
-use crate::apache::{APACHE, Apache, Kind, MODULES, free_port};
-use crate::scene::{
-    CREDENTIALS, HOSTS, Reply, STATE, Scene, can_run, eventually, host1, signed, time,
-};
+use crate::apache::{APACHE, Apache, Kind, MODULES, free_port, load};
+use crate::scene::{CREDENTIALS, HOSTS, STATE, Scene, can_run, eventually, host1, signed, time};
+use crate::transport::{Request, Transport};
 
 const DDCLIENT: &str = "/usr/bin/ddclient";
 const INADYN: &str = "/usr/sbin/inadyn";
@@ -28,6 +27,11 @@ fn scene() -> Scene {
         format!(r#""strict": {{"id": ["{HOST1}"], "key": "k", "signature": "hmac-sha256"}}"#);
     scene.write("etc/credentials.json", &format!("{users}, {strict}}}"));
     scene
+}
+
+/// The value of `Authorization` for a login.
+fn basic(login: &str) -> String {
+    format!("Basic {}", Base64::encode_string(login.as_bytes()))
 }
 
 /// What a host has in the state.
@@ -118,12 +122,16 @@ fn lines(scene: &Scene, host: &str) -> String {
     hosts.lines().filter_map(|line| line.strip_suffix(&suffix)).collect::<Vec<_>>().join(" ")
 }
 
-/// Every case at both paths; `send` takes path, query and login.
-fn check_all(scene: &Scene, send: impl Fn(&str, &str, &str) -> Reply) {
+/// Every case at both paths.
+fn check_all(scene: &Scene, transport: &Transport) {
     for path in ["/nic/update", "/v3/update"] {
         for Case { query, login, status, line, hosts } in cases() {
             scene.reset(STATE, HOSTS);
-            let reply = send(path, &query, login);
+            let basic = format!("Authorization: {}", basic(login));
+            let headers = if login.is_empty() { &[][..] } else { &[basic.as_str()] };
+            let request =
+                Request { script: Some(path), query: Some(&query), headers, ..Request::GET };
+            let reply = transport.reply(scene, &request);
             assert_eq!((reply.status, &*reply.line), (status, line), "{query} {login}: {reply:?}");
             let asks = reply.headers.contains("WWW-Authenticate: Basic realm=");
             assert_eq!(asks, status == 401, "{query}: {reply:?}");
@@ -141,51 +149,37 @@ fn check_all(scene: &Scene, send: impl Fn(&str, &str, &str) -> Reply) {
 
 #[test]
 fn every_case_in_the_bare_environment() {
-    let scene = scene();
-    check_all(&scene, |path, query, login| {
-        let mut cgi = scene.cgi("127.0.0.10", query).env("SCRIPT_NAME", path);
-        if !login.is_empty() {
-            let code = Base64::encode_string(login.as_bytes());
-            cgi = cgi.env("HTTP_AUTHORIZATION", &format!("Basic {code}"));
-        }
-        cgi.run()
-    });
+    check_all(&scene(), &Transport::Bare);
 }
 
 #[test]
 fn every_case_through_apache() {
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        if !can_run(&format!("dyndns2 through {kind:?}"), &[APACHE]) {
-            return;
-        }
-        let scene = scene();
-        let apache = Apache::start(&scene, kind);
-        check_all(&scene, |path, query, login| {
-            let user = ["--user", login];
-            let options = if login.is_empty() { &[][..] } else { &user };
-            apache.curl("127.0.0.10", &format!("{path}?{query}"), options)
-        });
+    for (scene, transport) in Transport::all_through_apache("dyndns2", scene) {
+        check_all(&scene, &transport);
         // By POST, too, but by no other method.
         scene.reset(STATE, HOSTS);
-        let user = ["--user", "user1:secretkey1"];
-        let post = [&user[..], &["--data", "hostname=host1.h.lohray.com&myip=192.0.2.1"]].concat();
-        assert_eq!(apache.curl("127.0.0.10", "/nic/update", &post).line, "good 192.0.2.1");
-        let query = format!("/nic/update?hostname={HOST1}&myip=192.0.2.2");
-        for method in ["--head", "--request=PUT"] {
-            let options: Vec<&str> = user.into_iter().chain(method.split('=')).collect();
-            assert_eq!(apache.curl("127.0.0.10", &query, &options).status, 405, "{method}");
+        let user = format!("Authorization: {}", basic("user1:secretkey1"));
+        let request = Request { headers: &[&user], ..Request::GET };
+        let update = Request { script: Some("/nic/update"), ..request };
+        let body = Some("hostname=host1.h.lohray.com&myip=192.0.2.1");
+        let post = Request { method: "POST", body, ..update };
+        assert_eq!(transport.reply(&scene, &post).line, "good 192.0.2.1");
+        let query = format!("hostname={HOST1}&myip=192.0.2.2");
+        for method in ["HEAD", "PUT"] {
+            let other = Request { method, query: Some(&query), ..update };
+            assert_eq!(transport.reply(&scene, &other).status, 405, "{method}");
         }
         scene.settle();
         assert_eq!(addresses(&scene, HOST1), [json!("192.0.2.1"), Value::Null]);
         // A password is of no use elsewhere.
-        assert_eq!(apache.curl("127.0.0.10", "/ip.php", &user).line, "badrequest missing user");
+        assert_eq!(transport.reply(&scene, &request).line, "badrequest missing user");
     }
 }
 
 #[test]
 fn over_plain_http_a_password_is_refused_by_default() {
-    let modules = ["ssl", "setenvif"].map(|name| format!("{MODULES}/mod_{name}.so"));
-    if !can_run("dyndns2 over HTTPS", &[APACHE, &modules[0], "/usr/bin/openssl"]) {
+    let module = format!("{MODULES}/mod_ssl.so");
+    if !can_run("dyndns2 over HTTPS", &[APACHE, &module, "/usr/bin/openssl"]) {
         return;
     }
     let scene = Scene::new();
@@ -209,12 +203,11 @@ fn over_plain_http_a_password_is_refused_by_default() {
     assert!(made.status.success(), "{made:?}");
     let port = free_port();
     let site = format!(
-        "LoadModule ssl_module {}\nLoadModule setenvif_module {}\nListen 127.0.0.1:{port}\n\
-         <VirtualHost 127.0.0.1:{port}>\nSSLEngine On\nSSLCertificateFile {certificate}\n\
-         SSLCertificateKeyFile {key}\n</VirtualHost>\n# State,",
-        modules[0], modules[1]
+        "{}Listen 127.0.0.1:{port}\n<VirtualHost 127.0.0.1:{port}>\nSSLEngine On\n\
+         SSLCertificateFile {certificate}\nSSLCertificateKeyFile {key}\n</VirtualHost>\n",
+        load(&["ssl", "setenvif"])
     );
-    let apache = Apache::start_with(&scene, Kind::EventCgid, &[("# State,", &site)]);
+    let apache = Apache::start_with(&scene, Kind::EventCgid, &site, &[]);
     let query = format!("/nic/update?hostname={HOST1}&myip=192.0.2.1");
     let user = ["--user", "user1:secretkey1"];
 
@@ -251,10 +244,9 @@ fn over_plain_http_a_password_is_refused_by_default() {
 fn updates_of_one_second_count_and_open_no_way_for_replays() {
     let scene = scene();
     let send = |address: &str| {
-        let code = Base64::encode_string(b"user1:secretkey1");
         let query = format!("hostname={HOST1}&myip={address}");
         let cgi = scene.cgi("127.0.0.10", &query).env("SCRIPT_NAME", "/nic/update");
-        cgi.env("HTTP_AUTHORIZATION", &format!("Basic {code}")).run().line
+        cgi.env("HTTP_AUTHORIZATION", &basic("user1:secretkey1")).run().line
     };
     // Of a client whose clock is ahead; somebody else has read it.
     let captured = signed("user1", "secretkey1", HOST1, &time(10));

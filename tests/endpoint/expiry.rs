@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::apache::{APACHE, Apache, Kind};
-use crate::scene::{HOSTS, Scene, can_run, signed, time};
+use crate::scene::{HOSTS, Scene, signed, time};
+use crate::transport::Transport;
 
 /// The hosts file where each host is at an address of its own: those that are served.
 fn lines(numbers: &[u8]) -> String {
@@ -86,16 +86,9 @@ fn silent_hosts_leave_and_come_back(scene: &Scene, ask: impl Fn(&str, &str) -> S
 
 #[test]
 fn a_silent_host_leaves_with_the_next_update_and_comes_back_with_its_own() {
-    let scene = scene_with_silent_hosts();
-    silent_hosts_leave_and_come_back(&scene, |address, query| scene.answer(address, query));
-    if !can_run("expiry through Apache", &[APACHE]) {
-        return;
-    }
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        let scene = scene_with_silent_hosts();
-        let apache = Apache::start(&scene, kind);
+    for (scene, transport) in Transport::all("expiry", scene_with_silent_hosts) {
         silent_hosts_leave_and_come_back(&scene, |address, query| {
-            apache.curl(address, &format!("/ip.php?{query}"), &[]).line
+            transport.answer(&scene, address, query)
         });
     }
 }

@@ -37,5 +37,6 @@ mod secrets;
 mod shipped;
 mod status;
 mod status_access;
+mod transport;
 mod web;
 mod writes;

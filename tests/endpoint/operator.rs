@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 
-use crate::apache::{APACHE, Apache, Kind};
+use crate::apache::{Apache, Kind};
 use crate::scene::{HOSTS, STATE, Scene, can_run, eventually, host1, signed, time};
 
 impl Scene {
@@ -346,10 +346,7 @@ fn a_state_that_php_wrote_is_taken_over() {
 
 #[test]
 fn fail2ban_finds_the_address_in_apaches_log_and_nothing_in_a_success() {
-    if !can_run("fail2ban", &["/usr/bin/fail2ban-regex", APACHE]) {
-        return;
-    }
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
+    for kind in Kind::all("fail2ban", &["/usr/bin/fail2ban-regex"]) {
         let scene = Scene::new();
         let apache = Apache::start(&scene, kind);
         let (head, _) =

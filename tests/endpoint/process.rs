@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::apache::{APACHE, Apache, Kind};
+use crate::apache::{Apache, Kind};
 use crate::scene::{HOSTS, Scene, can_run, eventually, host1, tell};
 
 #[test]
@@ -88,15 +88,11 @@ fn descriptors(process: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_restarter_has_no_descriptor_of_apache() {
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        if !can_run(&format!("descriptors under {kind:?}"), &[APACHE]) {
-            return;
-        }
+    for kind in Kind::all("descriptors", &[]) {
         let scene = Scene::new();
         scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 2")]}));
         let apache = Apache::start(&scene, kind);
-        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
-        assert_eq!(reply.line, "good 127.0.0.11");
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         eventually("the restart begins", || scene.restarts().len() == 1);
         let process = scene.restarter().unwrap();
         // What these tests inherited themselves is not Apache's.
@@ -186,16 +182,12 @@ fn a_crash_leaves_no_core_with_a_key_in_it() {
 
 #[test]
 fn the_limits_of_the_shipped_file_leave_room_for_a_change_and_its_restart() {
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        if !can_run(&format!("limits under {kind:?}"), &[APACHE]) {
-            return;
-        }
+    for kind in Kind::all("limits", &[]) {
         let scene = Scene::new();
         let note = scene.noting(&format!("ulimit -a > {}", scene.path("run/limits").display()));
         scene.configure(&json!({"restart": ["bash", "-c", note]}));
-        let apache = Apache::start_with(&scene, kind, &[("#RLimit", "RLimit")]);
-        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
-        assert_eq!(reply.line, "good 127.0.0.11");
+        let apache = Apache::start_with(&scene, kind, "", &[("#RLimit", "RLimit")]);
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         check_changed(&scene);
         let limits = scene.read("run/limits");
         for (name, limit) in
@@ -210,14 +202,11 @@ fn the_limits_of_the_shipped_file_leave_room_for_a_change_and_its_restart() {
 #[test]
 fn where_apache_allows_no_further_process_the_change_is_kept_and_the_mark_stays() {
     // root is exempt from the limit, so Apache has to have another user.
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        if !can_run(&format!("RLimitNPROC under {kind:?}"), &[APACHE, "root"]) {
-            return;
-        }
+    for kind in Kind::all("RLimitNPROC", &["root"]) {
         let scene = Scene::new();
-        let apache = Apache::start_with(&scene, kind, &[("#RLimitNPROC 200", "RLimitNPROC 1")]);
-        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
-        assert_eq!(reply.line, "good 127.0.0.11");
+        let changes = [("#RLimitNPROC 200", "RLimitNPROC 1")];
+        let apache = Apache::start_with(&scene, kind, "", &changes);
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         assert!(scene.hosts().contains("127.0.0.11") && scene.mark().exists());
         assert!(scene.restarts().is_empty());
         assert!(scene.read("run/error.log").contains("cannot start the restarter"));

@@ -9,16 +9,17 @@ use serde_json::json;
 
 use crate::apache::{APACHE, Apache, Kind};
 use crate::scene::{Scene, can_run, eventually, host1, is_root, signed, time};
+use crate::transport::Transport;
 
 /// A signed query of the article's first user, `seconds` from now: each stamp counts once.
 fn host1_at(seconds: i64) -> String {
     signed("user1", "secretkey1", "host1.h.lohray.com", &time(seconds))
 }
 
-fn answers_at_once(scene: &Scene, send: impl Fn(&str) -> String) {
+fn answers_at_once(scene: &Scene, transport: &Transport) {
     scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 6")]}));
     let started = Instant::now();
-    assert_eq!(send(&host1()), "good 127.0.0.11");
+    assert_eq!(transport.answer(scene, "127.0.0.11", &host1()), "good 127.0.0.11");
     let elapsed = started.elapsed();
     assert!(elapsed < Duration::from_secs(1), "the answer took {elapsed:?}");
     scene.settle();
@@ -29,29 +30,24 @@ fn answers_at_once(scene: &Scene, send: impl Fn(&str) -> String) {
 
 #[test]
 fn the_answer_does_not_wait_for_a_restart_of_six_seconds_bare() {
-    let scene = Scene::new();
-    answers_at_once(&scene, |query| scene.answer("127.0.0.11", query));
+    answers_at_once(&Scene::new(), &Transport::Bare);
 }
 
 #[test]
 fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_mod_cgi() {
-    if can_run("slow restart under mod_cgi", &[APACHE]) {
-        let scene = Scene::new();
-        let apache = Apache::start(&scene, Kind::PreforkCgi);
-        answers_at_once(&scene, |query| {
-            apache.curl("127.0.0.11", &format!("/ip.php?{query}"), &[]).line
-        });
-    }
+    answers_at_once_through(Kind::PreforkCgi);
 }
 
 #[test]
 fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_mod_cgid() {
-    if can_run("slow restart under mod_cgid", &[APACHE]) {
+    answers_at_once_through(Kind::EventCgid);
+}
+
+fn answers_at_once_through(kind: Kind) {
+    if kind.can_run("slow restart", &[]) {
         let scene = Scene::new();
-        let apache = Apache::start(&scene, Kind::EventCgid);
-        answers_at_once(&scene, |query| {
-            apache.curl("127.0.0.11", &format!("/ip.php?{query}"), &[]).line
-        });
+        let apache = Apache::start(&scene, kind);
+        answers_at_once(&scene, &Transport::Apache(apache));
     }
 }
 
@@ -61,10 +57,7 @@ fn the_restart_outlives_apache() {
         let scene = Scene::new();
         scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 2")]}));
         let apache = Apache::start(&scene, Kind::EventCgid);
-        assert_eq!(
-            apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]).line,
-            "good 127.0.0.11"
-        );
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         drop(apache);
         scene.settle();
         assert_eq!(scene.restarts().len(), 1);
@@ -100,8 +93,8 @@ fn two_hundred_changes_by_eight_clients_are_all_stored_and_served_with_few_resta
                 for name in names.iter().skip(client).step_by(8) {
                     let query = signed("user1", "k", name, &time(0));
                     let address = format!("127.0.1.{}", client + 1);
-                    let reply = apache.curl(&address, &format!("/ip.php?{query}"), &[]);
-                    assert_eq!(reply.line, format!("good {address}"), "{name}");
+                    let answer = apache.answer(&address, &query);
+                    assert_eq!(answer, format!("good {address}"), "{name}");
                 }
             });
         }

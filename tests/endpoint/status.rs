@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::apache::{APACHE, Apache, Kind};
-use crate::cases::Transport;
 use crate::faults::STRACE;
 use crate::scene::{Page, Scene, can_run, eventually, tell, time};
+use crate::transport::{Request, Transport};
 
 pub const JSON: &str = "Accept: application/json";
 pub const METRICS: &str = "Accept: text/plain; version=0.0.4";
@@ -41,14 +41,8 @@ pub fn scene() -> Scene {
 
 /// Each way to the program, with a scene of its own.
 fn over_all_transports(test: impl Fn(&Scene, &Transport)) {
-    let bare = scene();
-    test(&bare, &Transport::Bare);
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        if can_run(&format!("the status page through {kind:?}"), &[APACHE]) {
-            let scene = scene();
-            let apache = Apache::start(&scene, kind);
-            test(&scene, &Transport::Apache(apache));
-        }
+    for (scene, transport) in Transport::all("the status page", scene) {
+        test(&scene, &transport);
     }
 }
 
@@ -60,28 +54,8 @@ pub fn ask(
     path: &str,
     headers: &[&str],
 ) -> Page {
-    match transport {
-        Transport::Bare => {
-            let mut cgi = scene
-                .cgi("127.0.0.10", "")
-                .env("REQUEST_METHOD", method)
-                .env("SCRIPT_NAME", "/ip.php")
-                .env("PATH_INFO", path);
-            for header in headers {
-                let (name, value) = header.split_once(": ").unwrap();
-                cgi = cgi.env(&format!("HTTP_{}", name.to_uppercase()), value);
-            }
-            cgi.page()
-        }
-        Transport::Apache(apache) => {
-            let mut options = match method {
-                "HEAD" => vec!["--head"],
-                method => vec!["--request", method],
-            };
-            options.extend(headers.iter().flat_map(|header| ["--header", *header]));
-            apache.page("127.0.0.10", &format!("/ip.php{path}"), &options)
-        }
-    }
+    let script = Some("/ip.php");
+    transport.page(scene, &Request { method, script, path, headers, ..Request::GET })
 }
 
 /// The page in one form, where all is well.
@@ -125,7 +99,7 @@ fn the_address_can_have_a_path_of_its_own() {
     if can_run("an alias for the address", &[APACHE]) {
         let scene = scene();
         let kind = Kind::EventCgid;
-        let apache = Apache::start_with(&scene, kind, &[("#ScriptAlias", "ScriptAlias")]);
+        let apache = Apache::start_with(&scene, kind, "", &[("#ScriptAlias", "ScriptAlias")]);
         assert_eq!(apache.curl("127.0.0.10", "/ip", &[]).line, "127.0.0.10");
         assert_eq!(apache.curl("127.0.0.10", "/ip/status", &[]).line, "127.0.0.10");
         assert_eq!(apache.curl("127.0.0.10", "/ip.php", &[]).line, "badrequest missing user");

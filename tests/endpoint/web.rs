@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::apache::{APACHE, Apache, Kind, MODULES};
+use crate::apache::{APACHE, Apache, Kind, MODULES, load};
 use crate::scene::{CREDENTIALS, Reply, Scene, can_run, host1, signed, tell, time};
 
 #[test]
@@ -12,15 +12,17 @@ fn the_path_stays_ours_with_mod_php_loaded() {
     let module = format!("{MODULES}/mod_mpm_prefork.so");
     if can_run("mod_php", &[APACHE, "/usr/bin/php", &module]) {
         let scene = Scene::new();
-        let apache = Apache::start(&scene, Kind::PreforkCgiPhp);
+        // As Debian's libapache2-mod-php sets it up.
+        let php = "TypesConfig /etc/mime.types\nInclude /etc/apache2/mods-available/php*\n";
+        let lines = load(&["mime"]) + php;
+        let apache = Apache::start_with(&scene, Kind::PreforkCgi, &lines, &[]);
         scene.write(
             "www/real.php",
             "<?php header('Content-Type: text/plain; charset=utf-8'); echo 6 * 7, \"\\n\";",
         );
         assert_eq!(apache.curl("127.0.0.1", "/real.php", &[]).line, "42", "PHP is at work");
         scene.write("www/ip.php", "<?php echo 'the old one';");
-        let reply = apache.curl("127.0.0.11", &format!("/ip.php?{}", host1()), &[]);
-        assert_eq!(reply.line, "good 127.0.0.11");
+        assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         scene.settle();
     }
 }
@@ -74,10 +76,7 @@ fn overlong_requests_are_refused_quickly() {
 
 #[test]
 fn the_reply_arrives_whole_whatever_becomes_of_the_body() {
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        if !can_run(&format!("bodies through {kind:?}"), &[APACHE]) {
-            return;
-        }
+    for kind in Kind::all("bodies", &[]) {
         let scene = Scene::new();
         let apache = Apache::start(&scene, kind);
         let json = ["--header", "Content-Type: application/json", "--data", "{}"];
@@ -101,10 +100,7 @@ fn the_reply_arrives_whole_whatever_becomes_of_the_body() {
 
 #[test]
 fn a_request_is_one_line_of_apaches_log_however_many_hosts_it_names() {
-    for kind in [Kind::PreforkCgi, Kind::EventCgid] {
-        if !can_run(&format!("long lines in the log of {kind:?}"), &[APACHE]) {
-            return;
-        }
+    for kind in Kind::all("long lines in the log", &[]) {
         let scene = Scene::new();
         let apache = Apache::start(&scene, kind);
         let label = "a".repeat(63);
