@@ -109,7 +109,7 @@ fn each_outcome_has_its_message_and_status(shell: &'static [&'static str], proto
     settings(&url, Some(("host", "host3.h.lohray.com")));
     client.fails(4, "does not allow user1");
     settings(&url, Some(("host", "host/4")));
-    client.fails(9, "the request is not in order: malformed id");
+    client.fails(9, "the request is invalid: malformed id");
     settings(&apache.url("/no-such-path"), None);
     client.fails(9, "is url= right?");
 
@@ -272,7 +272,7 @@ fn settings_without_sense_and_a_key_that_others_can_read_are_refused() {
         ("user", "", "user= is missing"),
         ("tries", "0", "tries= must be"),
         ("timeout", "x", "timeout= must be"),
-        ("hots", "h", "is no setting"),
+        ("hots", "h", "is not a setting"),
         ("protocol", "3", "protocol= must be 1 or 2"),
         ("ip", "192.0.2.7", "need protocol=2"),
         ("user", "a\"b", "no quotation mark"),
