@@ -27,7 +27,7 @@ pub fn credentials(input: &[u8]) {
 
     let Some(entries) = whole else { return };
     sealed_credentials(text, name, &entries);
-    // Escapes are a name too. A name is found nowhere but among the keys of the whole.
+    // Escaped names count too. Names are found only among the outer keys.
     let units: Vec<String> = name.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     let escaped = units.concat();
     if let Ok(found) = credentials::parse(&format!("{{\"{escaped}x\": {text}}}"), name) {
@@ -42,8 +42,7 @@ pub fn credentials(input: &[u8]) {
     }
 }
 
-/// In a file that may be sealed, as it is or written anew, the fast path finds what the strict way
-/// finds.
+/// In a file that may be sealed, original or rewritten, the fast path finds what the strict way finds.
 fn sealed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
     let map: Map<_, _> = entries.iter().cloned().collect();
     let anew = String::from_utf8(php_json::to_bytes(&map).unwrap()).unwrap();
@@ -60,7 +59,7 @@ fn sealed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
     }
 }
 
-/// What was found is what the entry says, read without the product.
+/// The result is what the entry says, read without the product.
 fn check_user(found: Lookup, entry: Option<&Value>) {
     let Some(entry) = entry else {
         assert!(matches!(found, Lookup::Unknown), "a user that is not there");

@@ -1,4 +1,4 @@
-//! The fast path: what a search in a sealed file comes to, and what is spliced into one.
+//! The fast path: what a search in a sealed file finds, and what is spliced into one.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -37,7 +37,7 @@ thread_local! {
     static SPLICED: RefCell<Scratch> = RefCell::new(Scratch::new());
 }
 
-/// The state as this program writes it, if it may be sealed: no two names are the same without case.
+/// The state as this program writes it, if it may be sealed: no two names differ only in case.
 pub fn sealed_state(map: &Map<String, Value>) -> Option<String> {
     let mut names: Vec<_> = map.keys().map(|name| name.to_ascii_lowercase()).collect();
     names.sort_unstable();
@@ -85,8 +85,8 @@ pub fn finds_the_same<'n>(text: &str, names: impl Iterator<Item = &'n str>) {
     });
 }
 
-/// The same for a text of this program's whose entries lie across the border of what is searched at
-/// a time. `share` tells how much of them lies before it.
+/// The same for a text of this program whose entries lie across the border between two searched parts.
+/// `share` says how much of them lies before it.
 pub fn finds_the_same_at_a_border(text: &str, names: &[&str], share: usize) {
     const BORDER: usize = 16 << 10;
     let Some(entries) = text.strip_prefix('{').filter(|_| !names.contains(&"~")) else { return };
@@ -95,7 +95,7 @@ pub fn finds_the_same_at_a_border(text: &str, names: &[&str], share: usize) {
     finds_the_same(&text, names.iter().copied());
 }
 
-/// Whether a name stands in JSON as it is, whoever writes it.
+/// Whether JSON contains a name unchanged, whoever writes it.
 pub fn is_plain(name: &str) -> bool {
     name.chars().all(|c| matches!(c, ' '..='~') && !['"', '\\', '/'].contains(&c))
 }

@@ -52,7 +52,7 @@ pub fn state(input: &[u8]) {
     }
 }
 
-/// What PHP can read, ASCII, and the same when it is read and written again.
+/// ASCII that PHP can read, and the same after reading and writing it again.
 fn written_state(map: &Map<String, Value>) {
     let bytes = php_json::to_bytes(map).unwrap();
     assert!(bytes.is_ascii() && bytes.first() == Some(&b'{') && bytes.last() == Some(&b'}'));
@@ -81,8 +81,8 @@ fn rendered_state(map: &Map<String, Value>) {
     assert_eq!(told.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "no host is lost");
 }
 
-/// In a state as it is written here, the fast path finds what the strict way finds, and makes of both
-/// files what the strict way makes of them.
+/// In a state as written here, the fast path finds what the strict way finds, and changes both files as
+/// it does.
 fn sealed_state(map: &Map<String, Value>, name: &str) {
     let Some(text) = sealed::sealed_state(map) else { return };
     let names = || map.keys().map(String::as_str).chain([name]);
@@ -117,7 +117,7 @@ fn sealed_state(map: &Map<String, Value>, name: &str) {
     }
 }
 
-/// Address and stamp are stored, other fields stay, and to store them again changes nothing.
+/// Address and stamp are stored, other fields stay, and storing them again changes nothing.
 fn updated_record(fields: &Map<String, Value>) {
     for (address, stamp) in
         [("192.0.2.1", "2012-06-14 15:58:27"), ("2001:db8::1", "9999-12-31 23:59:59")]
@@ -139,7 +139,7 @@ fn updated_record(fields: &Map<String, Value>) {
     }
 }
 
-/// Any text can be read as a hosts file. What it tells is told again by the file made of it.
+/// Any text can be read as a hosts file. The file made from the result says the same.
 fn hosts_file(text: &str) {
     let told = hosts::to_state(text, Zone::Utc);
     assert!(told.keys().all(|name| HostName::parse(name).is_some()));

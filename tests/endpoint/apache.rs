@@ -13,12 +13,12 @@ use crate::scene::{Page, Reply, Scene, eventually, is_root, lines_of};
 pub const APACHE: &str = "/usr/sbin/apache2";
 pub const MODULES: &str = "/usr/lib/apache2/modules";
 
-/// Which of Apache's process models, with its CGI module.
+/// One of Apache's process models, with its CGI module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     PreforkCgi,
     EventCgid,
-    /// As `PreforkCgi`, with PHP serving `*.php`.
+    /// Like `PreforkCgi`, with PHP serving `*.php`.
     PreforkCgiPhp,
 }
 
@@ -44,7 +44,7 @@ impl Apache {
         Self::start_with(scene, kind, &[])
     }
 
-    /// Starts one with changes to the shipped file: each text that is to be replaced, and by what.
+    /// Starts one with changes to the shipped file: each text to replace, and its replacement.
     pub fn start_with(scene: &Scene, kind: Kind, changes: &[(&str, &str)]) -> Self {
         let port = free_port();
         let mut text = configuration(scene, kind, port);
@@ -54,7 +54,7 @@ impl Apache {
         }
         fs::write(scene.path("etc/apache.conf"), text).unwrap();
         let process = Command::new("setpriv")
-            // Also where the tests are killed, Apache ends with them.
+            // Apache ends with the tests, even if they are killed.
             .args(["--pdeathsig", "TERM", "--", APACHE, "-f"])
             .arg(scene.path("etc/apache.conf"))
             .arg("-DFOREGROUND")
@@ -72,7 +72,7 @@ impl Apache {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// A client's request with curl, from `address`; the reply is one line, where it is of the program.
+    /// A client's request with curl, from `address`. A reply of the program is one line.
     pub fn curl(&self, address: &str, path_and_query: &str, options: &[&str]) -> Reply {
         let Page { status, headers, body, log } = self.page(address, path_and_query, options);
         let is_ours = headers.contains("text/plain; charset=utf-8") && !body.is_empty();
@@ -153,7 +153,7 @@ fn modules(kind: Kind) -> impl Iterator<Item = (&'static str, String)> {
     )
 }
 
-/// `apache/ddns-cgi.conf` with the scene's paths in the place of the real ones.
+/// `apache/ddns-cgi.conf` with the scene's paths instead of the real ones.
 fn shipped(scene: &Scene) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("apache/ddns-cgi.conf");
     let mut text = fs::read_to_string(file).unwrap();

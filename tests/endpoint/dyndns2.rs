@@ -1,4 +1,4 @@
-//! dyndns2: its words and statuses over every transport, HTTPS, and the clients as Debian has them.
+//! dyndns2: its words and statuses over every transport and HTTPS, and Debian's clients.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ const HOST1: &str = "host1.h.lohray.com";
 const HOST2: &str = "host2.h.lohray.com";
 const BOTH: &str = "host1.h.lohray.com,host2.h.lohray.com";
 
-/// The scene with dyndns2 over any connection, and a user who must use protocol 2.
+/// The scene with dyndns2 over any connection, and a user bound to protocol 2.
 fn scene() -> Scene {
     let scene = Scene::new();
     scene.configure(&json!({"dyndns2": "any"}));
@@ -165,7 +165,7 @@ fn every_case_through_apache() {
             let options = if login.is_empty() { &[][..] } else { &user };
             apache.curl("127.0.0.10", &format!("{path}?{query}"), options)
         });
-        // By POST, too, but by no other method.
+        // POST works too, but no other method.
         scene.reset(STATE, HOSTS);
         let user = ["--user", "user1:secretkey1"];
         let post = [&user[..], &["--data", "hostname=host1.h.lohray.com&myip=192.0.2.1"]].concat();
@@ -177,7 +177,7 @@ fn every_case_through_apache() {
         }
         scene.settle();
         assert_eq!(addresses(&scene, HOST1), [json!("192.0.2.1"), Value::Null]);
-        // A password is of no use elsewhere.
+        // A password is of no use to the other protocols.
         assert_eq!(apache.curl("127.0.0.10", "/ip.php", &user).line, "badrequest missing user");
     }
 }
@@ -256,7 +256,7 @@ fn updates_of_one_second_count_and_open_no_way_for_replays() {
         let cgi = scene.cgi("127.0.0.10", &query).env("SCRIPT_NAME", "/nic/update");
         cgi.env("HTTP_AUTHORIZATION", &format!("Basic {code}")).run().line
     };
-    // Of a client whose clock is ahead; somebody else has read it.
+    // From a client whose clock is ahead, and read by somebody else.
     let captured = signed("user1", "secretkey1", HOST1, &time(10));
     assert_eq!(scene.answer("127.0.0.11", &captured), "good 127.0.0.11");
     for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
@@ -297,7 +297,7 @@ struct Client<'s> {
     apache: &'s Apache,
 }
 
-/// What a client was set up with.
+/// A client's settings.
 #[derive(Clone, Copy)]
 struct Settings<'s> {
     hosts: &'s str,
@@ -317,7 +317,7 @@ impl Client<'_> {
         file.display().to_string()
     }
 
-    /// What ddclient says, without what it knows of earlier runs.
+    /// What ddclient says when it knows nothing of earlier runs.
     fn ddclient(&self, settings: Settings, options: &[&str]) -> String {
         let Settings { hosts, address, password } = settings;
         let file = self.write(
@@ -339,7 +339,7 @@ impl Client<'_> {
         said(&output)
     }
 
-    /// What inadyn says, which believes that its hosts have another address.
+    /// What inadyn says when it believes that its hosts have another address.
     fn inadyn(&self, settings: Settings) -> String {
         let Settings { hosts, address, password } = settings;
         let file = self.write(
@@ -423,7 +423,7 @@ fn ddclient_of_debian_reports_each_answer() {
     assert_eq!(addresses(&scene, HOST1), ["192.0.2.2", "2001:db8::1"]);
     assert_eq!(addresses(&scene, HOST2), [json!("192.0.2.1"), Value::Null]);
 
-    // Of a server's error it says nothing, unless it is asked to, and tries again next time.
+    // It reports a server's error only if asked to, and tries again next time.
     scene.configure(&json!({"dyndns2": "any"}));
     scene.write("www/ramcache/ip.txt", "{");
     assert_eq!(client.ddclient(settings, &[]), "");
