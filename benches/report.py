@@ -15,11 +15,11 @@ NAMES = {
     "naive": "naive Rust (glibc)",
     "php": "ip.php, php-cgi",
 }
-# What is promised, for 10, 1,000, 10,000 and 100,000 hosts.
+# The targets, for 10, 1,000, 10,000 and 100,000 hosts.
 REDUNDANT = {"10": 1.15, "1000": 1.15, "10000": 1.5, "100000": 5}
-# What is asked for at the least, where the promise is more than that.
+# The least that is asked for, if the target is stricter.
 REDUNDANT_BOUND = {"10000": 3, "100000": 25}
-# The same against a floor with musl, as the program itself.
+# The same against the floor with musl, which the program has, too.
 REDUNDANT_MUSL = {"10": 2.5, "1000": 2.5, "10000": 3, "100000": 10}
 CHANGED = {"10": 1.3, "1000": 1.3, "10000": 1.3, "100000": 1.3}
 MEMORY = {"10": 2, "1000": 2, "10000": 3, "100000": 4}
@@ -28,7 +28,7 @@ BLOCK = 4096
 
 
 def first_line(*command):
-    """Of a command's output; nothing where there is no such command."""
+    """The first line of a command's output; empty if there is no such command."""
     if not shutil.which(command[0]):
         return ""
     output = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
@@ -36,7 +36,7 @@ def first_line(*command):
 
 
 def machine():
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     system = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     here = os.path.dirname(__file__)
@@ -63,7 +63,7 @@ def file_system(folder):
 
 
 def number(value):
-    """Three digits that count, with commas in the thousands."""
+    """Three significant digits, with commas for thousands."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if value >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-//! The fuzzers' inputs again, without a fuzzer: what they once found stays mended.
+//! Replays the fuzzers' inputs without a fuzzer: what they once found stays fixed.
 
 #![allow(
     clippy::unwrap_used,

@@ -39,7 +39,7 @@ pub fn config(input: &[u8]) {
     assert_eq!(Config::parse(described(&config).to_string().as_bytes()), Ok(config));
 }
 
-/// The README's table of keys.
+/// The documented table of keys.
 fn is_valid(key: &str, value: &Value) -> bool {
     let is_number =
         |range: RangeInclusive<u64>| value.as_u64().is_some_and(|number| range.contains(&number));
@@ -67,7 +67,7 @@ fn is_valid(key: &str, value: &Value) -> bool {
     }
 }
 
-/// A configuration as the JSON that it is made of.
+/// A configuration as JSON.
 fn described(config: &Config) -> Value {
     json!({
         "state": config.store.state,

@@ -52,7 +52,7 @@ fn indexed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
     }
 }
 
-/// What was found is what the entry says, read without the product.
+/// The result is what the entry says, read without the product.
 fn check_user(found: Lookup, entry: Option<&Value>) {
     let Some(entry) = entry else {
         assert!(matches!(found, Lookup::Unknown), "a user that is not there");

@@ -22,8 +22,8 @@ use super::request::{CREDENTIALS, WINDOW, has, is_distinct, is_host_name, line_o
 /// The words of a refusal.
 const WORDS: [&str; 5] = ["badauth", "notfqdn", "numhost", "badagent", "insecure"];
 
-/// A form becomes a claim over HTTPS, with a user and a password, where each parameter is there once at
-/// most and in its form.
+/// A form becomes a claim over HTTPS, with a user and a password, if each parameter is there at most once
+/// and well-formed.
 pub fn claim(
     request: &Request,
     forms: [&[u8]; 2],
@@ -61,7 +61,7 @@ pub fn claim(
     }
 }
 
-/// A claim is believed with the user's key alone, and the header has nothing else.
+/// Only the user's key makes a claim believed, and the header has nothing else.
 fn verification(claim: Claim, header: &str) {
     let Proof::Password(password) = &claim.proof else { panic!("a password") };
     let pair = [claim.user.as_bytes(), b":", password.as_bytes()].concat();
@@ -82,7 +82,7 @@ fn verification(claim: Claim, header: &str) {
     }
 }
 
-/// What a request wants for the addresses; `None` where that cannot be understood.
+/// What a request wants for the addresses; `None` if that cannot be understood.
 fn wanted(forms: [&[u8]; 2], sender: IpAddr) -> Option<Addresses> {
     let text = |name, max| {
         if has(forms, name) { the_value(forms, name, max) } else { Some(String::new()) }
@@ -131,7 +131,7 @@ fn base64(bytes: &[u8]) -> String {
     bytes.chunks(3).map(group).collect()
 }
 
-/// The reply to a refusal is one of `PROTOCOL.md`.
+/// The reply to a refusal is one of those in `PROTOCOL.md`.
 fn check_refusal(refusal: Refusal) {
     let line = line_of(&Reply::to_update(Protocol::Dyndns2, &Err(refusal.into())));
     assert!(WORDS.contains(&&*line), "{line}");

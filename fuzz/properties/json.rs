@@ -37,8 +37,8 @@ impl<'t> Deserialize<'t> for Entries {
     }
 }
 
-/// Whether the text may hold one of the keys by which `serde_json` hands over numbers of many digits
-/// and raw values: where it builds a value, it takes such an object for one of these. Escaped, too.
+/// Whether the text may contain, perhaps escaped, one of the keys by which `serde_json` passes on long
+/// numbers and raw values: when it builds a value, it takes an object with such a key for one of these.
 pub fn has_private_names(text: &str) -> bool {
     let mut parts = text.split("\\u");
     let mut plain = parts.next().unwrap_or_default().to_owned();

@@ -1,8 +1,8 @@
-//! What the program promises of any bytes that it reads, in one property for each of its inputs.
+//! What the program promises for any bytes it reads, in one property for each kind of input.
 //!
-//! The fuzz targets look for bytes that break a property; `tests/corpora.rs` replays those that they
-//! found. A property panics where it does not hold. It compares the program with a second way to the
-//! same result: a whole parse by `serde_json`, a calendar written out, a form decoder, the README.
+//! The fuzz targets look for bytes that break a property; `tests/corpora.rs` replays those they found. A
+//! property panics if it does not hold. It compares the program with a second way to the same result: a
+//! whole parse by `serde_json`, a calendar written out, a form decoder, a documented table.
 
 mod config;
 mod credentials;
@@ -20,7 +20,7 @@ pub use request::request;
 pub use stamp::stamp;
 pub use state::state;
 
-/// Panics where the bytes break a promise.
+/// Panics if the bytes break a promise.
 pub type Property = fn(&[u8]);
 
 /// Every target, by its name.
@@ -32,7 +32,7 @@ pub const TARGETS: [(&str, Property); 5] = [
     ("config", config),
 ];
 
-/// Whether the text has printable ASCII alone, and some.
+/// Whether the text is printable ASCII and not empty.
 fn is_printable(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }

@@ -27,7 +27,7 @@ use url::form_urlencoded;
 use super::stamp::seconds;
 use super::{dyndns2, is_printable};
 
-/// The users that the requests are held against.
+/// The users that the requests may name.
 pub const CREDENTIALS: &str = r#"{
     "user1": {"id": ["host1.h.lohray.com", "Host2.h.lohray.com", "bad name"], "key": "secretkey1"},
     "user2": {"id": ["host3.h.lohray.com"], "key": "secretkey2"},
@@ -38,7 +38,7 @@ pub const CREDENTIALS: &str = r#"{
 pub const WINDOW: u64 = 15;
 
 /// A whole request: lines `NAME=VALUE` of the environment, an empty line, the body. A NUL, which no
-/// variable can hold, stands for a line feed in one.
+/// variable can contain, stands for a line feed within one.
 pub fn request(input: &[u8]) {
     let end = input.windows(2).position(|pair| pair == b"\n\n").unwrap_or(input.len());
     let body = input.get(end + 2..).unwrap_or_default();
@@ -86,7 +86,7 @@ pub fn request(input: &[u8]) {
     }
 }
 
-/// The request's address, checked; that of this machine where there is none.
+/// The request's address, checked, or this machine's if there is none.
 fn address_of(variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
     match request::remote_address(&variable) {
         Ok(address) => {
@@ -102,8 +102,8 @@ fn address_of(variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
     }
 }
 
-/// A form becomes a claim where each parameter of its protocol is there once and in its form, and none
-/// of the other.
+/// A form becomes a claim if each parameter of its protocol is there once and well-formed, and none of
+/// the other.
 fn claim(request: &Request, forms: [&[u8]; 2], sender: IpAddr) {
     let is_2 = has(forms, "hmac");
     let (signature, digits, max_id, others) =
@@ -156,8 +156,8 @@ fn claim(request: &Request, forms: [&[u8]; 2], sender: IpAddr) {
     }
 }
 
-/// What a request of protocol 2 wants for the addresses, and the lines of it that are signed; `None` where
-/// that cannot be understood.
+/// What a request of protocol 2 wants for the addresses, and its signed lines; `None` if that cannot be
+/// understood.
 fn wanted(forms: [&[u8]; 2], sender: IpAddr) -> Option<(Addresses, String)> {
     let text =
         |name| if has(forms, name) { the_value(forms, name, 45) } else { Some(String::new()) };
@@ -188,13 +188,13 @@ pub fn has(forms: [&[u8]; 2], name: &str) -> bool {
         .any(|pair| form_urlencoded::parse(pair).any(|(key, _)| key == name))
 }
 
-/// Whether no two names are the same without case.
+/// Whether no two names differ only in case.
 pub fn is_distinct(names: &[&str]) -> bool {
     let lower: BTreeSet<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     lower.len() == names.len()
 }
 
-/// The text of a parameter that is there once, is whole and not too long.
+/// The text of a parameter that is there once, complete and not too long.
 pub fn the_value(forms: [&[u8]; 2], name: &str, max: usize) -> Option<String> {
     let mut values = Vec::new();
     for pair in forms.into_iter().flat_map(|form| form.split(|byte| *byte == b'&')) {
@@ -222,7 +222,7 @@ pub fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label) && text.parse::<Ipv4Addr>().is_err()
 }
 
-/// A claim is believed with the right signature alone; then hosts and window decide.
+/// Only the right signature makes a claim believed; then hosts and window decide.
 fn verification(claim: Claim, id: &str, time: &str) {
     let (stamp, addresses) = (claim.stamp, claim.addresses);
     let hosts = claim.hosts.clone();
@@ -318,7 +318,7 @@ fn signed(user: &str, id: &str, time: &str, key: &Key, is_2: bool, wrong: Option
     Claim::parse(&request, Ipv4Addr::LOCALHOST.into(), Zone::Utc).unwrap()
 }
 
-/// The reply to a refusal is one of the README's.
+/// The reply to a refusal is a documented one.
 fn check_refusal(refusal: Refusal) {
     let expected = match &refusal {
         Refusal::Method => "badmethod".to_owned(),

@@ -52,7 +52,7 @@ pub fn state(input: &[u8]) {
     }
 }
 
-/// What PHP can read, ASCII, and the same when it is read and written again.
+/// ASCII that PHP can read, and the same after reading and writing it again.
 fn written_state(map: &Map<String, Value>) {
     let text = json::to_string(map).unwrap();
     assert!(text.is_ascii() && text.starts_with('{') && text.ends_with('}'));
@@ -113,7 +113,7 @@ fn indexed_state(text: &str, map: &Map<String, Value>, name: &str) {
     }
 }
 
-/// Address and stamp are stored, other fields stay, and to store them again changes nothing.
+/// Address and stamp are stored, other fields stay, and storing them again changes nothing.
 fn updated_record(fields: &Map<String, Value>) {
     for (address, stamp) in
         [("192.0.2.1", "2012-06-14 15:58:27"), ("2001:db8::1", "9999-12-31 23:59:59")]
@@ -135,7 +135,7 @@ fn updated_record(fields: &Map<String, Value>) {
     }
 }
 
-/// Any text can be read as a hosts file. What it tells is told again by the file made of it.
+/// Any text can be read as a hosts file. The file made from the result says the same.
 fn hosts_file(text: &str) {
     let told = hosts::to_state(text, Zone::Utc);
     assert!(told.keys().all(|name| HostName::parse(name).is_some()));

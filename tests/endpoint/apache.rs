@@ -59,7 +59,7 @@ impl Apache {
         let text = frame(scene, kind, port) + lines + &shipped(scene, changes);
         fs::write(scene.path("etc/apache.conf"), text).unwrap();
         let process = Command::new("setpriv")
-            // Also where the tests are killed, Apache ends with them.
+            // Apache ends with the tests, even if they are killed.
             .args(["--pdeathsig", "TERM", "--", APACHE, "-f"])
             .arg(scene.path("etc/apache.conf"))
             .arg("-DFOREGROUND")

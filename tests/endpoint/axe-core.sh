@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the path of axe-core's script, which finds what is in the way of people with disabilities.
-# It is had from npm once, in one version with a checksum, and kept in FOLDER.
+# Prints the path of axe-core's script, which finds what hinders people with disabilities. npm fetches
+# it once, in one version with a checksum, and FOLDER keeps it.
 #
 #   tests/endpoint/axe-core.sh FOLDER
 set -eu

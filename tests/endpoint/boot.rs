@@ -23,6 +23,6 @@ fn install_serve_break_lose_power_boot_again_and_uninstall() {
         + &String::from_utf8_lossy(&output.stderr);
     tell_measured(&text);
     assert!(output.status.success(), "{text}");
-    // Standard error may have the shell's remarks about what it killed.
+    // On standard error, the shell may report what it killed.
     assert!(output.stdout.ends_with(b"the booted system works\n"), "{text}");
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Boots a Debian with systemd in a container of its own, several times, and has booted.sh work in it:
-# boot.sh REPOSITORY. All of it is in namespaces, and in a folder that is removed at the end.
+# Boots a Debian with systemd in a container several times, and runs booted.sh in it: boot.sh REPOSITORY.
+# Everything is in namespaces, and in a folder that is removed at the end.
 set -euo pipefail
 repository=$1
 
@@ -8,7 +8,7 @@ scratch=$(mktemp -d /var/tmp/ddns-cgi-boot.XXXXXX)
 trap 'umount "$scratch/root" 2>/dev/null || true; rm -rf --one-file-system "$scratch"' EXIT
 image=$scratch/root
 
-# A system that was made before spares a minute and the mirror; DDNS_TEST_IMAGE names its folder.
+# DDNS_TEST_IMAGE names the folder of a system made before, which saves a minute and the mirror.
 if [ -n "${DDNS_TEST_IMAGE:-}" ] && [ -e "$DDNS_TEST_IMAGE/usr/lib/systemd/systemd" ]; then
     mkdir "$scratch"/{upper,work,root}
     mount -t overlay overlay -o "lowerdir=$DDNS_TEST_IMAGE,upperdir=$scratch/upper,workdir=$scratch/work" "$image"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What happens in the system that boot.sh boots: one phase for each boot, named in /phase.
+# Runs in the system that boot.sh boots: one phase for each boot, named in /phase.
 set -Eeuo pipefail
 trap 'echo "FAILED: line $LINENO: $BASH_COMMAND" >&2' ERR
 cd /repository
@@ -29,7 +29,7 @@ look_up() { dig +short +time=1 +tries=1 @127.0.0.1 "$1"; }
 folder=/media/data/www/ramcache
 copies=/var/lib/ddns-cgi/copies
 
-# Everything that an installation could change: kinds, modes, owners, names, links, contents.
+# Everything that an installation could change: types, modes, owners, names, links, contents.
 snapshot() {
     # Not what the test itself changes, and the cache of the dynamic loader.
     find /etc /usr -xdev -printf '%y %m %u:%g %p %l\n' | grep -v -e '/etc/ld.so.cache' | sort
@@ -143,7 +143,7 @@ thirty_changes() {
     is "dnsmasq is" "$(systemctl is-active dnsmasq)" active
     echo "measured: 30 changes of 30 hosts in $milliseconds ms: dnsmasq stays active"
 
-    # The article's way, which proves that this test can tell.
+    # The article's way, to prove that this test can see a difference.
     sleep 11
     for _ in $(seq 30); do
         setpriv --reuid=www-data --regid=www-data --init-groups sudo -n service dnsmasq restart >/dev/null 2>&1 || true
@@ -155,7 +155,7 @@ thirty_changes() {
     until_is "dnsmasq serves all 30 names" all serves_all 1
 }
 
-# Each way of telling dnsmasq, on systemd: the table in the README.
+# Each way to tell dnsmasq under systemd: the documented table.
 gaps() {
     local way
     for way in 'systemctl restart dnsmasq' 'systemctl reload dnsmasq' 'pkill -HUP -x dnsmasq'; do
@@ -163,7 +163,7 @@ gaps() {
         # shellcheck disable=SC2086 # a command and its arguments
         echo "measured: $(scripts/measure-gap alice1.example.net $way)" || fail "scripts/measure-gap $way"
     done
-    # With its rule and its key, a reload takes the place of the restart.
+    # With its rule and its key, a reload replaces the restart.
     sed -i -e '/RELOAD.*pkill/d' -e '/RELOAD/s/^#//' /etc/sudoers.d/ddns-cgi
     visudo -c >/dev/null || fail "the rules for a reload"
     echo '{"restart": ["sudo", "-n", "systemctl", "reload", "dnsmasq"]}' >/etc/ddns-cgi/config.json
@@ -263,7 +263,7 @@ ramcache_survives_kills() {
     cmp "$folder/hosts.dns" /root/h || fail "another hosts file was restored"
     is "their owner" "$(stat -c %U "$folder/ip.txt")" www-data
     ddns-ramcache status
-    # A copy that was made when a request had been killed between its two files.
+    # A copy made after a request was killed between its two files.
     sed -i '0,/127.0.[0-9.]* /s//127.0.9.99 /' "$folder/hosts.dns"
     echo "changed" >"$folder/.hosts.dns.pending"
     ddns-ramcache save || fail "ramcache save"

@@ -1,4 +1,4 @@
-//! The status page in a real browser, and what axe-core says of it.
+//! The status page in a real browser, and what axe-core says about it.
 
 use std::fs;
 use std::path::Path;

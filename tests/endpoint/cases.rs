@@ -1,4 +1,4 @@
-//! One table of cases over several transports: request and files before, answer and files after.
+//! One table of cases, run over several transports: request and files before, answer and files after.
 
 use crate::apache::{Apache, Kind};
 use crate::scene::{CREDENTIALS, Reply, Scene, eventually, hash, signed, signed_2, time};
@@ -24,20 +24,20 @@ const STATE: &str = r#"{
 const HOSTS: &str = "127.0.0.10 host1.h.lohray.com\n127.0.0.20 host2.h.lohray.com\n\
                      127.0.0.30 host3.h.lohray.com\n";
 
-/// The stamps that a case may speak of.
+/// The stamps that a case may use.
 struct Times {
     now: String,
     earlier: String,
     later: String,
 }
 
-/// What the files are after a request.
+/// What becomes of the files.
 enum After {
-    /// To the byte what they were, and no restart.
+    /// Unchanged to the byte, and no restart.
     Same,
     /// The state with a new stamp for the host; the hosts file is the same file. No restart.
     Stamped(&'static str),
-    /// These texts, where `NOW` is the request's stamp; one restart.
+    /// These texts, with the request's stamp for `NOW`; one restart.
     Stored { state: String, hosts: String },
 }
 
@@ -110,7 +110,7 @@ impl Case {
         Self { line, ..self }
     }
 
-    /// With another answer than the one that goes with the address of the connection.
+    /// With another answer than the connection's address would give.
     fn answered(self, status: u16, line: &str) -> Self {
         Self { status, line: line.to_owned(), ..self }
     }
@@ -173,7 +173,7 @@ fn accepted(times: &Times) -> Vec<Case> {
             HOSTS.replace("127.0.0.20", "::1 host1.h.lohray.com\n127.0.0.20"),
         ),
         Case::get("the first host of PHP's empty map", &query).state("[]").from("127.0.0.11").stored(
-            // Not empty in the end: the hosts file knows the names.
+            // The result is not empty, because the hosts file has the names.
             "{\n    \"host1.h.lohray.com\": {\n        \"ip\": \"127.0.0.11\",\n        \"update\": \"NOW\"\n    },\n    \
              \"host2.h.lohray.com\": {\n        \"ip\": \"127.0.0.20\",\n        \"update\": \"1970-01-01 00:00:00\"\n    },\n    \
              \"host3.h.lohray.com\": {\n        \"ip\": \"127.0.0.30\",\n        \"update\": \"1970-01-01 00:00:00\"\n    }\n}",
@@ -479,7 +479,7 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
     ]
 }
 
-/// Brings the files to where the case begins, sends its request, and compares.
+/// Puts the files where the case begins, sends its request, and compares.
 fn check(scene: &Scene, transport: &Transport, case: &Case, times: &Times) {
     let name = case.name;
     scene.reset(&case.state, HOSTS);
@@ -549,7 +549,7 @@ fn inode(scene: &Scene) -> (u64, i64, i64, String) {
 }
 
 fn run_all(scene: &Scene, transport: &Transport) {
-    // As the article's, with a user who must use protocol 2.
+    // The article's, with a user bound to protocol 2.
     let users = CREDENTIALS.trim_end().strip_suffix('}').unwrap();
     let strict = r#""user3": {"id": ["host3.h.lohray.com"], "key": "secretkey3", "signature": "hmac-sha256"}"#;
     scene.write("etc/credentials.json", &format!("{users}, {strict}}}"));
@@ -561,7 +561,7 @@ fn run_all(scene: &Scene, transport: &Transport) {
     }
 }
 
-/// Fresh for each case, so that none becomes stale on a slow machine.
+/// Made for each case, because a slow machine could make older ones stale.
 fn now() -> Times {
     Times { now: time(0), earlier: time(-8), later: time(8) }
 }

@@ -1,14 +1,14 @@
 //! The whole chain on the real programs, with the shipped files where they are installed: curl,
 //! Apache as www-data, the program, sudo, service, dnsmasq, dig.
 //!
-//! All of it happens in namespaces of its own, on an overlay of the root file system that is gone
-//! with them, so nothing of this machine changes.
+//! It runs in namespaces of its own, on an overlay of the root file system that ends with them, so
+//! nothing on this machine changes.
 
 use std::process::{Command, Stdio};
 
 use crate::scene::can_run;
 
-/// Runs a script of this folder in namespaces of its own, to its last line, `expected`.
+/// Runs a script of this folder in namespaces of its own; its last line must be `expected`.
 pub fn run_on_overlay(script: &str, arguments: &[&str], needs: &[&str], expected: &str) {
     let common = [
         "root",

@@ -34,7 +34,7 @@ echo 'ServerName localhost' >/etc/apache2/conf-enabled/name.conf
 # No resolvconf, no other resolver: the name server serves its own names.
 printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >/etc/dnsmasq.d/test.conf
 mkdir -p /var/log/apache2
-# The article's lines, of which dnsmasq refuses a second local-ttl.
+# The article's lines. dnsmasq accepts only one local-ttl.
 printf '%s\n' local-ttl=7 "addn-hosts=$ramcache/hosts.dns" >>/etc/dnsmasq.conf
 # A file that a RAM disk would hide.
 touch "$ramcache/ip.php"
@@ -112,7 +112,7 @@ is "an unknown user" "$(curl -s "${last/user1/user9}")" badauth
 until_is "the address for fail2ban" 1 grep -c 'ddns-cgi: badauth address=127.0.0.1 user="user9"' /var/log/apache2/error.log
 grep -q secretkey /var/log/apache2/*.log && fail "the key is in a log"
 
-# For the table in the README: the init script, which systems without systemd have.
+# For the documented table: the init script of systems without systemd.
 echo "measured: without systemd: $(scripts/measure-gap host1.h.lohray.com service dnsmasq restart)"
 
 is "check" "$(ddnsctl check)" "all is well: 1 hosts, 1 users"

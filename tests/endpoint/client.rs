@@ -1,4 +1,4 @@
-//! The client `scripts/ip-update`, against a real Apache, in the shells that systems have.
+//! The client `scripts/ip-update` against a real Apache, in common shells.
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ struct Client<'s> {
 }
 
 impl Client<'_> {
-    /// Writes the settings; those that are given replace those of the article.
+    /// Writes the article's settings, with these changes.
     fn settings(&self, url: &str, changes: &[(&str, &str)]) {
         let mut lines = vec![
             ("url", url),
@@ -62,7 +62,7 @@ impl Client<'_> {
         (output.status.code().unwrap(), text)
     }
 
-    /// The client fails with one line that has `part` in it.
+    /// The client fails with one line that contains `part`.
     fn fails(&self, status: i32, part: &str) {
         let (actual, text) = self.run(&[]);
         assert_eq!(actual, status, "{text}");
@@ -109,11 +109,11 @@ fn each_outcome_has_its_message_and_status(shell: &'static [&'static str], proto
     settings(&url, Some(("host", "host3.h.lohray.com")));
     client.fails(4, "does not allow user1");
     settings(&url, Some(("host", "host/4")));
-    client.fails(9, "the request is not in order: malformed id");
+    client.fails(9, "the request is invalid: malformed id");
     settings(&apache.url("/no-such-path"), None);
     client.fails(9, "is url= right?");
 
-    // A dead server, and one that takes the connection and is silent.
+    // A dead server, and one that accepts the connection but stays silent.
     settings("http://127.0.0.1:1/ip.php", None);
     client.fails(7, "no answer after 1 tries");
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -192,7 +192,7 @@ fn one_host_that_is_refused_has_its_line_and_the_others_are_updated() {
     assert_eq!((status, text.lines().count()), (4, 1), "{text}");
     assert!(text.starts_with("ip-update: host3.h.lohray.com: refused"), "{text}");
     assert_eq!(scene.hosts().matches("127.0.0.1 ").count(), 2, "{}", scene.hosts());
-    // What is refused as a whole is said of each host.
+    // A refusal of the whole request is reported for each host.
     changes.push(("key", "secretkey9"));
     client.settings(&url, &changes);
     let (status, text) = client.run(&[]);
@@ -272,10 +272,10 @@ fn settings_without_sense_and_a_key_that_others_can_read_are_refused() {
         ("user", "", "user= is missing"),
         ("tries", "0", "tries= must be"),
         ("timeout", "x", "timeout= must be"),
-        ("hots", "h", "is no setting"),
+        ("hots", "h", "is not a setting"),
         ("protocol", "3", "protocol= must be 1 or 2"),
         ("ip", "192.0.2.7", "need protocol=2"),
-        ("user", "a\"b", "no quotation mark"),
+        ("user", "a\"b", "must not contain quotation marks"),
     ] {
         client.settings("http://127.0.0.1:1/ip.php", &[(name, value)]);
         client.fails(2, part);
@@ -286,7 +286,7 @@ fn settings_without_sense_and_a_key_that_others_can_read_are_refused() {
 
 #[test]
 fn the_key_is_on_no_command_line() {
-    // Everything that the shell does not do itself is a process of its own.
+    // Whatever the shell does not do itself is a separate process.
     let needs = ["/usr/bin/strace", SHELLS[0][0], SHELLS[1][0], SHELLS[2][0]];
     if !can_run("the key on command lines", &needs) {
         return;

@@ -1,8 +1,8 @@
 //! What an update costs, in instructions and system calls, against a budget that is checked in.
 //!
-//! Counts and not times: they are the same on a busy machine, so a tenth more is seen. They are those of
-//! the program as it is shipped. The files are of a fixed size, the host is in their middle, and updates
-//! that were accepted before have sealed them.
+//! Counts, not times: a busy machine does not change them, so the test notices a tenth more. The program
+//! is the shipped one. The files have a fixed size, the host is in the middle, and earlier accepted
+//! updates have sealed them.
 
 use std::fs;
 use std::path::Path;
@@ -14,40 +14,39 @@ use crate::scene::{Scene, can_run, signed, tell, time};
 
 const VALGRIND: &str = "/usr/bin/valgrind";
 
-/// How much more instructions than the budget there may be, in percent, of a program that was built
-/// with the budget's compiler and C library.
+/// By how many percent the instructions may exceed the budget, if the program was built with the
+/// budget's compiler and C library.
 ///
 /// From run to run the count differs by a few instructions.
 const HEADROOM: u64 = 5;
 
-/// How much more there may be of a program that was built with others, in percent. The start of
-/// Debian 13's glibc alone takes twice what all of a small update takes with musl, since valgrind's
-/// processor describes its caches in an old way. Without its fast path, an update of 10,000
-/// hosts takes a hundred times as many.
+/// The same in percent for a program built with others. The start of Debian 13's glibc alone takes twice
+/// as many as a whole small update with musl, because valgrind's processor describes its caches in an
+/// old way. Without its fast path, an update of 10,000 hosts takes a hundred times as many.
 const HEADROOM_ELSEWHERE: u64 = 300;
 
-/// From how much less on the budget is out of date, in percent.
+/// By how many percent fewer instructions make the budget out of date.
 const SLACK: u64 = 20;
 
-/// How many system calls more there may be: a write that the kernel does in two parts.
+/// How many more system calls are allowed: the kernel may split a write in two.
 const MORE_CALLS: u64 = 1;
 
-/// The same of a program that was built with others: glibc's start takes a dozen more than musl's.
+/// The same for a program built with others: glibc's start takes a dozen more than musl's.
 const MORE_CALLS_ELSEWHERE: u64 = 16;
 
-/// Prints the budget that the program as it is would need.
+/// Prints the budget that the present program needs.
 const PRINT: &str = "DDNS_COST_BUDGET";
 
 /// What the program of the budget was built with.
 const BUILT_WITH: &str = "built with";
 
-/// What musl alone says of an error that has no name.
+/// Only musl describes an unknown error like this.
 const ERROR_OF_MUSL: &str = "No error information";
 
-/// The address of all hosts before, and that of the one that is changed.
+/// The address of all hosts at first, and the new one of the host that changes.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
 
-/// Names of one length.
+/// Names of equal length.
 fn host(number: usize) -> String {
     format!("host{number:05}.example")
 }
@@ -62,7 +61,7 @@ fn credentials(names: &[String]) -> String {
     serde_json::to_string_pretty(&users).unwrap().replace("  ", "    ")
 }
 
-/// Sealed files of so many hosts, with an index where they are large, on a RAM disk.
+/// Sealed files of so many hosts on a RAM disk, with an index if they are large.
 fn sealed_scene(hosts: usize) -> Scene {
     let scene = Scene::on_ram_disk();
     let names: Vec<String> = (0..hosts).map(host).collect();
@@ -77,7 +76,7 @@ fn sealed_scene(hosts: usize) -> Scene {
     scene
 }
 
-/// An update of one host, by a program that is started like this.
+/// An update of one host by a program started like this.
 fn update(scene: &Scene, number: usize, address: &str, words: &[&str]) {
     let user = format!("user{:04}", number / 10);
     let query = signed(&user, "secretkey", &host(number), &time(0));
@@ -127,7 +126,7 @@ fn measure() -> Map<String, Value> {
     costs
 }
 
-/// What the program was built with, as its compiler and its C library say in it. musl says no version.
+/// The compiler and the C library that the program names. musl names no version.
 fn built_with(program: &str) -> String {
     let bytes = fs::read(program).unwrap();
     let text = String::from_utf8_lossy(&bytes);
@@ -142,7 +141,7 @@ fn built_with(program: &str) -> String {
     format!("{}, rustc {compiler}, {library}", std::env::consts::ARCH)
 }
 
-/// What is over the budget, and what is far below it.
+/// Which counts are over the budget, and which are far below it.
 fn compare(
     costs: &Map<String, Value>,
     budget: &Value,

@@ -17,10 +17,10 @@ use crate::scene::{Scene, eventually, is_root, web_user};
 
 pub const DNSMASQ: &str = "/usr/sbin/dnsmasq";
 
-/// How long an answer may take. On the loopback address a later one is as good as none.
+/// How long an answer may take. On the loopback address, a later one counts as none.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A running dnsmasq. It ends when this is dropped, and also where the tests are killed.
+/// A running dnsmasq. It ends when this is dropped, or when the tests are killed.
 pub struct Dnsmasq {
     keeper: Child,
     port: u16,
@@ -33,7 +33,7 @@ impl Dnsmasq {
         let port = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         write_program(scene, port);
         let service = scene.path("bin/dnsmasq-service").display().to_string();
-        // It reads until this test closes its input, be it by its death.
+        // It reads until this test closes its input or dies.
         let script = format!("{service}; read -r _; {service} end");
         let mut keeper = Command::new("/bin/sh");
         if is_root() {
@@ -43,7 +43,7 @@ impl Dnsmasq {
             keeper.args(["--clear-groups", "/bin/sh"]);
         }
         keeper.arg("-c").arg(script).stdin(Stdio::piped());
-        // Whoever interrupts the tests at a terminal does not interrupt the keeper.
+        // An interrupt from the terminal does not reach the keeper.
         let keeper = keeper.process_group(0).spawn().unwrap();
         let dnsmasq = Self { keeper, port };
         let mut resolver = dnsmasq.resolver();
@@ -56,7 +56,7 @@ impl Dnsmasq {
         format!("exec {}", scene.path("bin/dnsmasq-service").display())
     }
 
-    /// Somebody who asks it.
+    /// Somebody who queries it.
     pub fn resolver(&self) -> Resolver {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         socket.connect(("127.0.0.1", self.port)).unwrap();
@@ -72,7 +72,7 @@ impl Drop for Dnsmasq {
     }
 }
 
-/// In the place of `service dnsmasq`: restarts, or with `end` stops for good, one call at a time.
+/// Replaces `service dnsmasq`: restarts, or with `end` stops for good, one call at a time.
 fn write_program(scene: &Scene, port: u16) {
     let path = |name| scene.path(name).display().to_string();
     let (run, settings) = (path("run"), path("run/dnsmasq.conf"));
@@ -85,7 +85,7 @@ fn write_program(scene: &Scene, port: u16) {
          pid-file={run}/dnsmasq.pid\nlog-facility={run}/dnsmasq.log\n"
     );
     scene.write("run/dnsmasq.conf", &(text + &frame));
-    // Not kill -0: where nobody reaps orphans, a zombie stays for ever.
+    // Not kill -0: if nobody reaps orphans, a zombie stays for ever.
     let script = format!(
         "#!/bin/sh\nexec 9>>{run}/dnsmasq.lock\nflock 9\n\
          pid=$(cat {run}/dnsmasq.pid 2>/dev/null) && kill \"$pid\" &&\n\
@@ -104,8 +104,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// The one address of `name`, or `None` where the answer has none. An error where there is no
-    /// answer in time.
+    /// The one address of `name`, or `None` if the answer has none. An error if no answer comes in time.
     pub fn ask(&mut self, name: &str) -> io::Result<Option<Ipv4Addr>> {
         self.id = self.id.wrapping_add(1);
         let mut query = Packet::new_query(self.id);
@@ -122,7 +121,7 @@ impl Resolver {
             let answer = Packet::parse(&buffer[..length]).map_err(|error| {
                 io::Error::new(ErrorKind::InvalidData, format!("no DNS message: {error}"))
             })?;
-            // A late answer to an earlier question is passed over.
+            // A late answer to an earlier question is ignored.
             if answer.id() == self.id {
                 return Ok(only_address(&answer));
             }

@@ -1,4 +1,4 @@
-//! dyndns2: its words and statuses over every transport, HTTPS, and the clients as Debian has them.
+//! dyndns2: its words and statuses over every transport and HTTPS, and Debian's clients.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ const HOST1: &str = "host1.h.lohray.com";
 const HOST2: &str = "host2.h.lohray.com";
 const BOTH: &str = "host1.h.lohray.com,host2.h.lohray.com";
 
-/// The scene with dyndns2 over any connection, and a user who must use protocol 2.
+/// The scene with dyndns2 over any connection, and a user bound to protocol 2.
 fn scene() -> Scene {
     let scene = Scene::new();
     scene.configure(&json!({"dyndns2": "any"}));
@@ -248,7 +248,7 @@ fn updates_of_one_second_count_and_open_no_way_for_replays() {
         let cgi = scene.cgi("127.0.0.10", &query).env("SCRIPT_NAME", "/nic/update");
         cgi.env("HTTP_AUTHORIZATION", &basic("user1:secretkey1")).run().line
     };
-    // Of a client whose clock is ahead; somebody else has read it.
+    // From a client whose clock is ahead, and read by somebody else.
     let captured = signed("user1", "secretkey1", HOST1, &time(10));
     assert_eq!(scene.answer("127.0.0.11", &captured), "good 127.0.0.11");
     for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
@@ -289,7 +289,7 @@ struct Client<'s> {
     apache: &'s Apache,
 }
 
-/// What a client was set up with.
+/// A client's settings.
 #[derive(Clone, Copy)]
 struct Settings<'s> {
     hosts: &'s str,
@@ -309,7 +309,7 @@ impl Client<'_> {
         file.display().to_string()
     }
 
-    /// What ddclient says, without what it knows of earlier runs.
+    /// What ddclient says when it knows nothing of earlier runs.
     fn ddclient(&self, settings: Settings, options: &[&str]) -> String {
         let Settings { hosts, address, password } = settings;
         let file = self.write(
@@ -331,7 +331,7 @@ impl Client<'_> {
         said(&output)
     }
 
-    /// What inadyn says, which believes that its hosts have another address.
+    /// What inadyn says when it believes that its hosts have another address.
     fn inadyn(&self, settings: Settings) -> String {
         let Settings { hosts, address, password } = settings;
         let file = self.write(
@@ -415,7 +415,7 @@ fn ddclient_of_debian_reports_each_answer() {
     assert_eq!(addresses(&scene, HOST1), ["192.0.2.2", "2001:db8::1"]);
     assert_eq!(addresses(&scene, HOST2), [json!("192.0.2.1"), Value::Null]);
 
-    // Of a server's error it says nothing, unless it is asked to, and tries again next time.
+    // It reports a server's error only if asked to, and tries again next time.
     scene.configure(&json!({"dyndns2": "any"}));
     scene.write("www/ramcache/ip.txt", "{");
     assert_eq!(client.ddclient(settings, &[]), "");

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::scene::{HOSTS, Scene, signed, time};
 use crate::transport::Transport;
 
-/// The hosts file where each host is at an address of its own: those that are served.
+/// The hosts file with these hosts, each at an address of its own.
 fn lines(numbers: &[u8]) -> String {
     let lines = numbers.iter().map(|n| format!("127.0.0.{n} host{n}.h.lohray.com\n"));
     lines.collect::<Vec<_>>().concat()
 }
 
-/// Host 3 has just been heard of, and the others are silent since 2012. The files are sealed.
+/// Host 3 has just sent an update, the others have been silent since 2012. The files are sealed.
 fn scene_with_silent_hosts() -> Scene {
     let scene = Scene::new();
     let record = |n: u8, update: &str| json!({"ip": format!("127.0.0.{n}"), "update": update});
@@ -33,7 +33,7 @@ fn scene_with_silent_hosts() -> Scene {
     scene
 }
 
-/// An update of a host from its own address, as an answer to a signed query.
+/// Updates a host from its own address, and returns the answer.
 fn update(ask: impl Fn(&str, &str) -> String, n: u8, seconds: i64) -> String {
     let (user, key) = if n == 3 { ("user2", "secretkey2") } else { ("user1", "secretkey1") };
     let query = signed(user, key, &format!("host{n}.h.lohray.com"), &time(seconds));
@@ -58,7 +58,7 @@ fn silent_hosts_leave_and_come_back(scene: &Scene, ask: impl Fn(&str, &str) -> S
     assert_eq!(scene.restarts().len(), 1, "dnsmasq has to forget them");
     assert!(scene.state().contains("127.0.0.1") && scene.state().contains("2012-05-09 07:30:06"));
 
-    // An update that changes nothing about who is served is one write of a stamp.
+    // An update that changes no served name writes only a stamp.
     let inode = |scene: &Scene| {
         let file = std::fs::metadata(scene.path("www/ramcache/hosts.dns")).unwrap();
         std::os::unix::fs::MetadataExt::ino(&file)
@@ -67,13 +67,13 @@ fn silent_hosts_leave_and_come_back(scene: &Scene, ask: impl Fn(&str, &str) -> S
     assert_eq!(update(3, -6), "nochg 127.0.0.3");
     assert_eq!((inode(scene), scene.restarts().len()), (before, 1));
 
-    // The address is as it was, and yet DNS has to learn it again.
+    // The address is the same, but DNS has to learn it again.
     assert_eq!(update(1, -6), "nochg 127.0.0.1");
     assert_eq!(scene.hosts(), lines(&[1, 3]));
     assert_eq!(scene.restarts().len(), 2);
     assert!(!scene.mark().exists());
 
-    // Those that were there in time leave when theirs has come.
+    // Hosts that were in time leave when their own time has passed.
     scene.configure(&json!({"expire_after": 9}));
     sleep(Duration::from_secs(5));
     assert_eq!(update(3, 0), "nochg 127.0.0.3");
@@ -95,7 +95,7 @@ fn a_silent_host_leaves_with_the_next_update_and_comes_back_with_its_own() {
 
 #[test]
 fn the_restarter_counts_in_the_local_time_of_apache() {
-    // In hours behind UTC. Elsewhere, hosts of now would be old ones, or old ones hosts of now.
+    // A zone hours behind UTC. In another, new hosts would pass for old ones, or old for new.
     for hours in [8, -9] {
         let local = |seconds: i64| time(seconds - hours * 3600);
         let scene = Scene::new();
@@ -154,7 +154,7 @@ fn hosts_of_a_lost_state_do_not_expire_before_they_were_heard_of() {
     let ask = |address: &str, query: &str| scene.answer(address, query);
     assert_eq!(update(ask, 1, -9), "good 127.0.0.1");
     scene.settle();
-    // The stamp of the one that came is nine seconds old.
+    // The updated host's stamp is nine seconds old.
     assert_eq!(scene.hosts(), HOSTS.split_once('\n').unwrap().1);
     assert_eq!(update(ask, 1, 0), "nochg 127.0.0.1");
     scene.settle();

@@ -1,7 +1,7 @@
 //! Faults at every system call: the process is killed there, or the call fails.
 //!
-//! strace injects them into the real program. After each, both files must be whole, nothing may be
-//! acknowledged that is not stored, and the next request must bring everything in order.
+//! strace injects them into the real program. After each, both files must be whole, only what is stored
+//! may have been acknowledged, and the next request must repair the rest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,14 +14,14 @@ use crate::scene::{HOSTS, STATE, Scene, can_run, lines_of, signed, signed_2, tel
 
 pub const STRACE: &str = "/usr/bin/strace";
 
-/// What is done while the fault happens.
+/// What the program does when the fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     Changed,
     Redundant,
-    /// As `Changed`, with sealed files.
+    /// Like `Changed`, with sealed files.
     ChangedSealed,
-    /// As `Redundant`, with sealed files.
+    /// Like `Redundant`, with sealed files.
     RedundantSealed,
     /// Two hosts in one request of protocol 2, with sealed files.
     ChangedList,
@@ -78,7 +78,7 @@ pub fn prepare(scene: &Scene, deed: Deed) {
 
 /// The outcome of a deed under strace.
 pub struct Outcome {
-    /// The line of the reply; empty where there was none.
+    /// The line of the reply; empty if there was none.
     pub line: String,
     log: String,
     /// The state before it.
@@ -122,7 +122,7 @@ fn calls(scene: &Scene, deed: Deed) -> BTreeMap<String, usize> {
     for line in outcome.trace.lines() {
         let name: String =
             line.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        // execve is strace's own doing, and the end cannot fail.
+        // strace itself calls execve, and the end cannot fail.
         if !name.is_empty() && !name.starts_with("exit") && name != "execve" {
             *calls.entry(name).or_insert(0) += 1;
         }
@@ -131,7 +131,7 @@ fn calls(scene: &Scene, deed: Deed) -> BTreeMap<String, usize> {
     calls
 }
 
-/// Old or new, and nothing else; and what was acknowledged is there.
+/// The files are old or new, nothing else, and contain what was acknowledged.
 fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
     let before = &outcome.before;
     let stamped = before.replace("2012-04-20 20:45:59", &outcome.stamp);
@@ -157,8 +157,8 @@ fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
     }
 }
 
-/// The next request, of another user and redundant, brings hosts file and dnsmasq to what the state
-/// says, and loses nothing.
+/// The next request, a redundant one of another user, makes hosts file and dnsmasq match the state, and
+/// loses nothing.
 fn check_healing(scene: &Scene, deed: Deed, point: &str) {
     let must_serve = scene.mark().exists();
     let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(0));
@@ -188,7 +188,7 @@ fn everywhere(deed: Deed, faults: &[&str], is_hit: impl Fn(&str) -> bool) {
                 let point = format!("{deed:?}: {fault} at {call} {when}");
                 let injection = format!("inject={call}:{fault}:when={when}");
                 let outcome = run(&scene, deed, &["-e", &injection]);
-                // A restarter that was started before may be at work.
+                // An earlier restarter may be at work.
                 scene.settle();
                 check_files(&scene, deed, &outcome, &point);
                 if fault.starts_with("error") && deed != Deed::Restart {
@@ -224,7 +224,7 @@ fn the_restarter_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Restart);
 }
 
-/// Calls on files, of one C library or the other, and what they may fail with, open(2) to rename(2).
+/// Calls on files, of both C libraries, and the errors they may return, open(2) to rename(2).
 const FILE_CALLS: [&str; 23] = [
     "open",
     "openat",
@@ -269,7 +269,7 @@ fn check_reply(outcome: &Outcome, point: &str) {
     let lines: Vec<&str> = outcome.log.lines().filter(|line| line.contains("ddns-cgi: ")).collect();
     match outcome.line.as_str() {
         "911" => {
-            // Where the log itself cannot be written, there is no line.
+            // If the log itself cannot be written, there is no line.
             assert!(lines.len() <= 1, "{point}: {lines:?}");
             for line in lines {
                 assert!(
@@ -302,7 +302,7 @@ fn the_restarter_survives_every_error_at_every_call() {
     fails_everywhere(Deed::Restart);
 }
 
-/// Runs a line of shell in a mount namespace of its own, where the folder of the state is a RAM disk
+/// Runs a line of shell in a mount namespace of its own, in which the folder of the state is a RAM disk
 /// of 64 KiB with the scene's files.
 fn on_a_small_disk(scene: &Scene, script: &str) -> String {
     let folder = scene.path("www/ramcache").display().to_string();
@@ -359,7 +359,7 @@ fn a_full_disk_and_a_read_only_one_are_a_fault_and_keep_the_files() {
     }
 }
 
-/// A state and its hosts file, six pages and two, so that a write can end after any of them.
+/// A state and its hosts file, six and two pages long: a write can end after any of them.
 pub fn files_of(names: &[String]) -> (String, String) {
     let record = json!({"ip": "192.0.2.1", "update": "2012-04-20 20:45:59"});
     let state: serde_json::Map<_, _> =

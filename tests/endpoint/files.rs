@@ -18,7 +18,7 @@ fn remove(scene: &Scene, names: &[&str]) {
     }
 }
 
-/// The answer is 911, one line names `file`, and both files are what they were.
+/// The answer is 911, one line names `file`, and both files are unchanged.
 fn faulty(scene: &Scene, address: &str, file: &str) {
     let files = scene.files();
     let reply = scene.cgi(address, &host1()).run();
@@ -381,10 +381,10 @@ fn in_local_time_the_repeated_hour_of_autumn_lets_no_replay_through() {
     };
     assert_eq!(send("127.0.0.11", "2026-10-25 02:30:00"), "good 127.0.0.11");
     stored("2026-10-25 02:30:00");
-    // An hour later the same text is on the clock again.
+    // An hour later, the clock shows the same text again.
     assert_eq!(send("127.0.0.66", "2026-10-25 02:30:00"), "replay");
     assert_eq!(send("127.0.0.66", "2026-10-25T02:30:00+02:00"), "replay");
-    // The second pass can be told apart with an offset, and is remembered as what it was.
+    // An offset tells the second pass apart, and it is remembered as such.
     assert_eq!(send("127.0.0.12", "2026-10-25T02:10:00+01:00"), "good 127.0.0.12");
     stored("2026-10-25T02:10:00+01:00");
     assert_eq!(send("127.0.0.66", "2026-10-25T02:10:00+01:00"), "replay");
@@ -393,7 +393,7 @@ fn in_local_time_the_repeated_hour_of_autumn_lets_no_replay_through() {
     stored("2026-10-25T02:20:00+01:00");
     assert_eq!(send("127.0.0.12", "2026-10-25 03:00:00"), "nochg 127.0.0.12");
     stored("2026-10-25 03:00:00");
-    // The hour that spring leaves out does not exist.
+    // The hour that spring skips does not exist.
     assert_eq!(send("127.0.0.12", "2027-03-28 02:30:00"), "badrequest malformed timeST");
     assert_eq!(send("127.0.0.12", "2027-03-28 03:30:00"), "nochg 127.0.0.12");
 }

@@ -1,4 +1,4 @@
-//! `scripts/install` below a folder, as packagers use it. `boot.rs` and `chain.rs` run it for real.
+//! `scripts/install` below a folder, as packagers run it. `boot.rs` and `chain.rs` run it for real.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -83,7 +83,7 @@ fn packagers_get_all_files_in_the_places_of_each_distribution() {
 
         install(folder.path(), &[&system[..], &["--uninstall"]].concat());
         let left: Vec<String> = files(folder.path()).into_keys().collect();
-        // The last one knows what stays.
+        // The last run knows what stays.
         let mut expected = [apache, "etc/ddns-cgi/credentials.json", "var/lib/ddns-cgi/installed"];
         expected.sort_unstable();
         assert_eq!(left, expected);

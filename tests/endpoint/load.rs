@@ -1,5 +1,5 @@
-//! Sixty-four clients at once, through Apache to the real dnsmasq, which is asked all the while:
-//! nothing is lost, nothing is wrong.
+//! Sixty-four clients at once, through Apache to the real dnsmasq, which is queried throughout: nothing
+//! is lost, nothing is wrong.
 //!
 //! `DDNS_LOAD_REQUESTS` is the number of requests under each of Apache's modules.
 
@@ -27,7 +27,7 @@ const REQUESTS: usize = 2000;
 /// Seconds between restarts of dnsmasq: shorter than any operator would have it.
 const INTERVAL: u64 = 1;
 
-/// Between two questions to dnsmasq.
+/// The pause between two queries to dnsmasq.
 const PAUSE: Duration = Duration::from_millis(2);
 
 #[test]
@@ -54,7 +54,7 @@ fn load(module: &str, kind: Kind) {
 
     let started = Instant::now();
     let (outputs, served) = thread::scope(|scope| {
-        // Dropped, also by a panic, it ends the questions.
+        // When it is dropped, even by a panic, the queries end.
         let (questions, until) = channel::<()>();
         let (clients, mut resolver) = (&clients, dnsmasq.resolver());
         let served = scope.spawn(move || ask_all_the_while(clients, &mut resolver, &until));
@@ -152,12 +152,12 @@ fn send_all(scene: &Scene, clients: &[Client]) -> Vec<Output> {
     })
 }
 
-/// What came of all requests.
+/// The outcome of all requests.
 #[derive(Default)]
 struct Answered {
     count: usize,
     errors: Vec<String>,
-    /// Seconds until the answer, where the request needs the lock of the state, and where not.
+    /// Seconds until the answer, for requests that need the state's lock and those that do not.
     locked: Vec<f64>,
     free: Vec<f64>,
 }
@@ -178,7 +178,7 @@ impl Answered {
     }
 }
 
-/// Compares each answer with the one that is planned.
+/// Compares each answer with the planned one.
 fn compare_answers(clients: &[Client], outputs: &[Output]) -> Answered {
     let mut answered = Answered::default();
     for (number, (client, output)) in clients.iter().zip(outputs).enumerate() {
@@ -236,7 +236,7 @@ impl Served {
 fn ask_all_the_while(clients: &[Client], resolver: &mut Resolver, until: &Receiver<()>) -> Served {
     let mut served = Served::default();
     let mut last = Instant::now();
-    // Before the first answer: a host that is known has its first address, one that is new has none.
+    // Before the first answer, a known host has its first address, and a new one has none.
     let mut watched: Vec<(&Host, Option<usize>)> =
         hosts(clients).map(|host| (host, host.is_known.then_some(0))).collect();
     let mut turn = 0;
@@ -261,7 +261,7 @@ fn ask_all_the_while(clients: &[Client], resolver: &mut Resolver, until: &Receiv
     served
 }
 
-/// Each refusal is one line of Apache's error log, and there is nothing else of ours.
+/// Each refusal is one line in Apache's error log, and no other line is ours.
 fn compare_log(scene: &Scene, clients: &[Client]) {
     let mut expected = BTreeMap::new();
     for (_, line) in clients.iter().flat_map(|client| &client.answers) {

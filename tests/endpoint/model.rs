@@ -1,8 +1,8 @@
-//! Random histories of an installation, against a small reference model of it: requests one by one and
-//! two at a time, crashes, restarts that fail or are killed, files wiped, power cuts with and without a
-//! copy to restore. After each step, the files and what dnsmasq would serve must be what the model says.
+//! Random histories of an installation, compared with a small reference model: requests one by one and
+//! two at a time, crashes, failed or killed restarts, wiped files, power cuts with and without a copy to
+//! restore. After each step, the files and what dnsmasq would serve must match the model.
 //!
-//! `DDNS_MODEL_HISTORIES` sets the number of histories, `DDNS_MODEL_SEED` repeats those of a failure.
+//! `DDNS_MODEL_HISTORIES` sets the number of histories, `DDNS_MODEL_SEED` repeats a failure's.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,7 +35,7 @@ enum Step {
     Request(Request),
     /// Two at the same time, for different hosts.
     Together(Request, Request),
-    /// The process dies there, if it gets there.
+    /// The process dies at this point, if it gets there.
     Crash(Request, Point),
     Restart(Restart),
     WipeState,
@@ -73,7 +73,7 @@ enum Sender {
     OtherUser,
 }
 
-/// Just before which write a process dies.
+/// The write before which a process dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Point {
     Stamp,
@@ -112,7 +112,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// The state; where there is none, what the hosts file tells.
+    /// The state, or if there is none, what the hosts file says.
     fn records(&self) -> BTreeMap<usize, (Addresses, i64)> {
         if !self.state.is_empty() {
             return self.state.clone();
@@ -127,7 +127,7 @@ impl Disk {
 }
 
 impl Model {
-    /// The answer to a request; `None` where the process died.
+    /// The answer to a request; `None` if the process died.
     fn request(&mut self, request: &Request, death: Option<Point>) -> Option<String> {
         match request.by {
             Sender::Owner => {}
@@ -146,7 +146,7 @@ impl Model {
         *family = Some(request.address);
         *stamp = request.stamp;
         if !is_repeated && holds && disk.hosts.is_some() {
-            // In place, or as a new file where the state was wiped.
+            // In place, or as a new file if the state was wiped.
             let point = if disk.state.is_empty() { Point::State } else { Point::Stamp };
             if death == Some(point) {
                 return None;
@@ -197,7 +197,7 @@ struct Real {
     beginning: DateTime<Utc>,
 }
 
-/// The files in the folder of the state that a history is about.
+/// The files in the state's folder that a history can change.
 const FILES: [&str; 3] = ["ip.txt", "hosts.dns", ".hosts.dns.pending"];
 
 impl Real {
@@ -276,7 +276,7 @@ impl Real {
                 if let Some(injection) = injection {
                     cgi = cgi.by(&[STRACE, "-o", "/dev/null", "-e", injection, "--"]);
                 }
-                // A restarter inherits the copy of standard output: its end is the restarter's, too.
+                // A restarter inherits standard output, so its end is the restarter's end too.
                 cgi = cgi.by(&["/bin/sh", "-c", "exec \"$0\" \"$@\" 3>&1"]);
                 cgi.0.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
             })
@@ -378,7 +378,7 @@ impl Real {
             self.step(step, &mut model)?;
         }
         self.step(&Step::Restart(Restart::Works), &mut model)?;
-        // Whatever was: the next accepted request, redundant if the host is known, mends it all.
+        // Whatever happened, the next accepted request (redundant if the host is known) repairs it all.
         let known = model.disk.records().get(&2).and_then(|(addresses, _)| addresses[0]);
         let address = known.unwrap_or(0);
         let (by, protocol) = (Sender::Owner, Protocol::One);
@@ -448,7 +448,7 @@ fn every_history_ends_with_both_files_and_dnsmasq_as_the_model_says() {
     }
     let histories = number("DDNS_MODEL_HISTORIES").unwrap_or(10_000);
     let seed = number("DDNS_MODEL_SEED").unwrap_or_else(|| Utc::now().timestamp().unsigned_abs());
-    // A history waits for processes most of the time.
+    // Most of the time, a history waits for processes.
     let workers = 4 * thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let worker = |seed| {
         let real = Real::new();

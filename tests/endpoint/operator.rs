@@ -29,14 +29,14 @@ impl Scene {
         command
     }
 
-    /// What a command prints, which must succeed.
+    /// What a command prints; it must succeed.
     pub fn does(&self, arguments: &[&str]) -> String {
         let output = self.ddnsctl(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The one line about why a command fails.
+    /// The one line that says why a command fails.
     fn refuses(&self, arguments: &[&str]) -> String {
         let output = self.ddnsctl(arguments);
         let text = String::from_utf8(output.stderr).unwrap();
@@ -156,7 +156,7 @@ fn a_signed_url_is_a_valid_request() {
 #[test]
 fn protocol_2_is_signed_with_its_addresses_and_a_user_can_be_bound_to_it() {
     let scene = Scene::new();
-    // Each a second later than the one before, for it would be a replay otherwise.
+    // Each is a second later than the one before; otherwise it would be a replay.
     let sign = |options: &[&str]| {
         std::thread::sleep(std::time::Duration::from_millis(1100));
         let url = scene.does(&[&["sign", "host1.h.lohray.com"], options].concat());
@@ -251,7 +251,7 @@ fn old_installation() -> Scene {
         fs::rename(scene.path("www/ramcache").join(name), scene.path("run").join(name)).unwrap();
     }
     fs::rename(scene.path("etc/credentials.json"), scene.path("run/keys.json")).unwrap();
-    // As scripts/install leaves it.
+    // As after scripts/install.
     scene.write("etc/credentials.json", "{}\n");
     scene
 }
@@ -278,7 +278,7 @@ fn an_ip_php_is_taken_over_to_the_byte() {
     );
     assert_eq!((scene.state(), scene.hosts()), (STATE.to_owned(), HOSTS.to_owned()));
     assert_eq!(scene.answer("129.118.243.10", &host1()), "nochg 129.118.243.10");
-    // Once more changes nothing, unless the file was written to since.
+    // A second run changes nothing, unless the file was written to since.
     assert!(scene.refuses(&arguments).contains("differs from"));
 }
 
@@ -323,7 +323,7 @@ fn a_state_that_php_wrote_is_taken_over() {
         return;
     }
     let scene = old_installation();
-    // As an ip.php of the article's kind writes its two files.
+    // As an ip.php like the article's writes its two files.
     let code = r#"$map = json_decode(file_get_contents("ip.txt"), true);
         $map["host1.h.lohray.com"] = array("ip" => "192.0.2.77", "update" => date("Y-m-d H:i:s"));
         file_put_contents("ip.txt", json_encode($map, JSON_PRETTY_PRINT));
@@ -363,7 +363,7 @@ fn fail2ban_finds_the_address_in_apaches_log_and_nothing_in_a_success() {
             apache.curl("127.0.0.6", &format!("/ip.php?{harmless}"), &[]);
         }
         scene.settle();
-        // A line about another matter, with the text of a line in it.
+        // A line about something else that contains the text of such a line.
         scene.write("www/ramcache/ip.txt", "{");
         let forged = signed("u", "k", "h", &time(0))
             .replace("user=u", "user=ddns-cgi:%20badauth%20address=192.0.2.99%20");

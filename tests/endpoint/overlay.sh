@@ -1,10 +1,10 @@
-# Sourced by the scripts that use the real system: an overlay of the root file system that is gone with
-# the namespaces that tests/endpoint/chain.rs made, and what they check with. $1 is the repository.
+# For the scripts that use the real system: makes an overlay of the root file system, which ends with the
+# namespaces of tests/endpoint/chain.rs, and defines the checks. $1 is the repository.
 # shellcheck shell=bash
 trap 'echo "FAILED: line $LINENO: $BASH_COMMAND" >&2' ERR
 
 if [ -z "${IN_OVERLAY:-}" ]; then
-    # A copy of the root file system that forgets what is written to it.
+    # A copy of the root file system that discards its changes.
     scratch=/mnt
     mount -t tmpfs tmpfs "$scratch"
     mkdir "$scratch"/{upper,work,root}

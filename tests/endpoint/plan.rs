@@ -1,5 +1,5 @@
-//! What many clients will ask for, with the answers that they must get, and what must be stored in
-//! the end. Each client owns its hosts, so its answers are known beforehand, to the word.
+//! What many clients will ask for, the answers that they must get, and what must be stored in the end.
+//! Each client owns its hosts, so every word of its answers is known beforehand.
 
 use std::net::Ipv4Addr;
 
@@ -23,7 +23,7 @@ enum Kind {
     Repeated,
     /// The last accepted request, from elsewhere.
     Replayed,
-    /// An accepted request before that.
+    /// An earlier accepted request.
     Older,
     WrongHash,
     UnknownUser,
@@ -31,8 +31,8 @@ enum Kind {
     Malformed,
 }
 
-/// The kinds in the order in which a client uses them. Their number shares no factor with that of
-/// the hosts, so that each host gets each kind.
+/// The kinds in the order in which a client uses them. Their number has no factor in common with the
+/// number of hosts, so each host gets each kind.
 const KINDS: [Kind; 13] = [
     Kind::Changed,
     Kind::Redundant,
@@ -49,10 +49,10 @@ const KINDS: [Kind; 13] = [
     Kind::Malformed,
 ];
 
-/// A host, as it is after the requests that are planned so far.
+/// A host after the requests planned so far.
 pub struct Host {
     pub name: String,
-    /// All addresses that it has in the course of time.
+    /// All its addresses over time.
     pub addresses: Vec<Ipv4Addr>,
     /// Whether it is in the state from the beginning.
     pub is_known: bool,
@@ -76,7 +76,7 @@ pub struct Client {
     pub answers: Vec<Answer>,
 }
 
-/// The stamp in the state of a host that did not move since.
+/// The state's stamp for a host that has not moved since.
 const LONG_AGO: &str = "2012-04-20 20:45:59";
 
 impl Client {
@@ -120,7 +120,7 @@ impl Client {
         (self.user.clone(), json!({"id": names, "key": self.key}))
     }
 
-    /// The kind, or where it needs what the host does not have yet, another.
+    /// The kind, or another if the host lacks what it needs.
     fn possible(&self, host: usize, kind: Kind) -> Kind {
         let known = &self.hosts[host];
         let needed = match kind {
@@ -137,8 +137,8 @@ impl Client {
         }
     }
 
-    /// A request: query, address and the answer that it must get. A refused one comes from
-    /// `elsewhere`, as a changed one does, so that it would move the host if it were accepted.
+    /// A request: query, address and the answer that it must get. A refused one comes from `elsewhere`,
+    /// like a changed one, and would move the host if it were accepted.
     fn request(
         &mut self,
         host: usize,
@@ -204,7 +204,7 @@ fn section(url: &str, query: &str, from: Ipv4Addr, turn: usize) -> String {
     )
 }
 
-/// The state before the first request, of all hosts that are known then.
+/// The state before the first request, with all hosts known then.
 pub fn first_state(clients: &[Client]) -> Map<String, Value> {
     let hosts = clients.iter().flat_map(|client| &client.hosts).filter(|host| host.is_known);
     hosts

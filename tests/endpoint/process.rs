@@ -48,7 +48,7 @@ fn closed_descriptors_corrupt_no_file() {
 #[test]
 fn a_log_line_for_a_closed_standard_error_gets_into_no_file() {
     let scene = Scene::new();
-    // That the state is rebuilt is logged while its files are open: the lock would have the number of
+    // The rebuilt state is logged while its files are open: the lock would have the number of
     // standard error, after the credentials have that of standard input.
     fs::remove_file(scene.path("www/ramcache/ip.txt")).unwrap();
     let shell = ["/bin/sh", "-c", "exec \"$0\" <&- 2>&-"];
@@ -95,7 +95,7 @@ fn the_restarter_has_no_descriptor_of_apache() {
         assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
         eventually("the restart begins", || scene.restarts().len() == 1);
         let process = scene.restarter().unwrap();
-        // What these tests inherited themselves is not Apache's.
+        // Apache did not open what these tests inherited themselves.
         let inherited = descriptors("self");
         let foreign: Vec<_> = descriptors(&process.to_string())
             .into_iter()
@@ -108,7 +108,7 @@ fn the_restarter_has_no_descriptor_of_apache() {
     }
 }
 
-/// The modes of all that is in the folder of the state.
+/// The modes of everything in the state's folder.
 fn modes(scene: &Scene) -> Vec<(String, u32)> {
     let mut modes: Vec<_> = fs::read_dir(scene.path("www/ramcache"))
         .unwrap()

@@ -1,4 +1,4 @@
-//! `docs/clients.md`: the settings of clients, as they are printed there, with the real programs.
+//! The clients' settings in `docs/clients.md`, exactly as printed, with the real programs.
 
 use crate::chain::run_on_overlay;
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The settings of docs/clients.md as they are printed, but for the key: over HTTPS, on the installed
-# system, in the namespaces that tests/endpoint/recipes.rs made: recipes.sh REPOSITORY
+# Tries the settings of docs/clients.md as printed, except the key: over HTTPS, on the installed system,
+# in the namespaces of tests/endpoint/recipes.rs: recipes.sh REPOSITORY
 set -Eeuo pipefail
 # shellcheck source=tests/endpoint/overlay.sh
 . "${0%/*}/overlay.sh"
-# Nothing of the outer system tells the clients whom to trust.
+# No setting of the outer system tells the clients whom to trust.
 unset "${!SSL_@}" "${!CURL_@}" "${!PERL_@}"
 
 server=129.118.243.10
@@ -12,7 +12,7 @@ ip address add "$server/32" dev lo
 printf '127.0.0.1 localhost\n%s ns.example.net\n' "$server" >/etc/hosts
 echo 'hosts: files' >/etc/nsswitch.conf
 
-# A certificate of our own CA, which the clients trust as any other.
+# A certificate of our own CA, which the clients trust like any other.
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=test CA' -keyout /tmp/ca.key \
     -out /usr/local/share/ca-certificates/test.crt 2>/dev/null
 update-ca-certificates >/dev/null 2>&1

@@ -75,7 +75,7 @@ fn two_hundred_changes_by_eight_clients_are_all_stored_and_served_with_few_resta
     let names: Vec<String> = (0..HOSTS).map(|n| format!("host{n}.example")).collect();
     scene.write("etc/credentials.json", &json!({"user1": {"id": names, "key": "k"}}).to_string());
     scene.reset("[]", "");
-    // What dnsmasq would read: the hosts file as it is when the restart begins.
+    // What dnsmasq would read: the hosts file when the restart begins.
     let copy = format!(
         "cp {} {}",
         scene.path("www/ramcache/hosts.dns").display(),
@@ -119,7 +119,7 @@ fn two_hundred_changes_by_eight_clients_are_all_stored_and_served_with_few_resta
         "{} restarts in {seconds} s",
         restarts.len()
     );
-    // On a busy machine, the shell notes its start some milliseconds late.
+    // On a busy machine, the shell notes its start a few milliseconds late.
     assert!(restarts.windows(2).all(|pair| pair[1] - pair[0] >= 900 * INTERVAL), "{restarts:?}");
     assert!(!scene.mark().exists());
 }
@@ -234,7 +234,7 @@ fn changes_within_the_interval_share_one_restart() {
     assert!(scene.hosts().contains("127.0.0.105 host1"));
 }
 
-/// Starts a restart that takes long, and returns the process of the restarter.
+/// Starts a slow restart, and returns the restarter's process.
 fn restarter_at_work(scene: &Scene) -> i32 {
     scene.configure(&json!({"restart": ["sh", "-c", scene.noting("sleep 5")]}));
     assert_eq!(scene.answer("127.0.0.11", &host1_at(-3)), "good 127.0.0.11");
@@ -315,7 +315,7 @@ fn the_restart_command_gets_default_signals() {
     let scene = Scene::new();
     let status = scene.path("run/status");
     let note = format!("grep -E '^Sig(Blk|Ign)' /proc/self/status > {}", status.display());
-    // Debian's sh would unblock them itself.
+    // Debian's sh would unblock them by itself.
     scene.configure(&json!({"restart": ["bash", "-c", note]}));
     // As mod_cgi under the event MPM starts a CGI.
     let env = ["/usr/bin/env", "--default-signal", "--block-signal=TERM", "--ignore-signal=PIPE"];
@@ -333,7 +333,7 @@ fn the_restart_command_gets_default_signals() {
 fn the_restart_command_inherits_no_lock() {
     let scene = Scene::new();
     let files = scene.path("run/files");
-    // A daemon that it starts would keep the lock, and there would be no further restart.
+    // A daemon started by it would keep the lock and prevent any further restart.
     let note = format!("ls -l /proc/$$/fd > {}", files.display());
     scene.configure(&json!({"restart": ["sh", "-c", note]}));
     assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11");
@@ -363,7 +363,7 @@ fn where_no_process_can_be_started_the_change_is_kept_and_the_mark_stays() {
 #[test]
 fn a_hosts_file_that_a_killed_request_left_behind_is_brought_up_to_date() {
     let scene = Scene::new();
-    // Killed after the state was replaced and before the hosts file was.
+    // Killed between replacing the state and the hosts file.
     scene.write("www/ramcache/.hosts.dns.pending", "changed host1.h.lohray.com 127.0.0.11\n");
     let state = crate::scene::STATE.replace("129.118.243.10", "127.0.0.11");
     scene.reset(&state, crate::scene::HOSTS);

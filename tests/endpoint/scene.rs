@@ -51,10 +51,10 @@ pub const CREDENTIALS: &str = r#"{
     }
 }"#;
 
-/// How long anything may take that should happen soon.
+/// How long to wait for something that should happen soon.
 const SOON: Duration = Duration::from_secs(40);
 
-/// Folders and files of one installation; gone when dropped.
+/// Folders and files of one installation; removed when dropped.
 pub struct Scene {
     folder: TempDir,
 }
@@ -65,7 +65,7 @@ impl Scene {
         Self::in_folder(tempfile::tempdir().unwrap())
     }
 
-    /// The same on a RAM disk, where the machine has one.
+    /// The same on a RAM disk, if the machine has one.
     pub fn on_ram_disk() -> Self {
         Self::in_folder(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
     }
@@ -80,8 +80,8 @@ impl Scene {
         for folder in ["bin", "etc", "www", "www/ramcache", "run"] {
             fs::create_dir(scene.path(folder)).unwrap();
         }
-        // Not by this process: while it writes, another test's child would have the file open for
-        // writing, too, and no program runs that somebody can write (ETXTBSY).
+        // Another process writes it. If this one did, a child of another test could inherit the open
+        // file, and a program that is open for writing does not run (ETXTBSY).
         let copied = Command::new("cp").arg(program()).arg(scene.path("bin/ddns-cgi")).status();
         assert!(copied.unwrap().success());
         scene.write("www/ramcache/ip.txt", STATE);
@@ -161,7 +161,7 @@ impl Scene {
         self.read("www/ramcache/hosts.dns")
     }
 
-    /// Both files, as far as they are there.
+    /// Both files, if they exist.
     pub fn files(&self) -> [Option<Vec<u8>>; 2] {
         ["ip.txt", "hosts.dns"].map(|name| fs::read(self.path("www/ramcache").join(name)).ok())
     }
@@ -184,8 +184,8 @@ impl Scene {
 
     /// Waits until no request and no restarter is at work.
     pub fn settle(&self) {
-        // Not by trying the restarter's lock: a restarter that finds it taken leaves. Nor by the
-        // command line: within execve(2), a restarter still has that of its request.
+        // Trying the restarter's lock would not do, because a restarter that finds it taken leaves. Nor
+        // would the command line: within execve(2), a restarter still has that of its request.
         eventually("the restarter leaves", || self.processes().is_empty());
     }
 
@@ -240,7 +240,7 @@ impl Drop for Scene {
 /// A run of the program without a web server.
 pub struct Cgi(pub Command);
 
-/// What came of it.
+/// Its outcome.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -355,7 +355,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The program under test: the one that `DDNS_CGI` names, else that of this build.
+/// The program under test: `DDNS_CGI`, or else this build's.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -372,8 +372,8 @@ pub fn web_user() -> u32 {
     33
 }
 
-/// Whether a test can run here. One that cannot says so aloud, past the test runner's capture; where
-/// `DDNS_TEST_ALL` is set, as in CI, it fails instead.
+/// Whether a test can run here. If not, it says so past the test runner's capture, or fails if
+/// `DDNS_TEST_ALL` is set, as in CI.
 pub fn can_run(test: &str, needs: &[&str]) -> bool {
     let missing: Vec<&str> = needs
         .iter()
@@ -392,7 +392,7 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
     false
 }
 
-/// Prints the lines of a script's output that tell what it measured, past the capture, too.
+/// Prints what a script measured, past the capture too.
 pub fn tell_measured(text: &str) {
     text.lines().filter(|line| line.starts_with("measured: ")).for_each(tell);
 }

@@ -1,4 +1,4 @@
-//! Sealed files: what the fast path must not be taken for.
+//! Sealed files: when the fast path must not be used.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::scene::{CREDENTIALS, HOSTS, STATE, Scene, host1, signed, time};
 
 const ADDRESS: &str = "129.118.243.10";
 
-/// The text of a JSON object with one more entry, which makes it too large to go without an index.
+/// The text of a JSON object with one more entry, which makes it large enough to need an index.
 fn enlarged(text: &str) -> String {
     let end = text.rfind('}').unwrap();
     format!("{},\n    \"large\": \"{}\"\n}}", text[..end].trim_end(), "x".repeat(20_000))
@@ -41,7 +41,7 @@ enum Edit {
 }
 
 impl Edit {
-    /// Replaces `old` in a file; with `longer` where the size is to be another.
+    /// Replaces `old` in a file, with `longer` if the size should differ.
     fn apply(self, scene: &Scene, name: &str, old: &str, new: &str, longer: &str) {
         let path = scene.path(name);
         let before = fs::metadata(&path).unwrap();
@@ -68,7 +68,7 @@ impl Edit {
 #[test]
 fn a_file_that_is_edited_after_it_was_sealed_is_read_as_it_is() {
     for edit in [Edit::Time, Edit::Size, Edit::Inode] {
-        // Where the JSON is broken, however far from the entry, nothing is read from it.
+        // Nothing is read from broken JSON, however far the fault is from the entry.
         for name in ["www/ramcache/ip.txt", "etc/credentials.json"] {
             let scene = Scene::new();
             seal(&scene);
@@ -95,7 +95,7 @@ fn a_file_that_is_edited_after_it_was_sealed_is_read_as_it_is() {
 fn credentials_mean_the_same_in_any_layout_also_once_the_files_are_sealed() {
     let host = "host1.h.lohray.com";
     let known = json!({"user1": {"id": [host], "key": "secretkey1"}}).to_string();
-    // What is nested looks like a user of its own.
+    // The nested object looks like a user.
     let nested = format!(
         "{{\n    \"other\": {{\n    \"user1\": {{\"id\": [\"{host}\"], \"key\": \"secretkey2\"}}, \
          \"id\": [], \"key\": \"k\"}},\n    \"user1\": {{\"id\": [\"{host}\"], \"key\": \"secretkey1\"}}\n}}"
@@ -120,7 +120,7 @@ fn credentials_mean_the_same_in_any_layout_also_once_the_files_are_sealed() {
 
 #[test]
 fn names_that_differ_in_case_alone_become_one_also_after_other_updates() {
-    // In the layout that is sealed otherwise.
+    // In the layout that would otherwise be sealed.
     let state = STATE.replace("host2", "HOST1");
     let hosts = HOSTS.replace("host2", "HOST1");
     for (address, word) in [("50.19.108.105", "nochg"), ("50.19.108.106", "good")] {
@@ -150,7 +150,7 @@ fn a_user_of_large_credentials_is_found_as_soon_as_the_operator_adds_it_and_no_l
         1,
     );
     scene.write("etc/credentials.json", &enlarged(&with));
-    // Too young to be sealed: an editor may write once more within one tick of the clock.
+    // Too new to be sealed: an editor may write again within the same tick of the clock.
     let index = scene.path("www/ramcache/.ip.txt.users");
     let before = fs::read(&index).unwrap();
     assert_eq!(scene.answer(ADDRESS, &query(-7)), format!("nochg {ADDRESS}"));

@@ -1,4 +1,4 @@
-//! The files that are installed as they are, and the program as it is shipped.
+//! The files that are installed unchanged, and the shipped program.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -33,13 +33,13 @@ fn the_sudoers_file_is_valid_and_names_both_users_and_both_paths() {
     // sudo skips files with a dot or a final tilde in their names.
     assert!(!shipped.file_name().unwrap().to_str().unwrap().contains(['.', '~']));
 
-    // The line for distributions that demand a terminal is right once its # is removed.
+    // The line for distributions that require a terminal is valid once its # is removed.
     let folder = tempfile::tempdir().unwrap();
     let enabled = folder.path().join("sudoers");
     assert!(text.contains("\n#Defaults:apache !requiretty"));
     std::fs::write(&enabled, text.replace("\n#Defaults", "\nDefaults")).unwrap();
     assert!(run("/usr/sbin/visudo", &["-cf"], &enabled).status.success());
-    // And so are those for a reload, with either command.
+    // So are those for a reload, with either command.
     for other in ["pkill", "systemctl"] {
         let lines =
             text.lines().filter(|line| !(line.starts_with("#Cmnd") && line.contains(other)));
@@ -78,7 +78,7 @@ fn the_shipped_program_needs_no_dynamic_loader_and_is_put_at_random_addresses() 
         return;
     }
     let kind = String::from_utf8(run("file", &["--brief"], &program).stdout).unwrap();
-    // Rust has no static programs of other machines that can be anywhere.
+    // On other machines, Rust's static programs cannot be put at random addresses.
     let wanted =
         if cfg!(target_arch = "x86_64") { "static-pie linked" } else { "statically linked" };
     assert!(kind.contains(wanted), "{kind}");

@@ -58,7 +58,7 @@ pub fn ask(
     transport.page(scene, &Request { method, script, path, headers, ..Request::GET })
 }
 
-/// The page in one form, where all is well.
+/// The page in one form, when all is well.
 fn page(scene: &Scene, transport: &Transport, accept: &str) -> String {
     let page = ask(scene, transport, "GET", "/status", &[accept]);
     assert_eq!(page.status, 200, "{page:?}");
@@ -241,7 +241,7 @@ fn a_pending_restart_is_shown_with_its_reason_and_not_started() {
     });
 }
 
-/// Names that only a hand or another program puts into a state.
+/// Names that only a person or another program puts into a state.
 pub const HOSTILE: [&str; 8] = [
     "</table></body><script>alert(1)</script>",
     "\" onmouseover=\"alert(1)",
@@ -397,7 +397,7 @@ fn ten_thousand_hosts_are_shown_in_under_a_second() {
         tell(&format!(
             "measured: the status page of 10,000 hosts as {name}: {median:.0?}, {length} bytes"
         ));
-        // A build that is not optimized takes ten times as long.
+        // A build without optimization takes ten times as long.
         let bound = if std::env::var_os("DDNS_CGI").is_some() { 1 } else { 10 };
         assert!(median < Duration::from_secs(bound), "{name}: {median:?}");
     }

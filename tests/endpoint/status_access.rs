@@ -1,4 +1,4 @@
-//! Who sees the status page, as the shipped configuration of Apache has it.
+//! Who sees the status page with the shipped configuration of Apache.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What the web server has to do with it: other modules, bodies, overlong requests, files not served.
+//! What depends on the web server: other modules, bodies, overlong requests, files not served.
 
 use std::process::Stdio;
 
@@ -47,7 +47,7 @@ fn apache_never_serves_the_files() {
             "{file}"
         );
     }
-    // Even where an operator aliased the folder of the configuration into the site.
+    // Even if an operator aliased the configuration's folder into the site.
     assert_eq!(apache.curl("127.0.0.1", "/settings/credentials.json", &[]).status, 403);
 }
 
@@ -83,7 +83,7 @@ fn the_reply_arrives_whole_whatever_becomes_of_the_body() {
         let chunked = ["--header", "Transfer-Encoding: chunked", "--data", "user=x"];
         let large = format!("user={}", "x".repeat(8000));
         for _ in 0..20 {
-            // curl itself fails where a reply is cut short.
+            // curl itself fails if a reply is cut short.
             let line = |options: &[&str]| apache.curl("127.0.0.10", "/ip.php", options).line;
             assert_eq!(line(&json), "badrequest malformed body");
             assert_eq!(line(&chunked), "badrequest missing user");
@@ -130,7 +130,7 @@ fn a_body_without_end_is_not_waited_for() {
         .env("REQUEST_METHOD", "POST")
         .env("CONTENT_LENGTH", "0")
         .by(&["timeout", "20"]);
-    // The writing end stays open as long as the child value lives.
+    // The writing end stays open while the child value lives.
     post.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = post.0.spawn().unwrap();
     let stdin = child.stdin.take();
@@ -145,7 +145,7 @@ fn an_unknown_user_and_a_wrong_hash_get_the_same_bytes_in_a_similar_time() {
     let scene = Scene::new();
     scene.configure(&json!({"restart": []}));
     compare_refusals(&scene, "2 users");
-    // So many that they get an index, with the next update.
+    // So many that the next update makes an index.
     let users: Vec<String> = (1000..5000)
         .map(|n| format!(",\n    \"user{n}\": {{\"id\": [], \"key\": \"k\"}}"))
         .collect();

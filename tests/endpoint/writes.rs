@@ -1,5 +1,5 @@
-//! The order of writes, as strace sees it: what the promises about power failures rest on. And how much
-//! is written: flash memory wears out.
+//! The order of writes, as strace sees it, on which the promises about power failures rest; and the
+//! amount, because flash memory wears out.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -30,7 +30,7 @@ fn steps(scene: &Scene, deed: Deed) -> Vec<String> {
     assert!(["good", "nochg", ""].contains(&word), "{}", outcome.line);
     scene.settle();
     let folder = scene.path("www/ramcache").display().to_string();
-    // Before it has the lock, it only reads.
+    // Until it has the lock, it only reads.
     let steps = outcome.trace.lines().filter_map(|line| step(line, &folder));
     steps.skip_while(|step| !step.starts_with("locks")).collect()
 }
@@ -166,7 +166,7 @@ fn the_temporary_file_is_beside_the_target_of_a_link_which_may_be_on_another_dis
     }
 }
 
-/// The bytes that a deed puts into each file in the folder of the state, whatever the call.
+/// The bytes that a deed writes into each file in the state's folder, by any call.
 fn bytes_written(scene: &Scene, deed: Deed) -> BTreeMap<String, u64> {
     let outcome = run(scene, deed, &["-y"]);
     let folder = scene.path("www/ramcache/").display().to_string();
@@ -174,7 +174,7 @@ fn bytes_written(scene: &Scene, deed: Deed) -> BTreeMap<String, u64> {
     for line in outcome.trace.lines() {
         let Some((call, rest)) = line.split_once('(') else { continue };
         let Some((arguments, result)) = rest.rsplit_once(" = ") else { continue };
-        // The file that is written to is the first of all, or the second where there are two.
+        // The file written to is the first argument, or the second of two.
         let mut files = arguments.split(['<', '>']).filter(|word| word.starts_with('/'));
         let file = match call {
             "write" | "writev" | "pwrite64" | "pwritev" | "ftruncate" | "fallocate"
@@ -212,11 +212,11 @@ fn an_update_writes_no_byte_more_than_it_must() {
 
 /// The bytes of the blocks that an update makes the kernel write to a disk, as it accounts for them.
 fn disk_bytes(scene: &Scene, address: &str, stamp: &str) -> u64 {
-    // A block that has to be written anyhow is not accounted for again.
+    // A block that must be written anyway is not counted again.
     for file in fs::read_dir(scene.path("www/ramcache")).unwrap() {
         File::open(file.unwrap().path()).unwrap().sync_all().unwrap();
     }
-    // A process that has ended is accounted for with the one that waited for it.
+    // A process that has ended counts for the one that waited for it.
     let script =
         "grep ^write_bytes: /proc/$$/io; \"$0\" > /dev/null; grep ^write_bytes: /proc/$$/io";
     let query = signed("user1", "secretkey1", "host1.h.lohray.com", stamp);
@@ -235,7 +235,7 @@ fn on_a_disk_a_redundant_update_dirties_one_block() {
     if !can_run("the blocks of an update", &["/proc/self/io"]) {
         return;
     }
-    // Built programs are on a disk as a rule, whatever /tmp is.
+    // Built programs are usually on a disk, even if /tmp is not.
     let scene = Scene::within(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
     prepare(&scene, Deed::RedundantSealed);
     let redundant = disk_bytes(&scene, "129.118.243.10", &time(-3));
