@@ -155,7 +155,7 @@ thirty_changes() {
     until_is "dnsmasq serves all 30 names" all serves_all 1
 }
 
-# Each way of telling dnsmasq, on systemd: the table in the README.
+# Each way of telling dnsmasq, on systemd: the table in docs/operation.md.
 gaps() {
     local way
     for way in 'systemctl restart dnsmasq' 'systemctl reload dnsmasq' 'pkill -HUP -x dnsmasq'; do

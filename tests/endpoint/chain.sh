@@ -112,7 +112,7 @@ is "an unknown user" "$(curl -s "${last/user1/user9}")" badauth
 until_is "the address for fail2ban" 1 grep -c 'ddns-cgi: badauth address=127.0.0.1 user="user9"' /var/log/apache2/error.log
 grep -q secretkey /var/log/apache2/*.log && fail "the key is in a log"
 
-# For the table in the README: the init script, which systems without systemd have.
+# For the table in docs/operation.md: the init script, which systems without systemd have.
 echo "measured: without systemd: $(scripts/measure-gap host1.h.lohray.com service dnsmasq restart)"
 
 is "check" "$(ddnsctl check)" "all is well: 1 hosts, 1 users"
