@@ -105,16 +105,25 @@ fn the_clients_of_the_page_work() {
     if !can_run("the clients of PROTOCOL.md", &needs) {
         return;
     }
-    for (interpreter, blocks) in [("/usr/bin/python3", blocks("python")), ("sh", blocks("sh"))] {
-        let [program] = *blocks else { panic!("{interpreter}: {blocks:?}") };
+    let [python] = *blocks("python") else { panic!("one program in Python") };
+    let [curl_2, curl_1] = *blocks("sh") else { panic!("two programs for the shell") };
+    for (interpreter, program, address) in [
+        ("/usr/bin/python3", python, "192.0.2.7"),
+        ("sh", curl_2, "192.0.2.7"),
+        ("sh", curl_1, "127.0.0.1"),
+    ] {
         let scene = Scene::new();
         let apache = Apache::start(&scene, Kind::EventCgid);
         let program = program.replace("https://ns.example.net/ip.php", &apache.url("/ip.php"));
         let run = |program: &str| Command::new(interpreter).args(["-c", program]).output().unwrap();
         let output = run(&program);
         let answer = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && answer.starts_with("good 192.0.2.7"), "{answer}");
-        assert!(scene.hosts().starts_with("192.0.2.7 host1.h.lohray.com\n"), "{}", scene.hosts());
+        assert!(
+            output.status.success() && answer.starts_with(&format!("good {address}")),
+            "{answer}"
+        );
+        let line = format!("{address} host1.h.lohray.com\n");
+        assert!(scene.hosts().starts_with(&line), "{}", scene.hosts());
         let files = scene.files();
         let output = run(&program.replace("secretkey1", "secretkey9"));
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
