@@ -238,7 +238,9 @@ impl State {
             Contents::Indexed(indexed) => {
                 let _ = indexed.keep();
             }
-            Contents::Whole(whole) => self.index_read(whole, file),
+            Contents::Whole(whole) => {
+                let _ = self.index_read(whole, file);
+            }
         }
         Ok(())
     }
@@ -272,10 +274,9 @@ impl State {
         }
         let text = json::to_string(state).map_err(|error| self.broken(json_position(&error)))?;
         let new_state = self.replace_text(&text)?;
-        let new_hosts = hosts.map(|hosts| hosts::store(&self.settings.hosts, hosts)).transpose()?;
-        let hosts = new_hosts.and_then(|new| Validity::of(&new).ok());
-        if let (Ok(entries), Ok(validity)) = (json::entries(&text), Validity::of(&new_state)) {
-            let _ = self.write_index(state, &entries, validity, hosts);
+        if let Some(hosts) = hosts {
+            let new_hosts = hosts::store(&self.settings.hosts, hosts)?;
+            let _ = self.index_written(state, &text, &new_state, &new_hosts);
         }
         Ok(())
     }
@@ -291,28 +292,39 @@ impl State {
         replace_with(&self.settings.state, write, Readers::Everybody)
     }
 
-    /// Writes the index of a state that has been read and only got new stamps. A file that somebody
-    /// else wrote is indexed once it has been replaced.
-    fn index_read(&self, whole: &Whole, file: &File) {
+    /// Writes the index of a state that has been read and only got new stamps, if both files are what
+    /// this program would write.
+    fn index_read(&self, whole: &Whole, file: &File) -> Option<()> {
         let is_ours = json::to_string(&whole.map).is_ok_and(|ours| ours == whole.text);
-        if let (true, Ok(validity)) = (is_ours, Validity::of_file(file)) {
-            let _ = self.write_index(&whole.map, &whole.entries, validity, None);
-        }
+        let hosts = self.hosts_of(&whole.map).filter(|_| is_ours)?;
+        let of = Validity::of_file(file).ok()?;
+        self.write_index(&whole.map, &whole.entries, of, hosts)
     }
 
-    /// Writes the index of a state that is what this program writes, with its entries in order, and
-    /// of the hosts file that goes with it. If that fails, the next request reads all of the state.
+    /// Writes the index of both files as they have just been written.
+    fn index_written(
+        &self,
+        state: &Map<String, Value>,
+        text: &str,
+        new_state: &Metadata,
+        new_hosts: &Metadata,
+    ) -> Option<()> {
+        let [of, hosts] = [new_state, new_hosts].map(|new| Validity::of(new).ok());
+        self.write_index(state, &json::entries(text).ok()?, of?, hosts?)
+    }
+
+    /// Writes an index. If that fails, the next request reads all of the state. If hosts expire, each
+    /// request does, and the hosts file is not that of the state.
     fn write_index(
         &self,
         state: &Map<String, Value>,
         entries: &[Entry],
         of: Validity,
-        hosts: Option<Validity>,
+        hosts: Validity,
     ) -> Option<()> {
         if self.settings.expire_after > 0 {
             return None;
         }
-        let hosts = hosts.or_else(|| self.hosts_of(state))?;
         let mut lines = 0;
         let place = |(entry, (name, record)): (&Entry, (&String, &Value))| {
             let place = Place { entry: entry.start, lines };

@@ -2,7 +2,7 @@
 //!
 //! Counts, not times: a busy machine does not change them, so the test notices a tenth more. The program
 //! is the shipped one. The files have a fixed size, the host is in the middle, and earlier accepted
-//! updates have sealed them.
+//! updates have indexed them.
 
 use std::fs;
 use std::path::Path;
@@ -61,18 +61,16 @@ fn credentials(names: &[String]) -> String {
     serde_json::to_string_pretty(&users).unwrap().replace("  ", "    ")
 }
 
-/// Sealed files of so many hosts on a RAM disk, with an index if they are large.
-fn sealed_scene(hosts: usize) -> Scene {
+/// Files of so many hosts with their indexes, on a RAM disk.
+fn indexed_scene(hosts: usize) -> Scene {
     let scene = Scene::on_ram_disk();
     let names: Vec<String> = (0..hosts).map(host).collect();
     let (state, hosts_file) = files_of(&names);
     scene.write_long_ago("etc/credentials.json", &credentials(&names));
     scene.configure(&json!({"restart": []}));
     scene.reset(&state, &hosts_file);
-    // The first one seals the files, the next one writes the index of the state.
-    for _ in 0..2 {
-        update(&scene, 0, ADDRESSES[0], &[]);
-    }
+    // The first one writes the indexes.
+    update(&scene, 0, ADDRESSES[0], &[]);
     scene
 }
 
@@ -92,7 +90,7 @@ fn update(scene: &Scene, number: usize, address: &str, words: &[&str]) {
 
 /// How many instructions the update of one host takes.
 fn instructions(hosts: usize, address: &str) -> u64 {
-    let scene = sealed_scene(hosts);
+    let scene = indexed_scene(hosts);
     let counts = scene.path("run/callgrind");
     let out = format!("--callgrind-out-file={}", counts.display());
     update(&scene, hosts / 2, address, &[VALGRIND, "--tool=callgrind", "--quiet", &out]);
@@ -103,7 +101,7 @@ fn instructions(hosts: usize, address: &str) -> u64 {
 
 /// How many system calls the update of one host takes.
 fn system_calls(hosts: usize, address: &str) -> u64 {
-    let scene = sealed_scene(hosts);
+    let scene = indexed_scene(hosts);
     let trace = scene.path("run/trace");
     update(&scene, hosts / 2, address, &[STRACE, "-o", trace.to_str().unwrap()]);
     let trace = fs::read_to_string(trace).unwrap();

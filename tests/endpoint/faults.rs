@@ -19,11 +19,11 @@ pub const STRACE: &str = "/usr/bin/strace";
 pub enum Deed {
     Changed,
     Redundant,
-    /// Like `Changed`, with sealed files.
-    ChangedSealed,
-    /// Like `Redundant`, with sealed files.
-    RedundantSealed,
-    /// Two hosts in one request of protocol 2, with sealed files.
+    /// Like `Changed`, with indexed files.
+    ChangedIndexed,
+    /// Like `Redundant`, with indexed files.
+    RedundantIndexed,
+    /// Two hosts in one request of protocol 2, with indexed files.
     ChangedList,
     /// A restarter's work, with the mark set and the hosts file behind the state.
     Restart,
@@ -43,7 +43,7 @@ pub fn scene() -> Scene {
 
 impl Deed {
     fn is_redundant(self) -> bool {
-        matches!(self, Self::Redundant | Self::RedundantSealed)
+        matches!(self, Self::Redundant | Self::RedundantIndexed)
     }
 
     /// A file's text with the addresses that it stores.
@@ -60,7 +60,7 @@ pub fn prepare(scene: &Scene, deed: Deed) {
     }
     match deed {
         Deed::Changed | Deed::Redundant => scene.reset(STATE, HOSTS),
-        Deed::ChangedSealed | Deed::RedundantSealed | Deed::ChangedList => {
+        Deed::ChangedIndexed | Deed::RedundantIndexed | Deed::ChangedList => {
             scene.reset(STATE, HOSTS);
             let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(-9));
             assert_eq!(scene.answer("50.19.108.105", &query), "nochg 50.19.108.105");
@@ -136,9 +136,9 @@ fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
     let before = &outcome.before;
     let stamped = before.replace("2012-04-20 20:45:59", &outcome.stamp);
     let after = match deed {
-        Deed::Changed | Deed::ChangedSealed => deed.moved(&stamped),
+        Deed::Changed | Deed::ChangedIndexed => deed.moved(&stamped),
         Deed::ChangedList => deed.moved(&stamped.replace("2012-05-09 07:30:06", &outcome.stamp)),
-        Deed::Redundant | Deed::RedundantSealed => stamped,
+        Deed::Redundant | Deed::RedundantIndexed => stamped,
         Deed::Restart => before.clone(),
     };
     let state = scene.state();
@@ -209,14 +209,14 @@ fn killed_everywhere(deed: Deed) {
 #[test]
 fn a_changed_update_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Changed);
-    killed_everywhere(Deed::ChangedSealed);
+    killed_everywhere(Deed::ChangedIndexed);
     killed_everywhere(Deed::ChangedList);
 }
 
 #[test]
 fn a_redundant_update_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Redundant);
-    killed_everywhere(Deed::RedundantSealed);
+    killed_everywhere(Deed::RedundantIndexed);
 }
 
 #[test]
@@ -287,14 +287,14 @@ fn check_reply(outcome: &Outcome, point: &str) {
 #[test]
 fn a_changed_update_survives_every_error_at_every_call() {
     fails_everywhere(Deed::Changed);
-    fails_everywhere(Deed::ChangedSealed);
+    fails_everywhere(Deed::ChangedIndexed);
     fails_everywhere(Deed::ChangedList);
 }
 
 #[test]
 fn a_redundant_update_survives_every_error_at_every_call() {
     fails_everywhere(Deed::Redundant);
-    fails_everywhere(Deed::RedundantSealed);
+    fails_everywhere(Deed::RedundantIndexed);
 }
 
 #[test]

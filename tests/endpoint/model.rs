@@ -162,7 +162,7 @@ impl Model {
                 return None;
             }
             disk.hosts = Some(disk.rendered());
-            // Before the seals, which only save time.
+            // Before the index, which only saves time.
             if death == Some(Point::Stamp) {
                 return None;
             }

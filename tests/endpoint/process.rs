@@ -136,6 +136,7 @@ fn no_umask_hides_the_names_from_dnsmasq_or_opens_a_file_to_others() {
         let expected = [
             (".hosts.dns.pending", if umask == "077" { 0o600 } else { 0o644 }),
             (".hosts.dns.restart.lock", lock_mode),
+            (".ip.txt.index", if umask == "077" { 0o600 } else { 0o640 }),
             (".ip.txt.lock", lock_mode),
             ("hosts.dns", 0o644),
             ("ip.txt", 0o644),

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use crate::faults::{Deed, STRACE, prepare, run, scene};
 use crate::scene::{Scene, can_run, signed, signed_2, tell, time};
 
+/// The length of the index of three hosts, in bytes: a header, and slots.
+const INDEX: usize = 56 + (2 * 3 + 1 + 127) * 12;
+
 /// The steps that replace the file `name` in the folder of the state.
 fn replaced(name: &str) -> Vec<String> {
     let temporary = format!(".{name}.tmp");
@@ -75,7 +78,11 @@ fn steps_of_a_change() -> Vec<String> {
         list(&["locks .ip.txt.lock", "write .hosts.dns.pending", "fsync ."]),
         replaced("ip.txt"),
         replaced("hosts.dns"),
-        list(&["pwrite .ip.txt.lock 64", "unlocks .ip.txt.lock", "starts a process"]),
+        list(&[
+            &format!("pwrite .ip.txt.index {INDEX}"),
+            "unlocks .ip.txt.lock",
+            "starts a process",
+        ]),
     ];
     steps.concat()
 }
@@ -100,7 +107,7 @@ fn a_list_of_hosts_is_one_write_of_each_file_under_one_lock_and_one_restart() {
 fn a_redundant_update_is_one_write_of_19_bytes() {
     if can_run("the writes of a redundant update", &[STRACE]) {
         let expected = ["locks .ip.txt.lock", "pwrite ip.txt 19", "unlocks .ip.txt.lock"];
-        assert_eq!(steps(&scene(), Deed::RedundantSealed), expected);
+        assert_eq!(steps(&scene(), Deed::RedundantIndexed), expected);
     }
 }
 
@@ -196,13 +203,13 @@ fn an_update_writes_no_byte_more_than_it_must() {
         return;
     }
     for scene in [Scene::new(), Scene::on_ram_disk()] {
-        let bytes = bytes_written(&scene, Deed::RedundantSealed);
+        let bytes = bytes_written(&scene, Deed::RedundantIndexed);
         assert_eq!(bytes, BTreeMap::from([("ip.txt".to_owned(), 19)]));
-        let bytes = bytes_written(&scene, Deed::ChangedSealed);
+        let bytes = bytes_written(&scene, Deed::ChangedIndexed);
         let expected = [
             (".hosts.dns.pending", "changed host1.h.lohray.com 127.0.0.11\n".len()),
             (".hosts.dns.tmp", scene.hosts().len()),
-            (".ip.txt.lock", 64),
+            (".ip.txt.index", INDEX),
             (".ip.txt.tmp", scene.state().len()),
         ];
         let expected = expected.map(|(name, length)| (name.to_owned(), length as u64));
@@ -237,7 +244,7 @@ fn on_a_disk_a_redundant_update_dirties_one_block() {
     }
     // Built programs are usually on a disk, even if /tmp is not.
     let scene = Scene::within(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
-    prepare(&scene, Deed::RedundantSealed);
+    prepare(&scene, Deed::RedundantIndexed);
     let redundant = disk_bytes(&scene, "129.118.243.10", &time(-3));
     let changed = disk_bytes(&scene, "127.0.0.11", &time(0));
     assert!(scene.state().contains("127.0.0.11"), "{}", scene.state());
@@ -247,7 +254,7 @@ fn on_a_disk_a_redundant_update_dirties_one_block() {
     }
     tell(&format!("measured: to the disk: redundant {redundant} bytes, changed {changed} bytes"));
     assert!(redundant <= PAGE, "19 bytes lie in one block, not in {redundant} bytes");
-    // The mark, the state, the hosts file and the seals are small files of a block each. Now and then
+    // The mark, the state, the hosts file and the index are small files of a block each. Now and then
     // the file system accounts for some of its own.
     assert!(changed <= 10 * PAGE, "four small files are not {changed} bytes");
 }

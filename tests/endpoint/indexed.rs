@@ -11,22 +11,25 @@ use crate::scene::{CREDENTIALS, HOSTS, STATE, Scene, host1, signed, time};
 
 const ADDRESS: &str = "129.118.243.10";
 
+/// The lengths of an index's header and of each of its slots, in bytes.
+const HEADER: usize = 56;
+const SLOT: usize = 12;
+
 /// The text of a JSON object with one more entry, which makes it large enough to need an index.
 fn enlarged(text: &str) -> String {
     let end = text.rfind('}').unwrap();
     format!("{},\n    \"large\": \"{}\"\n}}", text[..end].trim_end(), "x".repeat(20_000))
 }
 
-/// An update of host3, which changes nothing and seals the files.
-fn seal(scene: &Scene) {
+/// An update of host3, which changes nothing and indexes the files.
+fn index(scene: &Scene) {
     scene.write_long_ago("etc/credentials.json", &enlarged(CREDENTIALS));
     let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(-9));
     assert_eq!(scene.answer("50.19.108.105", &query), "nochg 50.19.108.105");
-    let [state, lock] = ["ip.txt", ".ip.txt.lock"]
+    let [state, index] = ["ip.txt", ".ip.txt.index"]
         .map(|name| fs::metadata(scene.path("www/ramcache").join(name)).unwrap());
-    assert_eq!(lock.len(), 64);
     assert!(scene.path("www/ramcache/.ip.txt.users").exists(), "the credentials have no index");
-    assert_eq!((state.mtime(), state.mtime_nsec()), (lock.mtime(), lock.mtime_nsec()));
+    assert_eq!((state.mtime(), state.mtime_nsec()), (index.mtime(), index.mtime_nsec()));
 }
 
 /// How an editor leaves a file.
@@ -66,12 +69,12 @@ impl Edit {
 }
 
 #[test]
-fn a_file_that_is_edited_after_it_was_sealed_is_read_as_it_is() {
+fn a_file_that_is_edited_after_it_was_indexed_is_read_as_it_is() {
     for edit in [Edit::Time, Edit::Size, Edit::Inode] {
         // Nothing is read from broken JSON, however far the fault is from the entry.
         for name in ["www/ramcache/ip.txt", "etc/credentials.json"] {
             let scene = Scene::new();
-            seal(&scene);
+            index(&scene);
             edit.apply(&scene, name, "\n}", "\n]", "\n}]");
             let files = scene.files();
             let reply = scene.cgi(ADDRESS, &host1()).run();
@@ -81,7 +84,7 @@ fn a_file_that_is_edited_after_it_was_sealed_is_read_as_it_is() {
         }
         // The hosts file becomes what the state says.
         let scene = Scene::new();
-        seal(&scene);
+        index(&scene);
         let stray = "50.19.108.105 host3.h.lohray.com\n127.0.0.66 stray.example\n";
         let (old, new) =
             ("50.19.108.105 host3.h.lohray.com\n", "50.19.108.166 host3.h.lohray.com\n");
@@ -92,7 +95,7 @@ fn a_file_that_is_edited_after_it_was_sealed_is_read_as_it_is() {
 }
 
 #[test]
-fn credentials_mean_the_same_in_any_layout_also_once_the_files_are_sealed() {
+fn credentials_mean_the_same_in_any_layout_indexed_or_not() {
     let host = "host1.h.lohray.com";
     let known = json!({"user1": {"id": [host], "key": "secretkey1"}}).to_string();
     // The nested object looks like a user.
@@ -120,7 +123,7 @@ fn credentials_mean_the_same_in_any_layout_also_once_the_files_are_sealed() {
 
 #[test]
 fn names_that_differ_in_case_alone_become_one_also_after_other_updates() {
-    // In the layout that would otherwise be sealed.
+    // In the layout that would otherwise be indexed.
     let state = STATE.replace("host2", "HOST1");
     let hosts = HOSTS.replace("host2", "HOST1");
     for (address, word) in [("50.19.108.105", "nochg"), ("50.19.108.106", "good")] {
@@ -141,7 +144,7 @@ fn names_that_differ_in_case_alone_become_one_also_after_other_updates() {
 fn a_user_of_large_credentials_is_found_as_soon_as_the_operator_adds_it_and_no_longer_than_it_is_there()
  {
     let scene = Scene::new();
-    seal(&scene);
+    index(&scene);
     let query = |seconds| signed("ann", "annskey", "host1.h.lohray.com", &time(seconds));
     assert_eq!(scene.answer(ADDRESS, &query(-8)), "badauth");
     let with = CREDENTIALS.replacen(
@@ -150,11 +153,11 @@ fn a_user_of_large_credentials_is_found_as_soon_as_the_operator_adds_it_and_no_l
         1,
     );
     scene.write("etc/credentials.json", &enlarged(&with));
-    // Too new to be sealed: an editor may write again within the same tick of the clock.
+    // Too new to be indexed: an editor may write again within the same tick of the clock.
     let index = scene.path("www/ramcache/.ip.txt.users");
     let before = fs::read(&index).unwrap();
     assert_eq!(scene.answer(ADDRESS, &query(-7)), format!("nochg {ADDRESS}"));
-    assert_eq!(fs::read(&index).unwrap(), before, "young credentials are sealed");
+    assert_eq!(fs::read(&index).unwrap(), before, "young credentials are indexed");
     scene.write_long_ago("etc/credentials.json", &enlarged(&with));
     for seconds in [-6, -5] {
         assert_eq!(scene.answer(ADDRESS, &query(seconds)), format!("nochg {ADDRESS}"));
@@ -177,27 +180,27 @@ fn an_index_of_the_state_that_is_out_of_date_or_garbage_misleads_nobody() {
         scene.settle();
         reply
     };
-    // PHP's layout comes with the first change, the seals with it, and the index with the next update.
+    // PHP's layout comes with the first change, and the index with it.
     assert_eq!(update(&time(-12)), "good 127.0.0.1");
+    let path = scene.path("www/ramcache/.ip.txt.index");
     assert_eq!(update(&time(-11)), "nochg 127.0.0.1");
-    let path = scene.path("www/ramcache/.ip.txt.lock");
-    let lock = || fs::read(&path).unwrap();
-    let index = lock().split_off(64);
+    let slots = || fs::read(&path).unwrap().split_off(HEADER);
+    let index = slots();
     assert!(index.iter().any(|byte| *byte != 0), "there is no index");
     // Every host is where the first entry of the file is.
     let mut moved = index.clone();
-    for slot in moved.chunks_mut(8).filter(|slot| slot.iter().any(|byte| *byte != 0)) {
-        slot[4..].copy_from_slice(&15_u32.to_le_bytes());
+    for slot in moved.chunks_mut(SLOT).filter(|slot| slot.iter().any(|byte| *byte != 0)) {
+        slot[4..8].copy_from_slice(&6_u32.to_le_bytes());
     }
     let garbage = [0x00, 0x01, 0xff].map(|byte| vec![byte; index.len()]);
     for (seconds, wrong) in (-10..).zip(garbage.iter().chain([&moved])) {
         let file = File::options().write(true).open(&path).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
-        file.write_all_at(wrong, 64).unwrap();
+        file.write_all_at(wrong, HEADER as u64).unwrap();
         file.set_modified(modified).unwrap();
         let stamp = time(seconds);
         assert_eq!(update(&stamp), "nochg 127.0.0.1", "{seconds}");
-        assert_eq!(lock().split_off(64), index, "{seconds}: the index is not written anew");
+        assert_eq!(slots(), index, "{seconds}: the index is not written anew");
         assert!(scene.state().contains(&stamp), "{seconds}: {}", scene.state());
     }
 }
