@@ -20,7 +20,7 @@ use ddns_cgi::protocol::form::Part;
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
 use ddns_cgi::protocol::stamp::{Clock, Stamp, Zone};
-use ddns_cgi::protocol::user::{Key, Lookup, User};
+use ddns_cgi::protocol::user::{Found, Key, User};
 use ddns_cgi::store::credentials;
 use url::form_urlencoded;
 
@@ -241,7 +241,7 @@ fn verification(claim: Claim, id: &str, time: &str) {
     let at = |ahead: i64, wrong: Option<usize>| {
         let claim = signed(name, id, time, &own.key, is_2, wrong);
         let now = moment - TimeDelta::seconds(ahead);
-        authenticate(claim, Lookup::Known(user_of(name)), now, WINDOW)
+        authenticate(claim, Found::Known(user_of(name)), now, WINDOW)
     };
     for ahead in [0, 15, -15, 16, -16] {
         let updates = at(ahead, None).unwrap();
@@ -286,7 +286,7 @@ fn check_update(update: &Authentic, listed: &str, stamp: Stamp, addresses: Addre
 
 fn user_of(name: &str) -> User {
     match credentials::parse(CREDENTIALS, name) {
-        Ok(Lookup::Known(user)) => user,
+        Ok(Found::Known(user)) => user,
         _ => panic!("{name} is a user"),
     }
 }

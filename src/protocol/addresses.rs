@@ -53,7 +53,7 @@ impl Addresses {
 
     /// Whether a host that has this address loses it for none.
     #[must_use]
-    pub fn remove(&self, address: IpAddr) -> bool {
+    pub fn removes(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => self.ipv4 == Action::Remove,
             IpAddr::V6(_) => self.ipv6 == Action::Remove,

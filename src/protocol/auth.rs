@@ -13,7 +13,7 @@ use crate::protocol::claim::{Claim, Proof};
 use crate::protocol::host::HostName;
 use crate::protocol::signature::{hmac_sha256, sha1};
 use crate::protocol::stamp::{Clock, Stamp};
-use crate::protocol::user::{Key, Lookup, Signature, User};
+use crate::protocol::user::{Found, Key, SignaturePolicy, User};
 
 /// An update whose signature, host and clock were right. Only [`authenticate`] makes one.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Authentic {
 #[expect(clippy::needless_pass_by_value, reason = "a claim is used up: what it says counts once")]
 pub fn authenticate(
     claim: Claim,
-    user: Lookup,
+    user: Found,
     now: DateTime<Utc>,
     window: u64,
 ) -> Result<Vec<Result<Authentic, Refusal>>, Refusal> {
@@ -89,12 +89,12 @@ pub fn authenticate(
 
 /// The user whose key made the proof. Whoever the claim names, one proof is computed and compared, so
 /// that the time tells nothing about who exists.
-fn verify(proof: &Proof, user: Lookup) -> Result<User, Unproven> {
-    let nobody = || User { hosts: Vec::new(), key: Key::dummy(), signature: Signature::Any };
+fn verify(proof: &Proof, user: Found) -> Result<User, Unproven> {
+    let nobody = || User { hosts: Vec::new(), key: Key::dummy(), signature: SignaturePolicy::Any };
     let (user, failure) = match user {
-        Lookup::Known(user) => (user, None),
-        Lookup::Unknown => (nobody(), Some(Unproven::UnknownUser)),
-        Lookup::Broken(why) => (nobody(), Some(Unproven::BrokenUser(why))),
+        Found::Known(user) => (user, None),
+        Found::Unknown => (nobody(), Some(Unproven::UnknownUser)),
+        Found::Broken(why) => (nobody(), Some(Unproven::BrokenUser(why))),
     };
     let is_right = is_by(proof, &user.key);
     match (failure, user.signature, proof) {
@@ -103,10 +103,9 @@ fn verify(proof: &Proof, user: Lookup) -> Result<User, Unproven> {
             Err(Unproven::WrongHash)
         }
         (None, _, Proof::Password(_)) if !is_right => Err(Unproven::WrongPassword),
-        (None, Signature::Any, _) | (None, Signature::HmacSha256, Proof::HmacSha256 { .. }) => {
-            Ok(user)
-        }
-        (None, Signature::HmacSha256, Proof::Sha1 { .. } | Proof::Password(_)) => {
+        (None, SignaturePolicy::Any, _)
+        | (None, SignaturePolicy::HmacSha256, Proof::HmacSha256 { .. }) => Ok(user),
+        (None, SignaturePolicy::HmacSha256, Proof::Sha1 { .. } | Proof::Password(_)) => {
             Err(Unproven::Downgrade)
         }
     }
@@ -217,7 +216,7 @@ mod tests {
             let result = after(claim(user, "host1.h.lohray.com", wrong), 99, 15);
             assert!(matches!(result, Err(Refusal::Identity(_))), "{user}");
         }
-        let Ok(Lookup::Known(user2)) = credentials::parse(USERS, "user2") else { panic!() };
+        let Ok(Found::Known(user2)) = credentials::parse(USERS, "user2") else { panic!() };
         let foreign =
             hex::encode(sha1(&text_of_protocol_1("host1.h.lohray.com", TIME), &user2.key));
         let result = after(claim("user2", "host1.h.lohray.com", &foreign), 99, 15);

@@ -38,12 +38,12 @@ pub struct User {
     /// The user's key.
     pub key: Key,
     /// How the user may sign.
-    pub signature: Signature,
+    pub signature: SignaturePolicy,
 }
 
 /// How a user may sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signature {
+pub enum SignaturePolicy {
     /// By any protocol.
     Any,
     /// By protocol 2 alone.
@@ -56,7 +56,7 @@ pub const SIGNATURE: &str = "signature";
 pub const HMAC_SHA256: &str = "hmac-sha256";
 
 /// What the credentials say of a name.
-pub enum Lookup {
+pub enum Found {
     /// They hold a user of this name.
     Known(User),
     /// They do not.
@@ -85,8 +85,8 @@ pub fn parse(entry: Value) -> Result<User, &'static str> {
         })
         .collect::<Result<_, _>>()?;
     let signature = match fields.get(SIGNATURE) {
-        None => Signature::Any,
-        Some(Value::String(text)) if text == HMAC_SHA256 => Signature::HmacSha256,
+        None => SignaturePolicy::Any,
+        Some(Value::String(text)) if text == HMAC_SHA256 => SignaturePolicy::HmacSha256,
         Some(_) => return Err("\"signature\" must be \"hmac-sha256\", or be left out"),
     };
     Ok(User { hosts, key: Key(key), signature })

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::fault::{Fault, json_position};
-use crate::protocol::user::{self, Lookup};
+use crate::protocol::user::{self, Found};
 use crate::store::index::{self, Index, Place};
 use crate::store::lookup;
 use crate::store::replace::{Readers, companion, replace};
@@ -56,12 +56,12 @@ impl Credentials {
     }
 
     /// Looks up one user. An error means that the file as a whole is unusable.
-    pub fn find(&self, name: &str) -> Result<Lookup, Fault> {
+    pub fn find(&self, name: &str) -> Result<Found, Fault> {
         let fault = |error| Fault::io("read the credentials", &self.path, &error);
         if self.seal.size() > sealed::SMALL {
             match self.search(name).map_err(fault)? {
                 Search::Found(entry) => return Ok(lookup(&entry.json)),
-                Search::Absent => return Ok(Lookup::Unknown),
+                Search::Absent => return Ok(Found::Unknown),
                 Search::Unsure => {}
             }
         }
@@ -112,25 +112,25 @@ impl Credentials {
 }
 
 /// Looks up one user in the text of a credentials file.
-pub fn parse(text: &str, name: &str) -> serde_json::Result<Lookup> {
+pub fn parse(text: &str, name: &str) -> serde_json::Result<Found> {
     if lookup::is_empty_map(text) {
-        return Ok(Lookup::Unknown);
+        return Ok(Found::Unknown);
     }
     let entry = lookup::find(text, |key| key == name)?;
-    Ok(entry.map_or(Lookup::Unknown, |entry| lookup(entry.get())))
+    Ok(entry.map_or(Found::Unknown, |entry| lookup(entry.get())))
 }
 
-fn lookup(entry: &str) -> Lookup {
+fn lookup(entry: &str) -> Found {
     match serde_json::from_str(entry).map_err(|_| "it cannot be read").and_then(user::parse) {
-        Ok(user) => Lookup::Known(user),
-        Err(why) => Lookup::Broken(why),
+        Ok(user) => Found::Known(user),
+        Err(why) => Found::Broken(why),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::user::Signature;
+    use crate::protocol::user::SignaturePolicy;
 
     const SEED: &str = r#"{
         "user1": {"id": ["host1.h.lohray.com", "host2.h.lohray.com"], "key": "secretkey1"},
@@ -145,14 +145,14 @@ mod tests {
 
     #[test]
     fn the_seeds_users_are_found() {
-        let Ok(Lookup::Known(user)) = parse(SEED, "user1") else { panic!("user1 not found") };
+        let Ok(Found::Known(user)) = parse(SEED, "user1") else { panic!("user1 not found") };
         assert_eq!(user.hosts, ["host1.h.lohray.com", "host2.h.lohray.com"]);
         assert_eq!(user.key.as_bytes(), b"secretkey1");
-        assert_eq!(user.signature, Signature::Any);
-        let Ok(Lookup::Known(user)) = parse(SEED, "signed") else { panic!("signed not found") };
-        assert_eq!(user.signature, Signature::HmacSha256);
+        assert_eq!(user.signature, SignaturePolicy::Any);
+        let Ok(Found::Known(user)) = parse(SEED, "signed") else { panic!("signed not found") };
+        assert_eq!(user.signature, SignaturePolicy::HmacSha256);
         for name in ["user3", "USER1", "secretkey1", "id", "host1.h.lohray.com"] {
-            assert!(matches!(parse(SEED, name), Ok(Lookup::Unknown)), "{name}");
+            assert!(matches!(parse(SEED, name), Ok(Found::Unknown)), "{name}");
         }
     }
 
@@ -170,14 +170,14 @@ mod tests {
             "sha1",
             "nosignature",
         ] {
-            assert!(matches!(parse(SEED, name), Ok(Lookup::Broken(_))), "{name}");
+            assert!(matches!(parse(SEED, name), Ok(Found::Broken(_))), "{name}");
         }
     }
 
     #[test]
     fn no_users_is_not_a_fault_but_a_broken_file_is() {
         for text in ["", "[]", "{}"] {
-            assert!(matches!(parse(text, "user1"), Ok(Lookup::Unknown)));
+            assert!(matches!(parse(text, "user1"), Ok(Found::Unknown)));
         }
         for text in ["[1]", "null", &SEED[..SEED.len() - 1]] {
             assert!(parse(text, "user1").is_err(), "{text}");
