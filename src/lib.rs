@@ -1,9 +1,11 @@
-//! The update endpoint of a dynamic-DNS system. Apache runs it once per request, and dnsmasq serves
-//! the names that it stores.
+//! The update endpoint of a dynamic-DNS system. Clients send their addresses, and dnsmasq serves
+//! what we store.
+//!
+//! A [`Request`] comes in, and an [`Output`] goes out: the reply, and lines for the log. This file
+//! tells the story in between. It does not know how the request reached us; `main.rs` does.
 //!
 //! The rooms of the house. A room may use those below it in this list, and none above:
 //!
-//! - this file: the story of a request, from the variables to the reply,
 //! - [`update`]: stores authentic updates,
 //! - [`status`]: the status page, which only looks,
 //! - [`http`]: the request as the web server hands it over, the reply, the log,
@@ -22,8 +24,7 @@ pub mod status;
 pub mod store;
 pub mod update;
 
-use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::Read;
 
 use chrono::{DateTime, Utc};
 
@@ -41,25 +42,10 @@ use crate::publish::restart;
 use crate::status::{Format, Status};
 use crate::store::credentials::Credentials;
 
-/// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
-pub fn run(
-    variable: impl Fn(&str) -> Option<OsString>,
-    body: impl Read,
-    now: DateTime<Utc>,
-) -> Output {
-    let request = Request::read(variable);
-    let mut body = body.take(request.body_length.readable());
-    let output = answer(&request, &mut body, now);
-    // mod_cgid sends the body through a socket. If we left some of it there, the connection would
-    // be reset and the reply lost.
-    let _ = io::copy(&mut body, &mut io::sink());
-    output
-}
-
-/// Answers one request, whichever way it reached us.
-fn answer(request: &Request, body: impl Read, now: DateTime<Utc>) -> Output {
+/// Answers one request, whichever way it reached us. Reads no more of the body than a form needs.
+pub fn run(request: &Request, body: impl Read, now: DateTime<Utc>) -> Output {
     let output = match request.service {
-        Service::Update(dialect) => Ok(update(dialect, request, body, now)),
+        Service::Update(dialect) => Ok(update_hosts(dialect, request, body, now)),
         Service::Address => show_address(request),
         Service::Status => show_status(request, now),
     };
@@ -71,7 +57,12 @@ fn answer(request: &Request, body: impl Read, now: DateTime<Utc>) -> Output {
 }
 
 /// The story of an update.
-fn update(dialect: Dialect, request: &Request, body: impl Read, now: DateTime<Utc>) -> Output {
+fn update_hosts(
+    dialect: Dialect,
+    request: &Request,
+    body: impl Read,
+    now: DateTime<Utc>,
+) -> Output {
     let understood = understand(dialect, request, body, now);
     let claim = understood.as_ref().ok().map(|(_, claim)| claim);
     let who = Who::of(request.remote_address, claim);
@@ -102,7 +93,7 @@ fn understand(
     Ok((config, claim))
 }
 
-/// Verifies the claim, stores what it asks for, and has dnsmasq told.
+/// Verifies the claim, stores what it asks for, and starts the restart that this may need.
 fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Answers, Error> {
     let credentials = Credentials::open(config)?;
     let user = credentials.find(&claim.user)?;

@@ -6,7 +6,7 @@
 //! the protocol's refusals, and gives each its HTTP status and its explanation in the log.
 //!
 //! - [`request`]: the variables, read once, and the body,
-//! - [`service`]: which service a path asks for,
+//! - `service`: which service a path asks for,
 //! - [`reply`]: the status, the headers and the lines that the client gets,
 //! - [`log`]: the lines that the operator and fail2ban get.
 

@@ -128,8 +128,8 @@ enum StatusCode {
 }
 
 impl StatusCode {
-    /// The status of a refusal. Clients of dyndns2 show the word of a reply if its status is 200, and
-    /// hardly ever if it is another. So they nearly always get 200.
+    /// The status of a refusal. Clients of dyndns2 report the word of a reply with status 200, but
+    /// hardly any other status. So they nearly always get 200.
     fn of(dialect: Dialect, refusal: &Refusal) -> Self {
         let choose = |signed, dyndns2| match dialect {
             Dialect::Signed => signed,

@@ -147,7 +147,7 @@ pub enum BodyLength {
 }
 
 impl BodyLength {
-    /// The most that we read of a body, in bytes. We tell Apache to refuse less than that.
+    /// The most that we read of a body, in bytes. Apache's limit in the shipped files is lower.
     const MAX: u64 = 1 << 20;
 
     fn of(length: &OsStr, is_chunked: impl FnOnce() -> bool) -> Self {
