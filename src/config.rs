@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::fault::{Fault, json_position};
+use crate::protocol::dyndns2::Dyndns2;
 use crate::protocol::stamp::Zone;
 
 /// The environment variable that names the configuration file (Apache: `SetEnv`).
@@ -78,17 +79,6 @@ pub struct Status {
     pub late_after: u64,
     /// Seconds since its last update after which a host is shown as silent.
     pub silent_after: u64,
-}
-
-/// Over which connections dyndns2 is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dyndns2 {
-    /// Over none.
-    Off,
-    /// Over HTTPS alone.
-    Https,
-    /// Over any, though the key is in each request.
-    Any,
 }
 
 impl Default for Protocol {

@@ -1,20 +1,19 @@
-//! The update endpoint of a dynamic-DNS system: Apache runs it once per request, dnsmasq serves
-//! the names that it stores.
+//! The update endpoint of a dynamic-DNS system. Clients send their addresses, and dnsmasq serves
+//! what we store.
 //!
-//! The modules, in the order in which a request flows:
+//! A [`Request`] comes in, and an [`Output`] goes out: the reply, and lines for the log. This file
+//! tells the story in between. It does not know how the request reached us; `main.rs` does.
 //!
-//! 1. [`endpoint`]: what the request is for; [`config`]: the operator's settings,
-//! 2. [`request`]: the CGI environment and body,
-//! 3. [`claim`] and [`dyndns2`]: who says what ([`host`], [`addresses`], [`stamp`]),
-//! 4. [`credentials`]: the user that the claim names,
-//! 5. [`auth`]: [`signature`], hosts and clock; makes the claim authentic updates, one for each host,
-//! 6. [`update`]: stores them: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
-//!    [`decide`], [`mark`], [`expiry`], [`hosts`], [`replace`]; [`seal`], [`sealed`] and [`index`] are the fast
-//!    path through large files,
-//! 7. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
-//! 8. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
+//! The rooms of the house. A room may use those below it in this list, and none above:
 //!
-//! Beside updates, [`endpoint`] knows the client's own address and the [`status`] page, which only look.
+//! - [`update`]: stores authentic updates,
+//! - [`status`]: the status page, which only looks,
+//! - [`http`]: the request as the web server hands it over, the reply, the log,
+//! - [`publish`]: makes dnsmasq serve a change, without letting the client wait,
+//! - [`store`]: state, hosts file and credentials,
+//! - [`config`]: the operator's settings,
+//! - [`protocol`]: what a request says, and whether to believe it; no files, no clock,
+//! - [`fault`]: what can fail on our side.
 
 pub mod config;
 pub mod fault;
@@ -25,119 +24,125 @@ pub mod status;
 pub mod store;
 pub mod update;
 
-use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::Read;
 
 use chrono::{DateTime, Utc};
 
 use crate::config::Config;
-use crate::http::endpoint::{Endpoint, Protocol};
-use crate::http::log::Who;
-use crate::http::reply::Reply;
-use crate::http::request::{Reading, Request};
-use crate::http::{log, request};
-use crate::protocol::answer::Answers;
-use crate::protocol::answer::{Error, Refusal};
+use crate::http::log::{self, Who};
+use crate::http::reply::{Output, Reply};
+use crate::http::request::Request;
+use crate::http::service::Service;
+use crate::protocol::answer::{Answers, Dialect, Error, Refusal};
 use crate::protocol::auth::authenticate;
 use crate::protocol::claim::Claim;
 use crate::protocol::dyndns2;
+use crate::protocol::form::Form;
 use crate::publish::restart;
 use crate::status::{Format, Status};
 use crate::store::credentials::Credentials;
 use crate::update::Stored;
 
-/// Answers one CGI request. `variable` looks up the environment, `body` is standard input.
-pub fn run(
-    variable: impl Fn(&str) -> Option<OsString>,
-    body: impl Read,
-    now: DateTime<Utc>,
-) -> Reply {
-    let mut who = Who::default();
-    let mut body = body.take(request::body_length(&variable));
-    let reply = match Endpoint::of(&variable) {
-        Endpoint::Update(protocol) => {
-            let outcome = serve(protocol, &variable, &mut body, now, &mut who);
-            let reply = Reply::to_update(protocol, &outcome);
-            log::outcome(&who, outcome);
-            Ok(reply)
-        }
-        Endpoint::Address => show_address(&variable, &mut who),
-        Endpoint::Status => show_status(&variable, now, &mut who),
+/// Answers one request, whichever way it reached us. Reads no more of the body than a form needs.
+pub fn run(request: &Request, body: impl Read, now: DateTime<Utc>) -> Output {
+    let output = match request.service {
+        Service::Update(dialect) => Ok(update_hosts(dialect, request, body, now)),
+        Service::Address => show_address(request),
+        Service::Status => show_status(request, now),
     };
-    let reply = reply.unwrap_or_else(|error| {
-        log::error(&who, &error);
-        Reply::from(&error)
-    });
-    // mod_cgid sends the body through a socket. To leave some of it there would reset the
-    // connection, and the reply would be lost.
-    let _ = io::copy(&mut body, &mut io::sink());
-    reply
+    output.unwrap_or_else(|error| {
+        let who = Who::of(request.remote_address, None);
+        let reply = Reply::to_failure(Dialect::Signed, &error);
+        Output { reply, log: log::of_failure(&who, &error) }
+    })
 }
 
-/// The story of an update. `who` learns who asks as soon as it is known, for the log.
-fn serve(
-    protocol: Protocol,
-    variable: &impl Fn(&str) -> Option<OsString>,
+/// The story of an update.
+fn update_hosts(
+    dialect: Dialect,
+    request: &Request,
     body: impl Read,
     now: DateTime<Utc>,
-    who: &mut Who,
-) -> Result<Answers, Error> {
-    let address = request::remote_address(variable)?;
-    who.address = Some(address);
-    let config = Config::load(variable(config::VARIABLE))?;
-    let request = Request::read(variable, body)?;
-    let claim = match protocol {
-        Protocol::Signed => Claim::parse(&request, address, config.store.time_zone)?,
-        Protocol::Dyndns2 => {
-            dyndns2::claim(&request, variable, address, config.protocol.dyndns2, now)?
+) -> Output {
+    let understood = understand(dialect, request, body, now);
+    let claim = understood.as_ref().ok().map(|(_, claim)| claim);
+    let who = Who::of(request.remote_address, claim);
+    let outcome = understood.and_then(|(config, claim)| carry_out(&config, claim, now));
+    Output { reply: Reply::to_update(dialect, &outcome), log: log::of_update(&who, &outcome) }
+}
+
+/// Who says what. Nothing of it is believed yet.
+fn understand(
+    dialect: Dialect,
+    request: &Request,
+    body: impl Read,
+    now: DateTime<Utc>,
+) -> Result<(Config, Claim), Error> {
+    let sender = request.sender()?;
+    let config = Config::load(request.config_file.clone())?;
+    let body = request.form_body(body)?;
+    let form = Form::parse(request.form_query()?, &body);
+    let claim = match dialect {
+        Dialect::Signed => Claim::parse(&form, sender, config.store.time_zone)?,
+        Dialect::Dyndns2 => {
+            let authorization = request.authorization.as_str();
+            let is_https = request.is_https;
+            let request = dyndns2::Request { form, authorization, is_https, sender };
+            dyndns2::claim(&request, config.protocol.dyndns2, now)?
         }
     };
-    who.user = Some(claim.user.clone());
-    who.hosts = claim.hosts.iter().map(|host| host.as_str().to_owned()).collect();
+    Ok((config, claim))
+}
+
+/// Verifies the claim, stores what it asks for, and starts the restart that this may need.
+fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Answers, Error> {
     let mut credentials = Credentials::open(&config.store)?;
     let user = credentials.find(&claim.user)?;
     let updates = authenticate(claim, user, now, config.protocol.window)?;
-    let Stored { answers, notice } = update::store(&config, updates, now)?;
+    let Stored { answers, notice } = update::store(config, updates, now)?;
     if let Some(notice) = notice {
         log::notice(&notice);
     }
     if answers.iter().any(Result::is_ok) {
-        restart::if_pending(&config);
+        restart::if_pending(config);
         credentials.write_index(&config.store, now);
     }
     Ok(answers)
 }
 
-/// The client's own address, which a client behind NAT cannot know.
-fn show_address(
-    variable: &impl Fn(&str) -> Option<OsString>,
-    who: &mut Who,
-) -> Result<Reply, Error> {
-    let address = request::remote_address(variable)?;
-    who.address = Some(address);
-    let reading = Reading::of(variable)?;
-    Ok(Reply::address(address).for_reading(reading))
+/// The client's own address. A client behind NAT has no other way to learn it.
+fn show_address(request: &Request) -> Result<Output, Error> {
+    let address = request.sender()?;
+    let method = request.reading()?;
+    Ok(Output { reply: Reply::address(address).for_method(method), log: String::new() })
 }
 
 /// The status page. It takes no lock, writes nothing, and starts no restart.
-fn show_status(
-    variable: &impl Fn(&str) -> Option<OsString>,
-    now: DateTime<Utc>,
-    who: &mut Who,
-) -> Result<Reply, Error> {
-    who.address = Some(request::remote_address(variable)?);
-    let config = Config::load(variable(config::VARIABLE))?;
+fn show_status(request: &Request, now: DateTime<Utc>) -> Result<Output, Error> {
+    let sender = request.sender()?;
+    let config = Config::load(request.config_file.clone())?;
     if !config.status.page {
         return Err(Refusal::NoPage.into());
     }
-    let reading = Reading::of(variable)?;
-    let format = Format::wanted(&variable("HTTP_ACCEPT").unwrap_or_default().to_string_lossy());
-    let page = match Status::look(&config, now) {
-        Ok(status) => format.page(&status),
+    let method = request.reading()?;
+    let format = Format::wanted(&request.accept);
+    let (page, log) = match Status::look(&config, now) {
+        Ok(status) => (format.page(&status), String::new()),
         Err(fault) => {
-            log::error(who, &fault.into());
-            format.page_of_fault()
+            let who = Who::of(Some(sender), None);
+            (format.page_of_fault(), log::of_failure(&who, &fault.into()))
         }
     };
-    Ok(page.for_reading(reading))
+    Ok(Output { reply: page.for_method(method), log })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_the_configuration_by_the_variable_that_the_configuration_knows() {
+        let request = Request::read(|name| (name == config::VARIABLE).then(|| "/c".into()));
+        assert_eq!(request.config_file, Some("/c".into()));
+    }
 }

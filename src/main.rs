@@ -1,17 +1,20 @@
-//! The CGI executable: environment and body in, one reply out.
+//! The CGI program: environment and body in, log lines and one reply out. The rest of the house
+//! does not know that it is a CGI.
 //!
 //! It never reads its arguments: a query string without `=` arrives there (RFC 3875, 4.4).
 
 use std::env;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use chrono::Utc;
+use ddns_cgi::http::log;
+use ddns_cgi::http::request::Request;
 use ddns_cgi::publish::restart;
 use dlmalloc::GlobalDlmalloc;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// Takes memory from the kernel in large pieces. The heap of musl gives each page back and asks for it
-/// again, and a request would cost a third more.
+/// Takes memory from the kernel in large pieces. The heap of musl returns each page and asks for it
+/// again, which would make a request cost a third more.
 #[global_allocator]
 static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 
@@ -19,10 +22,16 @@ fn main() {
     if env::var_os(restart::ROLE).is_some() {
         return restart::main();
     }
-    // The keys of all users are about to be in memory: a crash must not leave them in a core dump.
+    // The keys of all users are about to be in memory. A crash must not leave them in a core dump.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let reply = ddns_cgi::run(|name| env::var_os(name), io::stdin().lock(), Utc::now());
-    // The update is stored by now. A client that hung up changes nothing about that.
-    let mut output = io::stdout();
-    let _ = output.write_all(&reply.to_bytes()).and_then(|()| output.flush());
+    let request = Request::read(|name| env::var_os(name));
+    let mut body = io::stdin().lock().take(request.body_length.readable());
+    let output = ddns_cgi::run(&request, &mut body, Utc::now());
+    log::write(&output.log);
+    // mod_cgid sends the body through a socket. If we left some of it there, the connection would
+    // be reset and the reply lost.
+    let _ = io::copy(&mut body, &mut io::sink());
+    // The update is stored by now. It stays stored even if the client has hung up.
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(&output.reply.to_bytes()).and_then(|()| stdout.flush());
 }

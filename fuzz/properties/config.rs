@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use ddns_cgi::config::{Config, Dyndns2};
+use ddns_cgi::config::Config;
+use ddns_cgi::protocol::dyndns2::Dyndns2;
 use ddns_cgi::protocol::stamp::Zone;
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! The credentials: one user found among all.
 
-use ddns_cgi::protocol::user::{Lookup, Signature};
+use ddns_cgi::protocol::user::{Found, SignaturePolicy};
 use ddns_cgi::store::credentials;
 use ddns_cgi::store::json;
 use serde_json::{Map, Value, json as value};
@@ -31,7 +31,7 @@ pub fn credentials(input: &[u8]) {
     let units: Vec<String> = name.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     let escaped = units.concat();
     if let Ok(found) = credentials::parse(&format!("{{\"{escaped}x\": {text}}}"), name) {
-        assert!(matches!(found, Lookup::Unknown), "a name within a value is found");
+        assert!(matches!(found, Found::Unknown), "a name within a value is found");
     }
     // Of equal names the last one counts.
     if !entries.is_empty() {
@@ -52,30 +52,30 @@ fn indexed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
     }
 }
 
-/// The result is what the entry says, read without the product.
-fn check_user(found: Lookup, entry: Option<&Value>) {
+/// What was found is what the entry says, read without the product.
+fn check_user(found: Found, entry: Option<&Value>) {
     let Some(entry) = entry else {
-        assert!(matches!(found, Lookup::Unknown), "a user that is not there");
+        assert!(matches!(found, Found::Unknown), "a user that is not there");
         return;
     };
     let key = entry.get("key").and_then(Value::as_str).filter(|key| !key.is_empty());
     let hosts = entry.get("id").and_then(Value::as_array);
     let hosts: Option<Vec<&str>> = hosts.and_then(|all| all.iter().map(Value::as_str).collect());
     let signature = match entry.get("signature") {
-        None => Some(Signature::Any),
-        Some(value) => (value == "hmac-sha256").then_some(Signature::HmacSha256),
+        None => Some(SignaturePolicy::Any),
+        Some(value) => (value == "hmac-sha256").then_some(SignaturePolicy::HmacSha256),
     };
     match (found, key, hosts.filter(|_| signature.is_some())) {
-        (Lookup::Known(user), Some(key), Some(hosts)) => {
+        (Found::Known(user), Some(key), Some(hosts)) => {
             assert_eq!(user.key.as_bytes(), key.as_bytes());
             assert_eq!(user.hosts, hosts);
             assert_eq!(Some(user.signature), signature);
         }
-        (Lookup::Broken(why), key, hosts) => {
+        (Found::Broken(why), key, hosts) => {
             assert!(key.is_none() || hosts.is_none(), "{why}");
             assert!(is_printable(why));
         }
-        (Lookup::Known(_), ..) => panic!("a user whose entry is broken is known"),
-        (Lookup::Unknown, ..) => panic!("a user is not found"),
+        (Found::Known(_), ..) => panic!("a user whose entry is broken is known"),
+        (Found::Unknown, ..) => panic!("a user is not found"),
     }
 }

@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 
 use chrono::DateTime;
-use ddns_cgi::config::Dyndns2;
-use ddns_cgi::http::endpoint::Protocol;
 use ddns_cgi::http::reply::Reply;
 use ddns_cgi::http::request::Request;
 use ddns_cgi::protocol::addresses::{Action, Addresses};
-use ddns_cgi::protocol::answer::{Error, Refusal};
+use ddns_cgi::protocol::answer::{Dialect, Error, Refusal};
 use ddns_cgi::protocol::auth::authenticate;
 use ddns_cgi::protocol::claim::{Claim, MAX_ADDRESS, MAX_HOSTS, MAX_LIST, Proof};
+use ddns_cgi::protocol::dyndns2::{self, Dyndns2};
+use ddns_cgi::protocol::form::Form;
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::stamp::{Clock, Stamp};
 use ddns_cgi::store::credentials;
@@ -22,14 +22,9 @@ use super::request::{CREDENTIALS, WINDOW, has, is_distinct, is_host_name, line_o
 /// The words of a refusal.
 const WORDS: [&str; 5] = ["badauth", "notfqdn", "numhost", "badagent", "insecure"];
 
-/// A form becomes a claim over HTTPS, with a user and a password, if each parameter is there at most once
-/// and well-formed.
-pub fn claim(
-    request: &Request,
-    forms: [&[u8]; 2],
-    variable: impl Fn(&str) -> Option<OsString>,
-    sender: IpAddr,
-) {
+/// A form becomes a claim over HTTPS, with a user and a password, where each parameter is there once at
+/// most and in its form.
+pub fn claim(forms: [&[u8]; 2], variable: impl Fn(&str) -> Option<OsString>, sender: IpAddr) {
     let now = DateTime::from_timestamp(1_795_410_000, 0).unwrap();
     let is_https = variable("HTTPS").is_some_and(|value| value == "on");
     let header = variable("HTTP_AUTHORIZATION").and_then(|header| header.into_string().ok());
@@ -39,7 +34,17 @@ pub fn claim(
         && names.len() <= MAX_HOSTS
         && is_distinct(&names);
     let wanted = wanted(forms, sender);
-    match ddns_cgi::protocol::dyndns2::claim(request, &variable, sender, Dyndns2::Https, now) {
+    let request = Request::read(|name| match name {
+        "PATH_INFO" => Some("/nic/update".into()),
+        _ => variable(name),
+    });
+    let request = dyndns2::Request {
+        form: Form::parse(forms[0], forms[1]),
+        authorization: &request.authorization,
+        is_https: request.is_https,
+        sender,
+    };
+    match dyndns2::claim(&request, Dyndns2::Https, now) {
         Ok(claim) => {
             assert!(is_https, "a password counts over HTTPS alone");
             assert!(is_list, "a list of hosts that is none");
@@ -133,6 +138,6 @@ fn base64(bytes: &[u8]) -> String {
 
 /// The reply to a refusal is one of those in `PROTOCOL.md`.
 fn check_refusal(refusal: Refusal) {
-    let line = line_of(&Reply::to_update(Protocol::Dyndns2, &Err(refusal.into())));
+    let line = line_of(&Reply::to_update(Dialect::Dyndns2, &Err(refusal.into())));
     assert!(WORDS.contains(&&*line), "{line}");
 }

@@ -7,20 +7,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStringExt;
 
 use chrono::{DateTime, TimeDelta};
-use ddns_cgi::http::endpoint::Protocol;
 use ddns_cgi::http::reply::Reply;
-use ddns_cgi::http::request::{self, Request};
+use ddns_cgi::http::request::Request;
 use ddns_cgi::protocol::addresses::{Action, Addresses};
-use ddns_cgi::protocol::answer::Accepted;
-use ddns_cgi::protocol::answer::Refusal;
+use ddns_cgi::protocol::answer::{Accepted, Dialect, Refusal};
 use ddns_cgi::protocol::auth::{Authentic, authenticate};
 use ddns_cgi::protocol::claim::{Claim, MAX_HOSTS, MAX_LIST, MAX_USER, Proof};
-use ddns_cgi::protocol::form::MAX_FORM;
-use ddns_cgi::protocol::form::Part;
+use ddns_cgi::protocol::form::{Form, MAX_FORM, Part};
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
 use ddns_cgi::protocol::stamp::{Clock, Stamp, Zone};
-use ddns_cgi::protocol::user::{Key, Lookup, User};
+use ddns_cgi::protocol::user::{Found, Key, User};
 use ddns_cgi::store::credentials;
 use url::form_urlencoded;
 
@@ -56,39 +53,41 @@ pub fn request(input: &[u8]) {
     };
     let variable = |name: &str| bytes(name).map(OsString::from_vec);
 
-    let address = address_of(variable);
+    let request = Request::read(variable);
+    let address = address_of(&request, variable);
     let method = bytes("REQUEST_METHOD").unwrap_or_default();
     let query = bytes("QUERY_STRING").unwrap_or_default();
     let length = bytes("CONTENT_LENGTH").unwrap_or_default();
-    let bound = request::body_length(variable);
+    let bound = request.body_length.readable();
     assert!(bound <= 1 << 20, "a body is bounded");
 
     let mut reader = Cursor::new(body);
-    let read = Request::read(variable, (&mut reader).take(bound));
+    let read = request.form_body((&mut reader).take(bound));
     let taken = usize::try_from(reader.position()).unwrap();
     assert!(taken as u64 <= bound, "no more of the body is read than its length");
     assert!(method == b"POST" || taken == 0, "the body of a GET is not read");
     let is_served = method == b"GET" || method == b"POST";
     assert_eq!(matches!(read, Err(Refusal::Method)), !is_served);
-    match read {
+    match read.and_then(|body| Ok([request.form_query()?.to_vec(), body])) {
         Err(refusal) => {
             assert!(method != b"GET" || query.len() > MAX_FORM, "a GET has its query alone");
             check_refusal(refusal);
         }
-        Ok(request) => {
+        Ok(read) => {
             assert!(query.len() <= MAX_FORM && taken <= MAX_FORM);
             if method == b"POST" && !length.is_empty() {
                 assert_eq!(length, format!("{taken:0width$}", width = length.len()).as_bytes());
             }
-            claim(&request, [&query, &body[..taken]], address);
-            dyndns2::claim(&request, [&query, &body[..taken]], variable, address);
+            assert_eq!(read, [&query, &body[..taken]]);
+            claim([&query, &body[..taken]], address);
+            dyndns2::claim([&query, &body[..taken]], variable, address);
         }
     }
 }
 
-/// The request's address, checked, or this machine's if there is none.
-fn address_of(variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
-    match request::remote_address(&variable) {
+/// The request's address, checked; that of this machine where there is none.
+fn address_of(request: &Request, variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
+    match request.sender() {
         Ok(address) => {
             let text = variable("REMOTE_ADDR").and_then(|text| text.into_string().ok());
             let told = text.and_then(|text| text.parse::<IpAddr>().ok());
@@ -96,15 +95,15 @@ fn address_of(variable: impl Fn(&str) -> Option<OsString>) -> IpAddr {
             address
         }
         Err(fault) => {
-            assert_eq!(line_of(&Reply::to_update(Protocol::Signed, &Err(fault.into()))), "911");
+            assert_eq!(line_of(&Reply::to_update(Dialect::Signed, &Err(fault.into()))), "911");
             Ipv4Addr::LOCALHOST.into()
         }
     }
 }
 
-/// A form becomes a claim if each parameter of its protocol is there once and well-formed, and none of
-/// the other.
-fn claim(request: &Request, forms: [&[u8]; 2], sender: IpAddr) {
+/// A form becomes a claim where each parameter of its protocol is there once and in its form, and none
+/// of the other.
+fn claim(forms: [&[u8]; 2], sender: IpAddr) {
     let is_2 = has(forms, "hmac");
     let (signature, digits, max_id, others) =
         if is_2 { ("hmac", 64, MAX_LIST, ["hash"; 2]) } else { ("hash", 40, 253, ["ip", "ip6"]) };
@@ -124,7 +123,7 @@ fn claim(request: &Request, forms: [&[u8]; 2], sender: IpAddr) {
         && !others.iter().any(|other| has(forms, other));
     let wanted = if is_2 { wanted(forms, sender) } else { Some((sender.into(), String::new())) };
     let is_well_formed = is_well_formed && wanted.is_some();
-    match Claim::parse(request, sender, Zone::Utc) {
+    match Claim::parse(&Form::parse(forms[0], forms[1]), sender, Zone::Utc) {
         Ok(claim) => {
             assert!(is_well_formed, "a claim of a form that is none");
             assert_eq!(claim.user, user);
@@ -241,7 +240,7 @@ fn verification(claim: Claim, id: &str, time: &str) {
     let at = |ahead: i64, wrong: Option<usize>| {
         let claim = signed(name, id, time, &own.key, is_2, wrong);
         let now = moment - TimeDelta::seconds(ahead);
-        authenticate(claim, Lookup::Known(user_of(name)), now, WINDOW)
+        authenticate(claim, Found::Known(user_of(name)), now, WINDOW)
     };
     for ahead in [0, 15, -15, 16, -16] {
         let updates = at(ahead, None).unwrap();
@@ -280,13 +279,13 @@ fn check_update(update: &Authentic, listed: &str, stamp: Stamp, addresses: Addre
     assert_eq!(update.host().as_str(), listed, "spelt as in the credentials");
     assert_eq!(update.stamp(), stamp);
     for answer in [Accepted::Good(addresses), Accepted::NoChange(*update.addresses())] {
-        line_of(&Reply::to_update(Protocol::Signed, &Ok(vec![Ok(answer)])));
+        line_of(&Reply::to_update(Dialect::Signed, &Ok(vec![Ok(answer)])));
     }
 }
 
 fn user_of(name: &str) -> User {
     match credentials::parse(CREDENTIALS, name) {
-        Ok(Lookup::Known(user)) => user,
+        Ok(Found::Known(user)) => user,
         _ => panic!("{name} is a user"),
     }
 }
@@ -314,8 +313,8 @@ fn signed(user: &str, id: &str, time: &str, key: &Key, is_2: bool, wrong: Option
         "CONTENT_LENGTH" => Some(form.len().to_string().into()),
         _ => None,
     };
-    let request = Request::read(variable, form.as_bytes()).unwrap();
-    Claim::parse(&request, Ipv4Addr::LOCALHOST.into(), Zone::Utc).unwrap()
+    let body = Request::read(variable).form_body(form.as_bytes()).unwrap();
+    Claim::parse(&Form::parse(b"", &body), Ipv4Addr::LOCALHOST.into(), Zone::Utc).unwrap()
 }
 
 /// The reply to a refusal is a documented one.
@@ -330,7 +329,7 @@ fn check_refusal(refusal: Refusal) {
         Refusal::Stale { seconds } => format!("stale {seconds}"),
         Refusal::Replay { .. } => "replay".to_owned(),
     };
-    assert_eq!(line_of(&Reply::to_update(Protocol::Signed, &Err(refusal.into()))), expected);
+    assert_eq!(line_of(&Reply::to_update(Dialect::Signed, &Err(refusal.into()))), expected);
 }
 
 /// The one line of a reply, which is a CGI response of printable ASCII.

@@ -1,88 +1,113 @@
-//! The log: one line on standard error, which Apache puts into its error log.
+//! The log: lines that Apache puts into its error log.
 //!
-//! The format is stable, for fail2ban and its like:
+//! Programs such as fail2ban read them, so the format is stable:
 //!
 //! ```text
 //! ddns-cgi: WORD address=ADDRESS user="USER" host="HOST" file="FILE" reason="REASON"
 //! ```
 //!
-//! WORD is that of the [refusal or fault](Error::word), or `notice`. A field that is not known is left
-//! out; of a request for several hosts as a whole, `host` has all of them, with commas between. Text in
-//! quotes is ASCII with Rust's escapes, so that nothing that a client sends ends a field or a line. A text that
-//! is too long for a line of Apache's ends in `...`.
+//! WORD is that of the refusal or fault, or `notice`. Unknown fields are left out. If a request for
+//! several hosts fails as a whole, `host` lists them all, with commas between. Text in quotes is
+//! ASCII with Rust's escapes: nothing that a client sends can end a field or a line. Text that is
+//! too long for a line of Apache's ends in `...`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 
 use crate::fault::Fault;
-use crate::protocol::answer::Answers;
-use crate::protocol::answer::{Error, Refusal, Unproven};
-use crate::protocol::stamp::Zone;
+use crate::protocol::answer::{Answer, Answers, Error, Refusal, Unproven};
+use crate::protocol::claim::Claim;
+use crate::protocol::stamp::{Stamp, Zone};
 
-/// The longest text of a field, in bytes as it is logged: longer than any user's name. Apache breaks lines of 8192 bytes
-/// in two, and a list of hosts can be as long.
+/// The longest text of a field, in bytes as we log it. No user's name is as long. Apache breaks
+/// lines of 8192 bytes in two, and a list of hosts can be as long as that.
 const MAX_FIELD: usize = 1024;
 
-/// Who asks, as far as it is known. User and host are what the client claims.
+/// Who asks, as far as we know. User and hosts are what the client claims.
 #[derive(Debug, Default)]
-pub struct Who {
-    /// The client's address.
-    pub address: Option<IpAddr>,
-    /// The user.
-    pub user: Option<String>,
-    /// The hosts.
-    pub hosts: Vec<String>,
+pub(crate) struct Who {
+    address: Option<IpAddr>,
+    user: Option<String>,
+    hosts: Vec<String>,
 }
 
-/// Logs why a request was not carried out, or for which of its hosts.
-pub fn outcome(who: &Who, outcome: Result<Answers, Error>) {
-    match outcome {
-        Err(failed) => error(who, &failed),
-        Ok(answers) => {
-            for (host, answer) in who.hosts.iter().zip(answers) {
-                if let Err(refusal) = answer {
-                    let who = Who { user: who.user.clone(), hosts: vec![host.clone()], ..*who };
-                    error(&who, &refusal.into());
-                }
-            }
+impl Who {
+    /// What address and claim tell. Either may be missing if the request is not understood.
+    pub(crate) fn of(address: Option<IpAddr>, claim: Option<&Claim>) -> Self {
+        let hosts = claim.map(|claim| claim.hosts.as_slice()).unwrap_or_default();
+        Self {
+            address,
+            user: claim.map(|claim| claim.user.clone()),
+            hosts: hosts.iter().map(|host| host.as_str().to_owned()).collect(),
         }
     }
 }
 
-/// Logs why a request was not carried out.
-pub fn error(who: &Who, error: &Error) {
-    write(&error_line(who, error));
+/// Writes lines to standard error. Each is one write, or else the lines of simultaneous requests
+/// would mix. If standard error is gone, there is nobody left to tell.
+pub fn write(lines: &str) {
+    for line in lines.split_inclusive('\n') {
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
 }
 
-/// Logs something that the operator should know although the request was accepted.
-pub fn notice(fault: &Fault) {
-    let mut line = "ddns-cgi: notice".to_owned();
-    field(&mut line, "file", Some(&fault.subject));
-    field(&mut line, "reason", Some(&fault.reason));
-    write(&line);
+/// Writes a line about something that the operator should know although we accepted the request.
+pub(crate) fn notice(fault: &Fault) {
+    write(&fault_line("ddns-cgi: notice".to_owned(), fault));
 }
 
-fn error_line(who: &Who, error: &Error) -> String {
-    let mut line = format!("ddns-cgi: {}", error.word());
+/// Says why a request for an update, or some of its hosts, were refused. Empty if none were.
+pub(crate) fn of_update(who: &Who, outcome: &Result<Answers, Error>) -> String {
+    match outcome {
+        Err(error) => of_failure(who, error),
+        Ok(answers) => {
+            let refused = |(host, answer): (&String, &Answer)| {
+                answer.as_ref().err().map(|refusal| refusal_line(who, host, refusal))
+            };
+            who.hosts.iter().zip(answers).filter_map(refused).collect()
+        }
+    }
+}
+
+/// Says why a request was not carried out.
+pub(crate) fn of_failure(who: &Who, error: &Error) -> String {
+    let hosts = who.hosts.join(",");
+    match error {
+        Error::Refusal(refusal) => refusal_line(who, &hosts, refusal),
+        Error::Fault(fault) => fault_line(start(error.word(), who, &hosts), fault),
+    }
+}
+
+fn refusal_line(who: &Who, hosts: &str, refusal: &Refusal) -> String {
+    let mut line = start(refusal.word(), who, hosts);
+    field(&mut line, "reason", &explain(refusal));
+    line + "\n"
+}
+
+fn fault_line(mut line: String, fault: &Fault) -> String {
+    field(&mut line, "file", &fault.subject);
+    field(&mut line, "reason", &fault.reason);
+    line + "\n"
+}
+
+/// A line with its word and who asks.
+fn start(word: &str, who: &Who, hosts: &str) -> String {
+    let mut line = format!("ddns-cgi: {word}");
     if let Some(address) = who.address {
         let _ = write!(line, " address={address}");
     }
-    field(&mut line, "user", who.user.as_deref());
-    let hosts = who.hosts.join(",");
-    field(&mut line, "host", Some(hosts.as_str()).filter(|hosts| !hosts.is_empty()));
-    match error {
-        Error::Refusal(refusal) => field(&mut line, "reason", Some(&explain(refusal))),
-        Error::Fault(fault) => {
-            field(&mut line, "file", Some(&fault.subject));
-            field(&mut line, "reason", Some(&fault.reason));
-        }
+    if let Some(user) = &who.user {
+        field(&mut line, "user", user);
+    }
+    if !hosts.is_empty() {
+        field(&mut line, "host", hosts);
     }
     line
 }
 
-fn field(line: &mut String, name: &str, value: Option<&str>) {
-    let Some(value) = value else { return };
+fn field(line: &mut String, name: &str, value: &str) {
     let _ = write!(line, " {name}=\"");
     let end = line.len() + MAX_FIELD;
     for c in value.chars() {
@@ -99,55 +124,59 @@ fn field(line: &mut String, name: &str, value: Option<&str>) {
     line.push('"');
 }
 
-/// One write, so that the lines of requests at the same time do not mix. Where standard error is
-/// gone, so is the line: there is nobody left to tell.
-fn write(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+fn explain(refusal: &Refusal) -> Cow<'static, str> {
+    match refusal {
+        Refusal::Method => "only GET and POST are served".into(),
+        Refusal::ReadOnly => "only GET and HEAD are served here".into(),
+        Refusal::NoPage => "the status page is off: see key \"status_page\"".into(),
+        Refusal::Form(problem, part) => format!("{problem} {part}").into(),
+        Refusal::Identity(unproven) => explain_identity(unproven),
+        Refusal::Disabled => "dyndns2 is off in the configuration".into(),
+        Refusal::Insecure => {
+            "dyndns2 without HTTPS, against key \"dyndns2\" of the configuration".into()
+        }
+        Refusal::Host => "the credentials do not list this host for this user".into(),
+        Refusal::Stale { seconds } => {
+            let side = if *seconds < 0 { "behind" } else { "ahead" };
+            format!("the client's clock is {} s {side}", seconds.unsigned_abs()).into()
+        }
+        Refusal::Replay { last, ahead } => explain_replay(*last, *ahead).into(),
+    }
 }
 
-fn explain(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Method => "only GET and POST are served".to_owned(),
-        Refusal::ReadOnly => "only GET and HEAD are served here".to_owned(),
-        Refusal::NoPage => "the status page is off: see key \"status_page\"".to_owned(),
-        Refusal::Form(problem, part) => format!("{problem} {part}"),
-        Refusal::Identity(Unproven::UnknownUser) => "unknown user".to_owned(),
-        Refusal::Identity(Unproven::BrokenUser(why)) => {
-            format!("the user's entry in the credentials is unusable: {why}")
+fn explain_identity(unproven: &Unproven) -> Cow<'static, str> {
+    match unproven {
+        Unproven::UnknownUser => "unknown user".into(),
+        Unproven::BrokenUser(why) => {
+            format!("the user's entry in the credentials is unusable: {why}").into()
         }
-        Refusal::Identity(Unproven::WrongHash) => "wrong hash".to_owned(),
-        Refusal::Identity(Unproven::Downgrade) => {
-            "right key, but the user's entry in the credentials demands protocol 2".to_owned()
+        Unproven::WrongHash => "wrong hash".into(),
+        Unproven::Downgrade => {
+            "right key, but the user's entry in the credentials demands protocol 2".into()
         }
-        Refusal::Identity(Unproven::WrongPassword) => "wrong password".to_owned(),
-        Refusal::Identity(Unproven::NoPassword) => {
-            "no user and password; if the client sends them, Apache lacks CGIPassAuth On".to_owned()
+        Unproven::WrongPassword => "wrong password".into(),
+        Unproven::NoPassword => {
+            "no user and password; if the client sends them, Apache lacks CGIPassAuth On".into()
         }
-        Refusal::Disabled => "dyndns2 is off in the configuration".to_owned(),
-        Refusal::Insecure => {
-            "dyndns2 without HTTPS, against key \"dyndns2\" of the configuration".to_owned()
-        }
-        Refusal::Host => "the credentials do not list this host for this user".to_owned(),
-        Refusal::Stale { seconds } if *seconds < 0 => {
-            format!("the client's clock is {} s behind", seconds.unsigned_abs())
-        }
-        Refusal::Stale { seconds } => format!("the client's clock is {seconds} s ahead"),
-        Refusal::Replay { last, ahead } => {
-            let last = last.format(Zone::Utc);
-            match ahead {
-                None => format!("not newer than the last accepted stamp, {last} UTC"),
-                Some(seconds) => format!(
-                    "the stored stamp, {last} UTC, is {seconds} s in the future: \
-                     correct the clock, or the host's \"update\" in the state"
-                ),
-            }
-        }
+    }
+}
+
+fn explain_replay(last: Stamp, ahead: Option<i64>) -> String {
+    let last = last.format(Zone::Utc);
+    match ahead {
+        None => format!("not newer than the last accepted stamp, {last} UTC"),
+        Some(seconds) => format!(
+            "the stored stamp, {last} UTC, is {seconds} s in the future: \
+             correct the clock, or the host's \"update\" in the state"
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::addresses::Addresses;
+    use crate::protocol::answer::Accepted;
 
     #[test]
     fn a_line_has_the_documented_fields() {
@@ -157,19 +186,20 @@ mod tests {
             hosts: vec!["host1.example".into()],
         };
         assert_eq!(
-            error_line(&who, &Refusal::Identity(Unproven::WrongHash).into()),
-            "ddns-cgi: badauth address=192.0.2.7 user=\"user1\" host=\"host1.example\" reason=\"wrong hash\""
+            of_failure(&who, &Refusal::Identity(Unproven::WrongHash).into()),
+            "ddns-cgi: badauth address=192.0.2.7 user=\"user1\" host=\"host1.example\" \
+             reason=\"wrong hash\"\n"
         );
         assert_eq!(
-            error_line(&Who::default(), &Fault::new("/f", "broken").into()),
-            "ddns-cgi: 911 file=\"/f\" reason=\"broken\""
+            of_failure(&Who::default(), &Fault::new("/f", "broken").into()),
+            "ddns-cgi: 911 file=\"/f\" reason=\"broken\"\n"
         );
     }
 
     #[test]
     fn untrusted_text_cannot_forge_a_field_or_a_line() {
         let who = Who { user: Some("x\" address=1\nddns-cgi: é".into()), ..Who::default() };
-        let line = error_line(&who, &Refusal::Host.into());
+        let line = of_failure(&who, &Refusal::Host.into());
         assert!(line.contains(r#"user="x\" address=1\nddns-cgi: \u{e9}""#), "{line}");
         assert!(line.is_ascii() && line.lines().count() == 1);
     }
@@ -182,9 +212,22 @@ mod tests {
             user: Some(user.clone()),
             hosts: vec!["a".repeat(253); 32],
         };
-        let line = error_line(&who, &Refusal::Host.into());
+        let line = of_failure(&who, &Refusal::Host.into());
         assert!(line.len() < 4096, "{}", line.len());
         assert!(line.contains(&format!("user=\"{}\" host=\"aaa", "\\u{e9}".repeat(127))), "{line}");
         assert!(line.contains("a...\" reason=\"the credentials do not"), "{line}");
+    }
+
+    #[test]
+    fn each_refused_host_has_a_line_of_its_own() {
+        let who = Who { hosts: ["a", "b", "c"].map(String::from).into(), ..Who::default() };
+        let accepted = Accepted::Good(Addresses::REMOVED);
+        let answers = vec![Err(Refusal::Host), Ok(accepted), Err(Refusal::Stale { seconds: -16 })];
+        assert_eq!(
+            of_update(&who, &Ok(answers)),
+            "ddns-cgi: nohost host=\"a\" reason=\"the credentials do not list this host for this \
+             user\"\nddns-cgi: stale host=\"c\" reason=\"the client's clock is 16 s behind\"\n"
+        );
+        assert_eq!(of_update(&who, &Ok(vec![Ok(accepted)])), "");
     }
 }

@@ -1,28 +1,122 @@
-//! The answer: a CGI response (RFC 3875, 6). To an update it is one line for each host, which begins
-//! with one fixed word; the status page has its own media types.
+//! What goes out: the reply to the client, as a CGI response (RFC 3875, 6), and the log.
+//!
+//! The reply to an update has one line for each host, and each line begins with one fixed word. The
+//! status page brings media types of its own.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::http::endpoint::Protocol;
-use crate::http::request::Reading;
-use crate::protocol::answer::{Accepted, Answers, Error, Refusal};
-use crate::protocol::form::{Part, Problem};
+use crate::http::request::Method;
+use crate::protocol::answer::{Answer, Answers, Dialect, Error, Refusal};
 
-/// What the client gets. Nothing in it comes from the client but its addresses, which were understood.
+/// All that comes out of a request.
+#[derive(Debug)]
+pub struct Output {
+    /// For the client.
+    pub reply: Reply,
+    /// For the log: any number of lines, each ended by LF.
+    pub log: String,
+}
+
+/// What the client gets. Only addresses in it come from the client, and we have parsed those.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
-    status: Status,
-    /// The header of the media type, and those that go with it, each ended by CR LF.
+    status: StatusCode,
+    /// The media type and the headers that belong to it, each ended by CR LF.
     headers: Cow<'static, str>,
     body: String,
 }
 
-/// The header of lines of text.
+/// The media type of lines of text.
 const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 
+impl Reply {
+    /// The reply to an update. The status is that of the first host that was refused, if there is
+    /// one.
+    #[must_use]
+    pub fn to_update(dialect: Dialect, outcome: &Result<Answers, Error>) -> Self {
+        let reply = match outcome {
+            Err(error) => Self::to_failure(dialect, error),
+            Ok(answers) => {
+                let none = Self::text(StatusCode::Ok, String::new());
+                answers.iter().fold(none, |reply, answer| reply.with_line(dialect, answer))
+            }
+        };
+        match dialect {
+            Dialect::Signed => reply,
+            Dialect::Dyndns2 => reply.with_length(),
+        }
+    }
+
+    /// Adds the line of a host. The first status that is not good stays.
+    fn with_line(mut self, dialect: Dialect, answer: &Answer) -> Self {
+        let (status, line) = match answer {
+            Ok(accepted) => (StatusCode::Ok, accepted.to_string()),
+            Err(refusal) => (StatusCode::of(dialect, refusal), refusal.line(dialect)),
+        };
+        if self.status == StatusCode::Ok {
+            self.status = status;
+        }
+        self.body += &line;
+        self.body.push('\n');
+        self
+    }
+
+    /// The reply to a request that was not carried out.
+    pub(crate) fn to_failure(dialect: Dialect, error: &Error) -> Self {
+        let status = match error {
+            Error::Refusal(refusal) => StatusCode::of(dialect, refusal),
+            Error::Fault(_) => StatusCode::ServiceUnavailable,
+        };
+        Self::text(status, error.line(dialect) + "\n")
+    }
+
+    /// The client's own address.
+    pub(crate) fn address(address: IpAddr) -> Self {
+        Self::text(StatusCode::Ok, format!("{address}\n"))
+    }
+
+    /// A document. The headers are its media type and what belongs to it, each ended by CR LF.
+    pub(crate) fn document(headers: &'static str, body: String) -> Self {
+        Self { status: StatusCode::Ok, headers: headers.into(), body }
+    }
+
+    fn text(status: StatusCode, body: String) -> Self {
+        Self { status, headers: TEXT.into(), body }
+    }
+
+    /// Adds the length. Without it, Apache may send the reply in chunks, and ddclient takes the
+    /// frame of a chunk for text. Apache believes us if it is told to (`ap_trust_cgilike_cl`).
+    fn with_length(self) -> Self {
+        let headers = format!("{}Content-Length: {}\r\n", self.headers, self.body.len());
+        Self { headers: headers.into(), ..self }
+    }
+
+    /// Tells the client to come back later, because of a fault.
+    pub(crate) fn unavailable(self) -> Self {
+        Self { status: StatusCode::ServiceUnavailable, ..self }
+    }
+
+    /// Drops the body if the method is HEAD: "the script MUST NOT provide a response message-body"
+    /// (RFC 3875, 4.3.3).
+    pub(crate) fn for_method(self, method: Method) -> Self {
+        match method {
+            Method::Head => Self { body: String::new(), ..self },
+            Method::Get | Method::Post | Method::Other => self,
+        }
+    }
+
+    /// The response as bytes for standard output.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Self { status, headers, body } = self;
+        format!("{}{headers}Cache-Control: no-store\r\n\r\n{body}", status.headers()).into_bytes()
+    }
+}
+
+/// A status of HTTP, with the headers that it demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
+enum StatusCode {
     Ok,
     BadRequest,
     Unauthorized,
@@ -33,8 +127,29 @@ enum Status {
     ServiceUnavailable,
 }
 
-impl Status {
-    /// The status line, with the further header that the status asks for (RFC 9110, 15).
+impl StatusCode {
+    /// The status of a refusal. Clients of dyndns2 report the word of a reply with status 200, but
+    /// hardly any other status. So they nearly always get 200.
+    fn of(dialect: Dialect, refusal: &Refusal) -> Self {
+        let choose = |signed, dyndns2| match dialect {
+            Dialect::Signed => signed,
+            Dialect::Dyndns2 => dyndns2,
+        };
+        match refusal {
+            Refusal::Method => Self::MethodNotAllowed,
+            Refusal::ReadOnly => Self::ReadOnly,
+            Refusal::NoPage => Self::NotFound,
+            Refusal::Form(..) => choose(Self::BadRequest, Self::Ok),
+            Refusal::Identity(_) => choose(Self::Forbidden, Self::Unauthorized),
+            Refusal::Host
+            | Refusal::Stale { .. }
+            | Refusal::Replay { .. }
+            | Refusal::Disabled
+            | Refusal::Insecure => choose(Self::Forbidden, Self::Ok),
+        }
+    }
+
+    /// The status line, and the headers that RFC 9110, 15 demands with it.
     fn headers(self) -> &'static str {
         match self {
             Self::Ok => "Status: 200 OK\r\n",
@@ -52,157 +167,14 @@ impl Status {
     }
 }
 
-impl Reply {
-    /// The reply to an update. With an answer for each host, the status is that of the first one that is
-    /// not good.
-    #[must_use]
-    pub fn to_update(protocol: Protocol, outcome: &Result<Answers, Error>) -> Self {
-        let refused = match protocol {
-            Protocol::Signed => refused,
-            Protocol::Dyndns2 => refused_by_dyndns2,
-        };
-        let mut reply = Self::text(Status::Ok, String::new());
-        match outcome {
-            Err(error) => reply.add(&failed(error, refused)),
-            Ok(answers) => {
-                for answer in answers {
-                    reply.add(&answer.as_ref().map_or_else(refused, accepted));
-                }
-            }
-        }
-        match protocol {
-            Protocol::Signed => reply,
-            Protocol::Dyndns2 => reply.with_length(),
-        }
-    }
-
-    /// Adds a line. The first status that is not good stays.
-    fn add(&mut self, (status, line): &(Status, String)) {
-        if self.status == Status::Ok {
-            self.status = *status;
-        }
-        self.body += line;
-        self.body.push('\n');
-    }
-
-    /// The client's own address.
-    #[must_use]
-    pub fn address(address: IpAddr) -> Self {
-        Self::text(Status::Ok, format!("{address}\n"))
-    }
-
-    /// A document with the headers of its kind, each ended by CR LF.
-    #[must_use]
-    pub fn document(headers: &'static str, body: String) -> Self {
-        Self { status: Status::Ok, headers: headers.into(), body }
-    }
-
-    fn text(status: Status, body: String) -> Self {
-        Self { status, headers: TEXT.into(), body }
-    }
-
-    /// The same with its length. Otherwise Apache may send it in chunks, which ddclient takes for a part
-    /// of the text. Apache believes the length where it is told to (`ap_trust_cgilike_cl`).
-    fn with_length(self) -> Self {
-        let headers = format!("{}Content-Length: {}\r\n", self.headers, self.body.len());
-        Self { headers: headers.into(), ..self }
-    }
-
-    /// The same as what the client gets for now, because of a fault.
-    #[must_use]
-    pub fn unavailable(self) -> Self {
-        Self { status: Status::ServiceUnavailable, ..self }
-    }
-
-    /// The same as it was asked for. To HEAD "the script MUST NOT provide a response message-body"
-    /// (RFC 3875, 4.3.3).
-    #[must_use]
-    pub fn for_reading(self, reading: Reading) -> Self {
-        match reading {
-            Reading::Whole => self,
-            Reading::Headers => Self { body: String::new(), ..self },
-        }
-    }
-
-    /// The response as bytes for standard output.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let Self { status, headers, body } = self;
-        format!("{}{headers}Cache-Control: no-store\r\n\r\n{body}", status.headers()).into_bytes()
-    }
-}
-
-impl From<&Error> for Reply {
-    fn from(error: &Error) -> Self {
-        let mut reply = Self::text(Status::Ok, String::new());
-        reply.add(&failed(error, refused));
-        reply
-    }
-}
-
-/// The answer to an accepted update.
-fn accepted(accepted: &Accepted) -> (Status, String) {
-    let line = match accepted {
-        Accepted::Good(addresses) => format!("good {addresses}"),
-        Accepted::NoChange(addresses) => format!("nochg {addresses}"),
-    };
-    (Status::Ok, line)
-}
-
-fn failed(error: &Error, refused: impl Fn(&Refusal) -> (Status, String)) -> (Status, String) {
-    match error {
-        Error::Fault(_) => (Status::ServiceUnavailable, "911".to_owned()),
-        Error::Refusal(refusal) => refused(refusal),
-    }
-}
-
-/// The answer to a refused request of protocol 1 or 2, or of one that only reads.
-fn refused(refusal: &Refusal) -> (Status, String) {
-    let word = refusal.word();
-    let status = match refusal {
-        Refusal::Method => Status::MethodNotAllowed,
-        Refusal::ReadOnly => Status::ReadOnly,
-        Refusal::NoPage => Status::NotFound,
-        Refusal::Form(problem, part) => {
-            return (Status::BadRequest, format!("{word} {problem} {part}"));
-        }
-        Refusal::Stale { seconds } => return (Status::Forbidden, format!("{word} {seconds}")),
-        Refusal::Identity(_)
-        | Refusal::Host
-        | Refusal::Replay { .. }
-        | Refusal::Disabled
-        | Refusal::Insecure => Status::Forbidden,
-    };
-    (status, word.to_owned())
-}
-
-/// The answer to a refused request of dyndns2, in its own words. Its clients report those of a reply with
-/// status 200, and hardly any other status.
-fn refused_by_dyndns2(refusal: &Refusal) -> (Status, String) {
-    let (status, word) = match refusal {
-        Refusal::Method | Refusal::ReadOnly => (Status::MethodNotAllowed, "badagent"),
-        Refusal::Form(Problem::Repeated | Problem::Overlong, Part::Hostname) => {
-            (Status::Ok, "numhost")
-        }
-        Refusal::Form(_, Part::Hostname) => (Status::Ok, "notfqdn"),
-        Refusal::Form(..) => (Status::Ok, "badagent"),
-        Refusal::Identity(_) => (Status::Unauthorized, refusal.word()),
-        Refusal::Host
-        | Refusal::NoPage
-        | Refusal::Stale { .. }
-        | Refusal::Replay { .. }
-        | Refusal::Disabled
-        | Refusal::Insecure => (Status::Ok, refusal.word()),
-    };
-    (status, word.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fault::Fault;
     use crate::protocol::addresses::Addresses;
+    use crate::protocol::answer::Accepted;
     use crate::protocol::answer::Unproven;
+    use crate::protocol::form::{Part, Problem};
     use crate::protocol::stamp::Stamp;
 
     fn text(reply: &Reply) -> String {
@@ -213,7 +185,7 @@ mod tests {
     fn a_reply_is_a_cgi_response_of_one_line() {
         let address: IpAddr = "192.0.2.7".parse().unwrap();
         let answers = vec![Ok(Accepted::Good(address.into()))];
-        let reply = Reply::to_update(Protocol::Signed, &Ok(answers));
+        let reply = Reply::to_update(Dialect::Signed, &Ok(answers));
         assert_eq!(
             text(&reply),
             "Status: 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -227,7 +199,7 @@ mod tests {
         let headers = "Content-Type: text/x\r\nCache-Control: no-store\r\n\r\n";
         assert_eq!(text(&document("a\nb\n")), format!("Status: 200 OK\r\n{headers}a\nb\n"));
         assert_eq!(
-            text(&document("a\nb\n").unavailable().for_reading(Reading::Headers)),
+            text(&document("a\nb\n").unavailable().for_method(Method::Head)),
             format!("Status: 503 Service Unavailable\r\nRetry-After: 60\r\n{headers}")
         );
     }
@@ -247,7 +219,7 @@ mod tests {
             (Error::from(Fault::new("/f", "broken")), "503", "911"),
         ];
         for (error, status, line) in cases {
-            let reply = text(&Reply::to_update(Protocol::Signed, &Err(error)));
+            let reply = text(&Reply::to_update(Dialect::Signed, &Err(error)));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
         }
@@ -272,7 +244,7 @@ mod tests {
             (Refusal::Insecure.into(), "200", "insecure"),
             (Error::from(Fault::new("/f", "broken")), "503", "911"),
         ] {
-            let reply = text(&Reply::to_update(Protocol::Dyndns2, &Err(error)));
+            let reply = text(&Reply::to_update(Dialect::Dyndns2, &Err(error)));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
             assert_eq!(reply.contains("WWW-Authenticate: Basic "), status == "401", "{reply}");
@@ -291,8 +263,8 @@ mod tests {
         ];
         let outcome = Ok(answers);
         let lines = "\r\n\r\nnochg 2001:db8::1\nnohost\ngood none\n";
-        for (protocol, status) in [(Protocol::Signed, "403"), (Protocol::Dyndns2, "200")] {
-            let reply = text(&Reply::to_update(protocol, &outcome));
+        for (dialect, status) in [(Dialect::Signed, "403"), (Dialect::Dyndns2, "200")] {
+            let reply = text(&Reply::to_update(dialect, &outcome));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(lines), "{reply}");
         }

@@ -1,123 +1,197 @@
-//! The request: what the CGI environment and the body hold (RFC 3875).
+//! The request: what the web server's variables and the body hold (RFC 3875).
 //!
-//! All of it is hostile. Only declared parameters are looked at, only once each, and only in their
-//! exact form.
+//! All of it is hostile.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::net::IpAddr;
 
 use crate::fault::Fault;
-use crate::protocol::answer::Refusal;
-use crate::protocol::form::{Form, MAX_FORM, Part, Problem};
+use crate::http::service::Service;
+use crate::protocol::answer::{Dialect, Refusal};
+use crate::protocol::form::{MAX_FORM, Part, Problem};
 
-/// The most that is read of a body, in bytes. Apache is told to refuse less than that.
-const MAX_BODY: u64 = 1 << 20;
-
-/// The address that sent the request. Headers such as `X-Forwarded-For` are never looked at: behind
-/// a proxy, Apache's `mod_remoteip` sets `REMOTE_ADDR`. IPv4 mapped into IPv6 becomes IPv4.
-pub fn remote_address(variable: impl Fn(&str) -> Option<OsString>) -> Result<IpAddr, Fault> {
-    let text = variable("REMOTE_ADDR");
-    text.as_ref()
-        .and_then(|text| text.to_str()?.parse::<IpAddr>().ok())
-        .map(|address| address.to_canonical())
-        .ok_or_else(|| {
-            let reason = "is no IP address that DNS can hold: run this program as a CGI of Apache";
-            Fault::new("REMOTE_ADDR", reason)
-        })
-}
-
-/// How something is asked for that can only be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
-    /// GET.
-    Whole,
-    /// HEAD: the headers alone.
-    Headers,
-}
-
-impl Reading {
-    /// Refuses every other method.
-    pub fn of(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Refusal> {
-        match variable("REQUEST_METHOD").unwrap_or_default().as_encoded_bytes() {
-            b"GET" => Ok(Self::Whole),
-            b"HEAD" => Ok(Self::Headers),
-            _ => Err(Refusal::ReadOnly),
-        }
-    }
-}
-
-/// How many bytes of the body are there to be read, or a bound where the client did not say.
-///
-/// A body in chunks (RFC 9112, 7.1) has no length, but Apache ends it. Other bodies may stay open, so
-/// they are read no further than their length.
-pub fn body_length(variable: impl Fn(&str) -> Option<OsString>) -> u64 {
-    match variable("CONTENT_LENGTH").filter(|length| !length.is_empty()) {
-        Some(length) => length.to_str().and_then(|l| l.parse().ok()).unwrap_or(0).min(MAX_BODY),
-        None if variable("HTTP_TRANSFER_ENCODING").is_some() => MAX_BODY,
-        None => 0,
-    }
-}
-
-/// The form of a GET or POST request, still encoded.
-#[derive(Debug)]
+/// A request without its body, whichever way it reached us. It may contain a key, so nothing can
+/// print it.
 pub struct Request {
-    query: Vec<u8>,
-    body: Vec<u8>,
+    /// What it is for.
+    pub(crate) service: Service,
+    /// Its method.
+    pub(crate) method: Method,
+    /// The address that sent it, if the variable holds one.
+    pub(crate) remote_address: Option<IpAddr>,
+    /// The query string, still encoded.
+    pub(crate) query: Vec<u8>,
+    /// How long its body is, as the client says.
+    pub body_length: BodyLength,
+    /// The media type of its body, if the method is POST.
+    pub(crate) content_type: Vec<u8>,
+    /// Whether it came over HTTPS, if it is one of dyndns2.
+    pub is_https: bool,
+    /// The header `Authorization`, if it is a request of dyndns2. Apache passes it on if
+    /// `CGIPassAuth` is on. Empty if it is no text.
+    pub authorization: String,
+    /// The header `Accept`, if the service is the status page.
+    pub(crate) accept: String,
+    /// The configuration file, if the operator named one.
+    pub(crate) config_file: Option<OsString>,
 }
 
 impl Request {
-    /// A request with this query and this body.
-    #[cfg(test)]
-    pub(crate) fn for_test(query: &[u8], body: &[u8]) -> Self {
-        Self { query: query.to_vec(), body: body.to_vec() }
+    /// Reads the variables, each of them once. Nothing is refused yet.
+    ///
+    /// Each look-up walks through the whole environment. So it does not look for what the service
+    /// has no use for.
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let value = |name| variable(name).unwrap_or_default();
+        let value_if = |is_used, name| if is_used { value(name) } else { OsString::new() };
+        let service = Service::of(&value("SCRIPT_NAME"), &value("PATH_INFO"));
+        let method = Method::of(value("REQUEST_METHOD").as_encoded_bytes());
+        let is_dyndns2 = service == Service::Update(Dialect::Dyndns2);
+        let is_chunked = || variable("HTTP_TRANSFER_ENCODING").is_some();
+        let accept = value_if(service == Service::Status, "HTTP_ACCEPT");
+        Self {
+            service,
+            method,
+            remote_address: ip_address(&value("REMOTE_ADDR")),
+            query: value("QUERY_STRING").into_encoded_bytes(),
+            body_length: BodyLength::of(&value("CONTENT_LENGTH"), is_chunked),
+            content_type: value_if(method == Method::Post, "CONTENT_TYPE").into_encoded_bytes(),
+            is_https: value_if(is_dyndns2, "HTTPS") == "on",
+            authorization: value_if(is_dyndns2, "HTTP_AUTHORIZATION")
+                .into_string()
+                .unwrap_or_default(),
+            accept: accept.to_string_lossy().into_owned(),
+            config_file: variable("DDNS_CONFIG"),
+        }
     }
 
-    /// Takes the request from the environment and, for POST, `CONTENT_LENGTH` bytes of the body.
-    pub fn read(
-        variable: impl Fn(&str) -> Option<OsString>,
-        body: impl Read,
-    ) -> Result<Self, Refusal> {
-        let bytes = |name| variable(name).unwrap_or_default().into_encoded_bytes();
-        let body = match bytes("REQUEST_METHOD").as_slice() {
-            b"GET" => Vec::new(),
-            b"POST" => read_body(&bytes("CONTENT_LENGTH"), &bytes("CONTENT_TYPE"), body)?,
-            _ => return Err(Refusal::Method),
-        };
-        let query = bytes("QUERY_STRING");
-        if query.len() > MAX_FORM {
+    /// The address that sent the request.
+    pub fn sender(&self) -> Result<IpAddr, Fault> {
+        self.remote_address.ok_or_else(|| {
+            let reason = "is no IP address that DNS can hold: run this program as a CGI of Apache";
+            Fault::new("REMOTE_ADDR", reason)
+        })
+    }
+
+    /// The method of a request that can only read. Refuses all methods but GET and HEAD.
+    pub(crate) fn reading(&self) -> Result<Method, Refusal> {
+        match self.method {
+            Method::Get | Method::Head => Ok(self.method),
+            Method::Post | Method::Other => Err(Refusal::ReadOnly),
+        }
+    }
+
+    /// Reads the body of a form, still encoded. Refuses all methods but GET, which has no body, and
+    /// POST.
+    pub fn form_body(&self, body: impl Read) -> Result<Vec<u8>, Refusal> {
+        match self.method {
+            Method::Get => Ok(Vec::new()),
+            Method::Post => read_body(self.body_length, &self.content_type, body),
+            Method::Head | Method::Other => Err(Refusal::Method),
+        }
+    }
+
+    /// The query string of a form, still encoded.
+    pub fn form_query(&self) -> Result<&[u8], Refusal> {
+        if self.query.len() > MAX_FORM {
             return Err(Refusal::Form(Problem::Overlong, Part::Query));
         }
-        Ok(Self { query, body })
-    }
-
-    /// The parameters of the query and the body together.
-    #[must_use]
-    pub fn form(&self) -> Form<'_> {
-        Form::parse(&self.query, &self.body)
+        Ok(&self.query)
     }
 }
 
-fn read_body(length: &[u8], kind: &[u8], body: impl Read) -> Result<Vec<u8>, Refusal> {
-    if length.is_empty() {
-        return Ok(Vec::new());
+/// Headers such as `X-Forwarded-For` never count: behind a proxy, Apache's `mod_remoteip` sets
+/// `REMOTE_ADDR`. IPv4 mapped into IPv6 becomes IPv4.
+fn ip_address(text: &OsStr) -> Option<IpAddr> {
+    let address: IpAddr = text.to_str()?.parse().ok()?;
+    Some(address.to_canonical())
+}
+
+/// The methods that any service here accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// GET.
+    Get,
+    /// HEAD: GET for the headers only.
+    Head,
+    /// POST.
+    Post,
+    /// Any other. No service accepts it.
+    Other,
+}
+
+impl Method {
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            _ => Self::Other,
+        }
     }
+}
+
+/// How long a body is, as the client says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// It says nothing, so there is no body.
+    None,
+    /// The body comes in chunks (RFC 9112, 7.1), and Apache ends it.
+    Chunked,
+    /// It says a number of bytes.
+    Bytes(u64),
+    /// It says something that is no such number. This many bytes may be there all the same: three
+    /// for `+3`.
+    Malformed(u64),
+}
+
+impl BodyLength {
+    /// The most that we read of a body, in bytes. Apache's limit in the shipped files is lower.
+    const MAX: u64 = 1 << 20;
+
+    fn of(length: &OsStr, is_chunked: impl FnOnce() -> bool) -> Self {
+        if length.is_empty() {
+            return if is_chunked() { Self::Chunked } else { Self::None };
+        }
+        let Some(number) = length.to_str().and_then(|text| text.parse().ok()) else {
+            return Self::Malformed(0);
+        };
+        if length.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            Self::Bytes(number)
+        } else {
+            Self::Malformed(number)
+        }
+    }
+
+    /// How many bytes may be read without waiting for a client that sends no more.
+    #[must_use]
+    pub fn readable(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Chunked => Self::MAX,
+            Self::Bytes(length) | Self::Malformed(length) => length.min(Self::MAX),
+        }
+    }
+}
+
+fn read_body(length: BodyLength, kind: &[u8], body: impl Read) -> Result<Vec<u8>, Refusal> {
     let refused = |problem| Refusal::Form(problem, Part::Body);
-    let length: usize = std::str::from_utf8(length)
-        .ok()
-        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(refused(Problem::Malformed))?;
-    if length > MAX_FORM {
+    let length = match length {
+        BodyLength::None | BodyLength::Chunked => return Ok(Vec::new()),
+        BodyLength::Bytes(length) => length,
+        BodyLength::Malformed(_) => return Err(refused(Problem::Malformed)),
+    };
+    if length > MAX_FORM as u64 {
         return Err(refused(Problem::Overlong));
     }
     let media_type = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if length > 0 && !media_type.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
         return Err(refused(Problem::Malformed));
     }
-    let mut bytes = Vec::with_capacity(length);
-    let read = body.take(length as u64).read_to_end(&mut bytes);
-    if read.is_err() || bytes.len() < length {
+    let mut bytes = Vec::with_capacity(MAX_FORM);
+    let read = body.take(length).read_to_end(&mut bytes);
+    if read.is_err() || (bytes.len() as u64) < length {
         return Err(refused(Problem::Malformed));
     }
     Ok(bytes)
@@ -126,31 +200,33 @@ fn read_body(length: &[u8], kind: &[u8], body: impl Read) -> Result<Vec<u8>, Ref
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt;
 
     const FORM: &str = "application/x-www-form-urlencoded";
-    fn environment<'a>(
-        pairs: &'a [(&'a str, &'a str)],
-    ) -> impl Fn(&str) -> Option<OsString> + use<'a> {
-        move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+
+    fn request(pairs: &[(&str, &str)]) -> Request {
+        Request::read(|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+        })
     }
 
-    fn read(pairs: &[(&str, &str)], body: &[u8]) -> Result<Request, Refusal> {
-        Request::read(environment(pairs), body)
+    fn body(pairs: &[(&str, &str)], body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        request(pairs).form_body(body)
     }
 
     #[test]
     fn only_get_and_post_are_served() {
         for method in ["HEAD", "PUT", "DELETE", "OPTIONS", "get", ""] {
-            assert!(matches!(read(&[("REQUEST_METHOD", method)], b""), Err(Refusal::Method)));
+            assert!(matches!(body(&[("REQUEST_METHOD", method)], b""), Err(Refusal::Method)));
         }
-        assert!(matches!(read(&[], b""), Err(Refusal::Method)));
+        assert!(matches!(body(&[], b""), Err(Refusal::Method)));
     }
 
     #[test]
     fn what_can_only_be_read_is_had_by_get_and_head() {
-        let reading = |method| Reading::of(environment(&[("REQUEST_METHOD", method)]));
-        assert!(matches!(reading("GET"), Ok(Reading::Whole)));
-        assert!(matches!(reading("HEAD"), Ok(Reading::Headers)));
+        let reading = |method| request(&[("REQUEST_METHOD", method)]).reading();
+        assert!(matches!(reading("GET"), Ok(Method::Get)));
+        assert!(matches!(reading("HEAD"), Ok(Method::Head)));
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "get", ""] {
             assert!(matches!(reading(method), Err(Refusal::ReadOnly)), "{method}");
         }
@@ -158,12 +234,11 @@ mod tests {
 
     #[test]
     fn the_body_is_read_to_its_announced_length_and_no_further() {
-        let post = |length, kind, body: &[u8]| {
-            read(
+        let post = |length, kind, bytes: &[u8]| {
+            body(
                 &[("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", length), ("CONTENT_TYPE", kind)],
-                body,
+                bytes,
             )
-            .map(|request| request.body)
         };
         assert_eq!(post("3", FORM, b"a=bcd").unwrap(), b"a=b");
         assert_eq!(
@@ -194,28 +269,33 @@ mod tests {
             (&[("CONTENT_LENGTH", "7")], 7),
             (&[("CONTENT_LENGTH", "7"), ("HTTP_TRANSFER_ENCODING", "chunked")], 7),
             (&[("CONTENT_LENGTH", "-7")], 0),
-            (&[("CONTENT_LENGTH", "9999999999")], MAX_BODY),
-            (&[("HTTP_TRANSFER_ENCODING", "chunked")], MAX_BODY),
+            (&[("CONTENT_LENGTH", "+7")], 7),
+            (&[("CONTENT_LENGTH", "9999999999")], BodyLength::MAX),
+            (&[("CONTENT_LENGTH", "99999999999999999999")], 0),
+            (&[("HTTP_TRANSFER_ENCODING", "chunked")], BodyLength::MAX),
+            (&[("CONTENT_LENGTH", ""), ("HTTP_TRANSFER_ENCODING", "chunked")], BodyLength::MAX),
         ] {
-            assert_eq!(body_length(environment(pairs)), expected, "{pairs:?}");
+            assert_eq!(request(pairs).body_length.readable(), expected, "{pairs:?}");
         }
     }
 
     #[test]
     fn an_overlong_query_is_refused() {
         let long = "x".repeat(MAX_FORM + 1);
-        let result = read(&[("REQUEST_METHOD", "GET"), ("QUERY_STRING", &long)], b"");
+        let request = request(&[("REQUEST_METHOD", "GET"), ("QUERY_STRING", &long)]);
+        let result = request.form_query();
         assert!(matches!(result, Err(Refusal::Form(Problem::Overlong, Part::Query))));
     }
 
     #[test]
     fn only_remote_addr_tells_the_address() {
         let address = |text| {
-            remote_address(environment(&[
+            request(&[
                 ("REMOTE_ADDR", text),
                 ("HTTP_X_FORWARDED_FOR", "192.0.2.9"),
                 ("HTTP_CLIENT_IP", "192.0.2.9"),
-            ]))
+            ])
+            .sender()
         };
         assert_eq!(address("192.0.2.1").unwrap().to_string(), "192.0.2.1");
         assert_eq!(address("2001:DB8::1").unwrap().to_string(), "2001:db8::1");
@@ -223,6 +303,24 @@ mod tests {
         for text in ["", "localhost", "192.0.2.1:80", "192.0.2", "fe80::1%eth0", " 192.0.2.1"] {
             assert!(address(text).is_err(), "{text}");
         }
-        assert!(remote_address(environment(&[])).is_err());
+        assert!(request(&[]).sender().is_err());
+    }
+
+    #[test]
+    fn only_https_on_and_readable_text_count() {
+        for (value, expected) in [("on", true), ("off", false), ("ON", false), ("", false)] {
+            let request = request(&[("PATH_INFO", "/nic/update"), ("HTTPS", value)]);
+            assert_eq!(request.is_https, expected, "{value}");
+        }
+        let others = [("HTTP_HTTPS", "on"), ("HTTP_X_FORWARDED_PROTO", "https")];
+        assert!(!request(&[&[("PATH_INFO", "/nic/update")], &others[..]].concat()).is_https);
+        let odd = |path: &'static str| {
+            Request::read(move |name| match name {
+                "PATH_INFO" => Some(path.into()),
+                _ => Some(OsString::from_vec(vec![b'a', 0xff])),
+            })
+        };
+        assert_eq!(odd("/nic/update").authorization, "");
+        assert_eq!(odd("/status").accept, "a\u{fffd}");
     }
 }

@@ -3,23 +3,23 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an update does to the addresses of a host, for each family by itself.
+/// What an update does to the addresses of a host. Each family counts by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// To the IPv4 address.
+    /// What happens to the IPv4 address.
     pub ipv4: Action<Ipv4Addr>,
-    /// To the IPv6 address.
+    /// What happens to the IPv6 address.
     pub ipv6: Action<Ipv6Addr>,
 }
 
 /// What an update does to the address of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<A> {
-    /// It stays as it is.
+    /// It stays.
     Keep,
     /// It becomes this one.
     Set(A),
-    /// It goes.
+    /// The host loses it.
     Remove,
 }
 
@@ -33,27 +33,25 @@ impl<A> Action<A> {
 }
 
 impl Addresses {
-    /// Nothing changes.
-    pub const KEPT: Self = Self { ipv4: Action::Keep, ipv6: Action::Keep };
+    /// Both stay.
+    pub(crate) const KEPT: Self = Self { ipv4: Action::Keep, ipv6: Action::Keep };
 
-    /// Both go.
+    /// The host loses both.
     pub const REMOVED: Self = Self { ipv4: Action::Remove, ipv6: Action::Remove };
 
-    /// These, or where a request names none, that of its sender.
-    #[must_use]
-    pub fn or_of(self, sender: IpAddr) -> Self {
+    /// These, or the sender's address if the request names none.
+    pub(crate) fn or_of(self, sender: IpAddr) -> Self {
         if self == Self::KEPT { sender.into() } else { self }
     }
 
-    /// Those that the host gets, IPv4 first.
-    pub fn new_ones(&self) -> impl Iterator<Item = IpAddr> + use<> {
+    /// The addresses that the host gets, IPv4 first.
+    pub(crate) fn new_ones(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let ipv4 = self.ipv4.address().map(IpAddr::V4);
         ipv4.into_iter().chain(self.ipv6.address().map(IpAddr::V6))
     }
 
-    /// Whether a host that has this address loses it for none.
-    #[must_use]
-    pub fn remove(&self, address: IpAddr) -> bool {
+    /// Whether a host that has this address loses it and gets none in its place.
+    pub(crate) fn removes(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => self.ipv4 == Action::Remove,
             IpAddr::V6(_) => self.ipv6 == Action::Remove,
@@ -62,7 +60,7 @@ impl Addresses {
 }
 
 impl From<IpAddr> for Addresses {
-    /// The family of this address gets it, and the other one stays.
+    /// Sets the address of its family. The other family stays.
     fn from(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => Self { ipv4: Action::Set(address), ..Self::KEPT },
@@ -72,7 +70,7 @@ impl From<IpAddr> for Addresses {
 }
 
 impl fmt::Display for Addresses {
-    /// The new ones with a comma between them; `none` where there are none.
+    /// The new addresses with commas between them, or `none`.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut new = self.new_ones();
         let Some(first) = new.next() else { return f.write_str("none") };

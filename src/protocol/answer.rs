@@ -1,41 +1,72 @@
-//! What became of a request: accepted, refused, or met by a fault of ours.
+//! What became of a request, and the words that tell the client.
+
+use std::fmt;
 
 use crate::fault::Fault;
 use crate::protocol::addresses::Addresses;
 use crate::protocol::form::{Part, Problem};
 use crate::protocol::stamp::Stamp;
 
+/// The language in which a client asks for an update and understands the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Protocols 1 and 2: the client signs its request.
+    Signed,
+    /// dyndns2: the client sends a password.
+    Dyndns2,
+}
+
+/// What became of one host of a request.
+pub(crate) type Answer = Result<Accepted, Refusal>;
+
+/// What became of each host of a request, in the request's order.
+pub(crate) type Answers = Vec<Answer>;
+
 /// An update that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// The addresses are new and stored.
+    /// The addresses are new, and stored now.
     Good(Addresses),
     /// The addresses were stored already.
     NoChange(Addresses),
 }
 
-/// What became of one host of a request.
-pub type Answer = Result<Accepted, Refusal>;
-
-/// What became of each host of a request, in the request's order.
-pub type Answers = Vec<Answer>;
+impl fmt::Display for Accepted {
+    /// The line of the reply, in every dialect.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Good(addresses) => write!(f, "good {addresses}"),
+            Self::NoChange(addresses) => write!(f, "nochg {addresses}"),
+        }
+    }
+}
 
 /// Why a request was not carried out.
 #[derive(Debug)]
 pub enum Error {
-    /// The request was turned away.
+    /// We turned the request away.
     Refusal(Refusal),
-    /// The request may have been right, but something here is in the way.
+    /// The request may have been right, but something on our side failed.
     Fault(Fault),
 }
 
+/// The word for a fault, in the log and in every dialect.
+const FAULT: &str = "911";
+
 impl Error {
-    /// The word for it, in the reply and in the log.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
+    /// The word in the log.
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Refusal(refusal) => refusal.word(),
-            Self::Fault(_) => "911",
+            Self::Fault(_) => FAULT,
+        }
+    }
+
+    /// The line of the reply.
+    pub(crate) fn line(&self, dialect: Dialect) -> String {
+        match self {
+            Self::Refusal(refusal) => refusal.line(dialect),
+            Self::Fault(_) => FAULT.to_owned(),
         }
     }
 }
@@ -52,12 +83,12 @@ impl From<Fault> for Error {
     }
 }
 
-/// A request that was turned away; it changed nothing.
+/// Why we turned a request away. It changed nothing.
 #[derive(Debug)]
 pub enum Refusal {
-    /// A method other than GET and POST.
+    /// The method is neither GET nor POST.
     Method,
-    /// A method other than GET and HEAD, where there is only something to read.
+    /// The method is neither GET nor HEAD, and there is only something to read.
     ReadOnly,
     /// The status page is off.
     NoPage,
@@ -67,50 +98,86 @@ pub enum Refusal {
     Identity(Unproven),
     /// The key is right, but the host is not this user's.
     Host,
-    /// The key is right, but the stamp is further from the clock than the replay window.
+    /// The key is right, but the stamp is further from the clock than the replay window allows.
     Stale {
-        /// Seconds by which the client is ahead; negative where it is behind.
+        /// Seconds by which the client is ahead; negative if it is behind.
         seconds: i64,
     },
-    /// dyndns2 is not served.
+    /// dyndns2 is off.
     Disabled,
-    /// dyndns2 is served over HTTPS alone.
+    /// dyndns2 needs HTTPS here.
     Insecure,
     /// The stamp is not newer than the last accepted one.
     Replay {
         /// The last accepted stamp.
         last: Stamp,
-        /// How many seconds that stamp is ahead of the clock, where it is ahead of the window.
+        /// How many seconds that stamp is ahead of the clock, if that is more than the window.
         ahead: Option<i64>,
     },
 }
 
+/// How we put a refusal into words.
+struct Words {
+    /// The word in the log, and in replies of protocols 1 and 2.
+    word: &'static str,
+    /// What follows the word in such a reply.
+    detail: String,
+    /// All that dyndns2 replies.
+    dyndns2: &'static str,
+}
+
 impl Refusal {
-    /// The word for it, in the log and in the reply; to some of them, dyndns2 replies with its own.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Method | Self::ReadOnly => "badmethod",
-            Self::NoPage => "notfound",
-            Self::Form(..) => "badrequest",
-            Self::Identity(_) => "badauth",
-            Self::Host => "nohost",
-            Self::Stale { .. } => "stale",
-            Self::Replay { .. } => "replay",
-            Self::Disabled => "disabled",
-            Self::Insecure => "insecure",
+    /// The word in the log.
+    pub(crate) fn word(&self) -> &'static str {
+        self.words().word
+    }
+
+    /// The line of the reply.
+    pub(crate) fn line(&self, dialect: Dialect) -> String {
+        let Words { word, detail, dyndns2 } = self.words();
+        match dialect {
+            Dialect::Signed => [word, &detail].concat(),
+            Dialect::Dyndns2 => dyndns2.to_owned(),
         }
+    }
+
+    fn words(&self) -> Words {
+        let (word, detail, dyndns2) = match self {
+            Self::Method | Self::ReadOnly => ("badmethod", String::new(), "badagent"),
+            Self::NoPage => ("notfound", String::new(), "notfound"),
+            Self::Form(problem, part) => {
+                ("badrequest", format!(" {problem} {part}"), word_of_dyndns2(*problem, *part))
+            }
+            Self::Identity(_) => ("badauth", String::new(), "badauth"),
+            Self::Host => ("nohost", String::new(), "nohost"),
+            Self::Stale { seconds } => ("stale", format!(" {seconds}"), "stale"),
+            Self::Replay { .. } => ("replay", String::new(), "replay"),
+            Self::Disabled => ("disabled", String::new(), "disabled"),
+            Self::Insecure => ("insecure", String::new(), "insecure"),
+        };
+        Words { word, detail, dyndns2 }
     }
 }
 
-/// Why a claim is not believed. The client never learns which.
+/// dyndns2 has words of its own for a wrong list of hosts.
+fn word_of_dyndns2(problem: Problem, part: Part) -> &'static str {
+    if part != Part::Hostname {
+        return "badagent";
+    }
+    match problem {
+        Problem::Repeated | Problem::Overlong => "numhost",
+        Problem::Missing | Problem::Malformed | Problem::Conflicting => "notfqdn",
+    }
+}
+
+/// Why we do not believe a claim. The client never learns which reason it was.
 #[derive(Debug)]
 pub enum Unproven {
-    /// No such user.
+    /// There is no such user.
     UnknownUser,
-    /// The user's entry in the credentials cannot be used.
+    /// The user's entry in the credentials is unusable.
     BrokenUser(&'static str),
-    /// The signature is not that of this claim and the user's key.
+    /// The user's key makes another signature for this claim.
     WrongHash,
     /// The request has no user and password.
     NoPassword,

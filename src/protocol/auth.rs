@@ -1,7 +1,7 @@
-//! Verification: turns a claim into authentic updates. No files, no clock of its own.
+//! Verification: turns a claim into authentic updates.
 //!
-//! As in TSIG (RFC 8945, 5.2): first key and signature, then the host, then the time. Until the signature
-//! has verified, every refusal is the same to the client.
+//! The order is that of TSIG (RFC 8945, 5.2): first the signature, then the host, then the time.
+//! Until the signature is verified, the client gets the same refusal for every reason.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -13,9 +13,9 @@ use crate::protocol::claim::{Claim, Proof};
 use crate::protocol::host::HostName;
 use crate::protocol::signature::{hmac_sha256, sha1};
 use crate::protocol::stamp::{Clock, Stamp};
-use crate::protocol::user::{Key, Lookup, Signature, User};
+use crate::protocol::user::{Found, Key, SignaturePolicy, User};
 
-/// An update whose signature, host and clock were right. Only [`authenticate`] makes one.
+/// An update whose signature, host and time were right. Only [`authenticate`] makes one.
 #[derive(Debug)]
 pub struct Authentic {
     host: HostName,
@@ -44,35 +44,34 @@ impl Authentic {
     }
 
     /// Whose clock the stamp is from.
-    #[must_use]
-    pub fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// An update that nobody verified, for tests of what comes after.
+    /// An update that nobody verified, to test the rooms that come after.
     #[cfg(test)]
     pub(crate) fn for_test(host: &str, addresses: impl Into<Addresses>, stamp: Stamp) -> Self {
         let host = HostName::parse(host).unwrap();
         Self { host, addresses: addresses.into(), stamp, clock: Clock::Client }
     }
 
-    /// The same of dyndns2.
+    /// As if it came by dyndns2.
     #[cfg(test)]
     pub(crate) fn by_server_clock(self) -> Self {
         Self { clock: Clock::Server, ..self }
     }
 }
 
-/// An update that was verified, or why it is refused.
-pub type Verified = Result<Authentic, Refusal>;
+/// What verification says of one host of a claim.
+pub(crate) type Verified = Result<Authentic, Refusal>;
 
 /// Verifies a claim against what the credentials say of its user. `window` is in seconds.
 ///
-/// Once it is known who sent it, each of its hosts counts by itself, in the claim's order.
+/// Once we know who sent it, each host is verified by itself, in the claim's order.
 #[expect(clippy::needless_pass_by_value, reason = "a claim is used up: what it says counts once")]
 pub fn authenticate(
     claim: Claim,
-    user: Lookup,
+    user: Found,
     now: DateTime<Utc>,
     window: u64,
 ) -> Result<Vec<Verified>, Refusal> {
@@ -90,14 +89,14 @@ pub fn authenticate(
     Ok(claim.hosts.iter().map(update).collect())
 }
 
-/// The user whose key made the proof. Whoever the claim names, one proof is computed and compared, so
-/// that the time tells nothing about who exists.
-fn verify(proof: &Proof, user: Lookup) -> Result<User, Unproven> {
-    let nobody = || User { hosts: Vec::new(), key: Key::dummy(), signature: Signature::Any };
+/// The user whose key made the proof. For unknown users, too, we compute and compare one proof. So
+/// the time it takes does not tell who exists.
+fn verify(proof: &Proof, user: Found) -> Result<User, Unproven> {
+    let nobody = || User { hosts: Vec::new(), key: Key::dummy(), signature: SignaturePolicy::Any };
     let (user, failure) = match user {
-        Lookup::Known(user) => (user, None),
-        Lookup::Unknown => (nobody(), Some(Unproven::UnknownUser)),
-        Lookup::Broken(why) => (nobody(), Some(Unproven::BrokenUser(why))),
+        Found::Known(user) => (user, None),
+        Found::Unknown => (nobody(), Some(Unproven::UnknownUser)),
+        Found::Broken(why) => (nobody(), Some(Unproven::BrokenUser(why))),
     };
     let is_right = is_by(proof, &user.key);
     match (failure, user.signature, proof) {
@@ -106,23 +105,22 @@ fn verify(proof: &Proof, user: Lookup) -> Result<User, Unproven> {
             Err(Unproven::WrongHash)
         }
         (None, _, Proof::Password(_)) if !is_right => Err(Unproven::WrongPassword),
-        (None, Signature::Any, _) | (None, Signature::HmacSha256, Proof::HmacSha256 { .. }) => {
-            Ok(user)
-        }
-        (None, Signature::HmacSha256, Proof::Sha1 { .. } | Proof::Password(_)) => {
+        (None, SignaturePolicy::Any, _)
+        | (None, SignaturePolicy::HmacSha256, Proof::HmacSha256 { .. }) => Ok(user),
+        (None, SignaturePolicy::HmacSha256, Proof::Sha1 { .. } | Proof::Password(_)) => {
             Err(Unproven::Downgrade)
         }
     }
 }
 
-/// Whether a proof was made with this key, in a time that tells nothing about the key.
+/// Whether this key made the proof. The time it takes tells nothing about the key.
 fn is_by(proof: &Proof, key: &Key) -> bool {
     match proof {
         Proof::Sha1 { text, hash } => sha1(text, key).ct_eq(hash).into(),
         Proof::HmacSha256 { text, code } => {
             hmac_sha256(text, key).is_some_and(|expected| expected.ct_eq(code).into())
         }
-        // Of the same length, whatever they are.
+        // Hashes have the same length, whatever the length of the password.
         Proof::Password(password) => {
             let [password, key] = [password, key].map(|key| Sha256::digest(key.as_bytes()));
             password.ct_eq(&key).into()
@@ -133,11 +131,12 @@ fn is_by(proof: &Proof, key: &Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::Request;
+    use crate::protocol::form::Form;
     use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
     use crate::protocol::stamp::Zone;
-    use crate::store::credentials;
+    use crate::protocol::user;
     use chrono::TimeDelta;
+    use serde_json::{Map, Value};
     use sha1::Sha1;
 
     const USERS: &str = r#"{
@@ -151,15 +150,24 @@ mod tests {
     const TIME: &str = "2012-06-14 15:58:27";
 
     fn parse(query: &str) -> Claim {
-        let request = Request::for_test(query.as_bytes(), b"");
-        Claim::parse(&request, "192.0.2.1".parse().unwrap(), Zone::Utc).unwrap()
+        let form = Form::parse(query.as_bytes(), b"");
+        Claim::parse(&form, "192.0.2.1".parse().unwrap(), Zone::Utc).unwrap()
+    }
+
+    fn found(name: &str) -> Found {
+        let mut users: Map<String, Value> = serde_json::from_str(USERS).unwrap();
+        match users.remove(name).map(user::parse) {
+            Some(Ok(user)) => Found::Known(user),
+            Some(Err(why)) => Found::Broken(why),
+            None => Found::Unknown,
+        }
     }
 
     fn claim(user: &str, id: &str, hash: &str) -> Claim {
         parse(&format!("user={user}&id={id}&timeST={TIME}&hash={hash}"))
     }
 
-    /// A claim of protocol 2 that the key has signed.
+    /// A claim of protocol 2, signed with this key.
     fn signed(user: &str, id: &str, ip: &str, key: &str) -> Claim {
         let text = text_of_protocol_2(user, id, TIME, ip, "");
         let code = hex::encode(hmac_sha256(&text, &Key::new(key.to_owned())).unwrap());
@@ -170,14 +178,14 @@ mod tests {
         DateTime::parse_from_rfc3339("2012-06-14T15:58:27Z").unwrap().to_utc()
     }
 
-    /// Authenticates at `seconds` after the stamp of the claim; what becomes of each host.
+    /// What becomes of each host if we authenticate `seconds` after the claim's stamp.
     fn all_after(claim: Claim, seconds: i64, window: u64) -> Result<Vec<Verified>, Refusal> {
-        let user = credentials::parse(USERS, &claim.user).unwrap();
+        let user = found(&claim.user);
         authenticate(claim, user, golden_moment() + TimeDelta::seconds(seconds), window)
     }
 
-    /// The same of a claim's one host.
-    fn after(claim: Claim, seconds: i64, window: u64) -> Result<Authentic, Refusal> {
+    /// What becomes of the only host of a claim.
+    fn after(claim: Claim, seconds: i64, window: u64) -> Verified {
         let mut all = all_after(claim, seconds, window)?;
         assert_eq!(all.len(), 1);
         all.remove(0)
@@ -216,7 +224,7 @@ mod tests {
             let result = after(claim(user, "host1.h.lohray.com", wrong), 99, 15);
             assert!(matches!(result, Err(Refusal::Identity(_))), "{user}");
         }
-        let Ok(Lookup::Known(user2)) = credentials::parse(USERS, "user2") else { panic!() };
+        let Found::Known(user2) = found("user2") else { panic!() };
         let foreign =
             hex::encode(sha1(&text_of_protocol_1("host1.h.lohray.com", TIME), &user2.key));
         let result = after(claim("user2", "host1.h.lohray.com", &foreign), 99, 15);
@@ -230,6 +238,7 @@ mod tests {
             assert!(matches!(result, Err(Refusal::Identity(Unproven::WrongHash))));
         }
     }
+
     #[test]
     fn an_hmac_is_bound_to_user_hosts_and_address() {
         let host1 = "host1.h.lohray.com";

@@ -1,12 +1,10 @@
-//! The claim: who says what, in the terms of protocols 1 and 2. Not yet believed.
+//! The claim: who says what, in protocols 1 and 2. Nothing here is believed yet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::http::request::Request;
 use crate::protocol::addresses::{Action, Addresses};
 use crate::protocol::answer::Refusal;
-use crate::protocol::form::Form;
-use crate::protocol::form::{Part, Problem};
+use crate::protocol::form::{Form, Part, Problem};
 use crate::protocol::host::HostName;
 use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
 use crate::protocol::stamp::{Clock, Stamp, Zone};
@@ -21,42 +19,42 @@ pub const MAX_HOSTS: usize = 32;
 /// The longest list of hosts in bytes: names with commas between them.
 pub const MAX_LIST: usize = MAX_HOSTS * (HostName::MAX + 1) - 1;
 
-/// The longest IPv6 address in bytes: one whose last 32 bits are written as an IPv4 address.
+/// The longest IPv6 address in bytes: its last 32 bits may be written as an IPv4 address.
 pub const MAX_ADDRESS: usize = 45;
 
-/// The value of `ip` and `ip6` that takes the address away.
+/// The value of `ip` and `ip6` that removes the address.
 pub const NONE: &str = "none";
 
 /// A well-formed request for an update.
 pub struct Claim {
     /// The user that it names.
     pub user: String,
-    /// The hosts that it wants to update: at least one, and no two the same.
+    /// The hosts that it wants to update: at least one, and none twice.
     pub hosts: Vec<HostName>,
     /// What it wants for each of them.
     pub addresses: Addresses,
-    /// The moment that it names, or at which it came.
+    /// The moment that it names, or at which it arrived.
     pub stamp: Stamp,
-    /// Whose clock tells that moment.
+    /// Whose clock showed that moment.
     pub clock: Clock,
-    /// What is to prove all of it.
+    /// What proves all of this.
     pub proof: Proof,
 }
 
-/// What is to prove that a claim is the user's. It may be the key, so it cannot be printed.
+/// What proves that the user made the claim. It may be the key, so nothing can print it.
 pub enum Proof {
     /// The hash of protocol 1.
     Sha1 {
-        /// What it covers beside the key.
+        /// What it covers besides the key.
         text: String,
-        /// As it was sent.
+        /// As the client sent it.
         hash: [u8; 20],
     },
     /// The HMAC of protocol 2.
     HmacSha256 {
         /// What it covers.
         text: String,
-        /// As it was sent.
+        /// As the client sent it.
         code: [u8; 32],
     },
     /// The key itself.
@@ -64,15 +62,15 @@ pub enum Proof {
 }
 
 impl Claim {
-    /// Takes the claim of a request of protocol 2, which is one with `hmac`, or of protocol 1.
+    /// Reads a request of protocol 2 if it has `hmac`, else one of protocol 1.
     ///
-    /// `sender` is the address that sent it. It counts where the request has none itself.
-    pub fn parse(request: &Request, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
-        let form = request.form();
+    /// `sender` is the address that sent it. It counts if the request names no address. Stamps
+    /// without an offset are in `zone`.
+    pub fn parse(form: &Form, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
         if form.has(Part::Hmac) {
-            Self::of_protocol_2(&form, sender, zone)
+            Self::of_protocol_2(form, sender, zone)
         } else {
-            Self::of_protocol_1(&form, sender, zone)
+            Self::of_protocol_1(form, sender, zone)
         }
     }
 
@@ -83,7 +81,7 @@ impl Claim {
         let hash = digits(form, Part::Hash)?;
         let host = HostName::parse(id).ok_or(Refusal::Form(Problem::Malformed, Part::Id))?;
         let stamp = stamp(time, zone)?;
-        // The hash does not cover them: whoever sends them means protocol 2.
+        // The hash does not cover addresses. Whoever sends them means protocol 2.
         must_not_have(form, &[Part::Ip, Part::Ip6])?;
         Ok(Self {
             user: user.to_owned(),
@@ -119,8 +117,8 @@ impl Claim {
     }
 }
 
-/// The hosts of a list, in its order.
-pub fn hosts(list: &str, part: Part) -> Result<Vec<HostName>, Refusal> {
+/// Reads a list of hosts, and keeps its order.
+pub(super) fn hosts(list: &str, part: Part) -> Result<Vec<HostName>, Refusal> {
     let refused = |problem| Err(Refusal::Form(problem, part));
     if list.split(',').count() > MAX_HOSTS {
         return refused(Problem::Overlong);
@@ -142,7 +140,7 @@ fn stamp(time: &str, zone: Zone) -> Result<Stamp, Refusal> {
     Stamp::parse(time, zone).ok_or(Refusal::Form(Problem::Malformed, Part::TimeSt))
 }
 
-/// The bytes of a parameter that has exactly their hexadecimal digits.
+/// The bytes of a parameter that consists of their hexadecimal digits.
 fn digits<const LENGTH: usize>(form: &Form, part: Part) -> Result<[u8; LENGTH], Refusal> {
     let mut bytes = [0; LENGTH];
     hex::decode_to_slice(form.required(part, 2 * LENGTH)?, &mut bytes)
@@ -167,13 +165,12 @@ fn ipv4(text: &str) -> Option<Ipv4Addr> {
     text.parse().ok()
 }
 
-/// An IPv4 address in the form of an IPv6 one belongs to the other family.
-#[must_use]
-pub fn ipv6(text: &str) -> Option<Ipv6Addr> {
+/// Refuses an IPv4 address in IPv6 notation: it belongs to the other family.
+pub(super) fn ipv6(text: &str) -> Option<Ipv6Addr> {
     text.parse().ok().filter(|address: &Ipv6Addr| address.to_ipv4_mapped().is_none())
 }
 
-/// Refuses what another protocol has.
+/// Refuses parameters of another protocol.
 fn must_not_have(form: &Form, parts: &[Part]) -> Result<(), Refusal> {
     match parts.iter().find(|part| form.has(**part)) {
         Some(part) => Err(Refusal::Form(Problem::Conflicting, *part)),
@@ -193,7 +190,7 @@ mod tests {
                         &hash=2bd2a24f7c89869491bb9695aefda8da3daee00f";
 
     fn claim(query: &[u8], body: &[u8]) -> Result<Claim, Refusal> {
-        Claim::parse(&Request::for_test(query, body), SENDER, Zone::Utc)
+        Claim::parse(&Form::parse(query, body), SENDER, Zone::Utc)
     }
 
     fn refusal(query: impl AsRef<[u8]>) -> (Problem, Part) {
@@ -356,12 +353,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_refused_or_understood(query in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_refused_or_understood(
+            query in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
             let _ = claim(&query, b"");
         }
 
         #[test]
-        fn any_damage_to_a_request_is_refused_or_understood(at in 0..SEED.len(), byte in any::<u8>()) {
+        fn any_damage_to_a_request_is_refused_or_understood(
+            at in 0..SEED.len(),
+            byte in any::<u8>(),
+        ) {
             let mut query = SEED.as_bytes().to_vec();
             query[at] = byte;
             let _ = claim(&query, b"");
@@ -369,7 +371,8 @@ mod tests {
 
         #[test]
         fn an_encoded_parameter_decodes_to_itself(user in "[^\\p{Cc}\u{fffd}]{1,60}") {
-            let form = form_urlencoded::Serializer::new(String::new()).append_pair("user", &user).finish();
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            let form = form.append_pair("user", &user).finish();
             let query = format!("{form}{}", SEED.strip_prefix("user=user1").unwrap());
             let claim = claim(query.as_bytes(), b"").unwrap();
             prop_assert_eq!(claim.user, user);

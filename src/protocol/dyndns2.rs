@@ -1,49 +1,59 @@
-//! The claim of a dyndns2 request: the protocol of ddclient, inadyn and most routers. Not yet believed.
-//! <https://help.dyn.com/remote-access-api/perform-update/>
+//! The claim of a dyndns2 request. ddclient, inadyn and most routers speak this protocol. Nothing
+//! here is believed yet. <https://help.dyn.com/remote-access-api/perform-update/>
 //!
-//! It has no signature and no time: whoever has the password, which is the user's key, has the user's
-//! hosts. So it is served over HTTPS alone as a rule, and no user can be made to speak it who is bound to
-//! protocol 2.
+//! dyndns2 has no signature and no time. The password is the user's key: whoever has it can update
+//! the user's hosts. So it normally needs HTTPS, and users bound to protocol 2 may not use it.
 
-use std::ffi::OsString;
 use std::net::IpAddr;
 
 use base64ct::{Base64, Encoding};
 use chrono::{DateTime, Utc};
 
-use crate::config::Dyndns2;
 use crate::fault::Fault;
-use crate::http::request::Request;
 use crate::protocol::addresses::{Action, Addresses};
 use crate::protocol::answer::{Error, Refusal, Unproven};
 use crate::protocol::claim::{Claim, MAX_ADDRESS, MAX_LIST, MAX_USER, Proof, hosts, ipv6};
-use crate::protocol::form::Form;
-use crate::protocol::form::{Part, Problem};
+use crate::protocol::form::{Form, Part, Problem};
 use crate::protocol::stamp::{Clock, Stamp};
 use crate::protocol::user::Key;
 
-/// The longest value of `offline` that is read, in bytes.
+/// The longest value of `offline` that we read, in bytes.
 const MAX_WORD: usize = 16;
 
-/// Takes the claim of a request.
-///
-/// `sender` is the address that sent it, which counts where the request has none itself. The stamp is
-/// that of `now`.
-pub fn claim(
-    request: &Request,
-    variable: impl Fn(&str) -> Option<OsString>,
-    sender: IpAddr,
-    served: Dyndns2,
-    now: DateTime<Utc>,
-) -> Result<Claim, Error> {
-    admit(&variable, served)?;
-    let (user, password) = user_and_password(&variable)?;
-    let form = request.form();
+/// Over which connections we serve dyndns2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dyndns2 {
+    /// Over none.
+    Off,
+    /// Over HTTPS only.
+    Https,
+    /// Over any, though each request contains the key.
+    Any,
+}
+
+/// A request of dyndns2. It may contain a key, so nothing can print it.
+pub struct Request<'r> {
+    /// Its parameters.
+    pub form: Form<'r>,
+    /// The header `Authorization`; empty if it has none.
+    pub authorization: &'r str,
+    /// Whether it came over HTTPS.
+    pub is_https: bool,
+    /// The address that sent it. It counts if the request names no address.
+    pub sender: IpAddr,
+}
+
+/// Reads a request that arrived at `now`, which becomes its stamp.
+pub fn claim(request: &Request, served: Dyndns2, now: DateTime<Utc>) -> Result<Claim, Error> {
+    let Request { form, authorization, is_https, sender } = request;
+    admit(*is_https, served)?;
+    let (user, password) =
+        user_and_password(authorization).ok_or(Refusal::Identity(Unproven::NoPassword))?;
     let list = form.required(Part::Hostname, MAX_LIST)?;
     Ok(Claim {
         user,
         hosts: hosts(list, Part::Hostname)?,
-        addresses: addresses(&form, sender)?,
+        addresses: addresses(form, *sender)?,
         stamp: Stamp::at(now)
             .ok_or_else(|| Fault::new("the clock", "shows no usable year: set it"))?,
         clock: Clock::Server,
@@ -51,34 +61,25 @@ pub fn claim(
     })
 }
 
-/// Whether such requests are served at all, and over this connection.
-fn admit(variable: impl Fn(&str) -> Option<OsString>, served: Dyndns2) -> Result<(), Refusal> {
+fn admit(is_https: bool, served: Dyndns2) -> Result<(), Refusal> {
     match served {
         Dyndns2::Off => Err(Refusal::Disabled),
-        Dyndns2::Https if variable("HTTPS").is_none_or(|value| value != "on") => {
-            Err(Refusal::Insecure)
-        }
+        Dyndns2::Https if !is_https => Err(Refusal::Insecure),
         Dyndns2::Https | Dyndns2::Any => Ok(()),
     }
 }
 
-/// User and password of HTTP Basic (RFC 7617). Apache hands them over where it has `CGIPassAuth On`.
-fn user_and_password(
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<(String, Key), Refusal> {
-    let read = || {
-        let header = variable("HTTP_AUTHORIZATION")?.into_string().ok()?;
-        let (scheme, code) = header.split_once(' ')?;
-        let pair = Base64::decode_vec(code.trim()).ok()?;
-        let pair = String::from_utf8(pair).ok().filter(|_| scheme.eq_ignore_ascii_case("Basic"))?;
-        let (user, password) = pair.split_once(':')?;
-        let is_user = (1..=MAX_USER).contains(&user.len()) && !user.contains(char::is_control);
-        is_user.then(|| (user.to_owned(), Key::new(password.to_owned())))
-    };
-    read().ok_or(Refusal::Identity(Unproven::NoPassword))
+/// User and password of HTTP Basic (RFC 7617).
+fn user_and_password(authorization: &str) -> Option<(String, Key)> {
+    let (scheme, code) = authorization.split_once(' ')?;
+    let pair = Base64::decode_vec(code.trim()).ok()?;
+    let pair = String::from_utf8(pair).ok().filter(|_| scheme.eq_ignore_ascii_case("Basic"))?;
+    let (user, password) = pair.split_once(':')?;
+    let is_user = (1..=MAX_USER).contains(&user.len()) && !user.contains(char::is_control);
+    is_user.then(|| (user.to_owned(), Key::new(password.to_owned())))
 }
 
-/// The addresses of `myip`, `myipv6` and `myip6` together. `offline` takes all away.
+/// The addresses of `myip`, `myipv6` and `myip6` together. `offline` removes all.
 fn addresses(form: &Form, sender: IpAddr) -> Result<Addresses, Refusal> {
     let offline = form.optional(Part::Offline, MAX_WORD)?;
     if offline.is_some_and(|value| value.eq_ignore_ascii_case("yes")) {
@@ -88,20 +89,18 @@ fn addresses(form: &Form, sender: IpAddr) -> Result<Addresses, Refusal> {
     for part in [Part::MyIp, Part::MyIpv6, Part::MyIp6] {
         let Some(list) = form.optional(part, 2 * MAX_ADDRESS + 1)? else { continue };
         for text in list.split(',') {
-            let address = address(text, part).ok_or(Refusal::Form(Problem::Malformed, part))?;
-            let is_first = match address {
-                IpAddr::V4(address) => set(&mut addresses.ipv4, address),
-                IpAddr::V6(address) => set(&mut addresses.ipv6, address),
+            let result = match address(text, part) {
+                Some(IpAddr::V4(address)) => set(&mut addresses.ipv4, address),
+                Some(IpAddr::V6(address)) => set(&mut addresses.ipv6, address),
+                None => Err(Problem::Malformed),
             };
-            if !is_first {
-                return Err(Refusal::Form(Problem::Conflicting, part));
-            }
+            result.map_err(|problem| Refusal::Form(problem, part))?;
         }
     }
     Ok(addresses.or_of(sender))
 }
 
-/// An address of a family that the parameter can have.
+/// Reads an address. Only `myip` takes both families.
 fn address(text: &str, part: Part) -> Option<IpAddr> {
     match text.parse() {
         Ok(IpAddr::V4(address)) if part == Part::MyIp => Some(address.into()),
@@ -109,11 +108,14 @@ fn address(text: &str, part: Part) -> Option<IpAddr> {
     }
 }
 
-/// Sets the address of a family, unless there is another one already.
-fn set<A: Copy + PartialEq>(action: &mut Action<A>, address: A) -> bool {
-    let is_first = matches!(*action, Action::Keep) || *action == Action::Set(address);
-    *action = Action::Set(address);
-    is_first
+/// Sets the address of a family. The request may name it again, but no other one.
+fn set<A: Copy + PartialEq>(action: &mut Action<A>, address: A) -> Result<(), Problem> {
+    let new = Action::Set(address);
+    if *action != Action::Keep && *action != new {
+        return Err(Problem::Conflicting);
+    }
+    *action = new;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -126,11 +128,15 @@ mod tests {
     const SENDER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn claim_of(query: &str, pairs: &[(&str, &str)], served: Dyndns2) -> Result<Claim, Error> {
-        let variable = |name: &str| {
-            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
-        };
+        let value = |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
         let now = DateTime::parse_from_rfc3339("2012-06-14T15:58:27.9Z").unwrap().to_utc();
-        claim(&Request::for_test(query.as_bytes(), b""), variable, SENDER, served, now)
+        let request = Request {
+            form: Form::parse(query.as_bytes(), b""),
+            authorization: value("HTTP_AUTHORIZATION").unwrap_or_default(),
+            is_https: value("HTTPS") == Some("on"),
+            sender: SENDER,
+        };
+        claim(&request, served, now)
     }
 
     /// user1 with the password secret:key1.

@@ -1,7 +1,7 @@
-//! The form of a request: its parameters, decoded.
+//! The parameters of a request, decoded.
 //!
-//! All of it is hostile. Only declared parameters are looked at, only once each, and only in their
-//! exact form.
+//! All of it is hostile. We look at declared parameters only. Each may occur once, and must have
+//! exactly its form.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use url::form_urlencoded;
 
 use crate::protocol::answer::Refusal;
 
-/// The longest query or body in bytes that is read, about Apache's own limit for a request line.
+/// The longest query or body that we read, in bytes: about Apache's own limit for a request line.
 pub const MAX_FORM: usize = 8192;
 
 /// The parameters of a request.
@@ -18,14 +18,14 @@ pub struct Form<'r>(Vec<Pair<'r>>);
 
 /// A name and a value of a form.
 struct Pair<'r> {
-    /// As it was sent.
+    /// As the client sent it.
     text: &'r [u8],
     name: Cow<'r, str>,
     value: Cow<'r, str>,
 }
 
 impl<'r> Form<'r> {
-    /// The parameters of a query and a body together.
+    /// Decodes the parameters of a query and a body together.
     #[must_use]
     pub fn parse(query: &'r [u8], body: &'r [u8]) -> Self {
         let pairs = [query, body]
@@ -39,18 +39,17 @@ impl<'r> Form<'r> {
     }
 
     /// Whether there is a parameter of this name.
-    #[must_use]
-    pub fn has(&self, part: Part) -> bool {
+    pub(crate) fn has(&self, part: Part) -> bool {
         self.0.iter().any(|pair| pair.name == part.name())
     }
 
-    /// The value of a parameter, which must be there: at most `max` bytes of printable text.
-    pub fn required(&self, part: Part, max: usize) -> Result<&str, Refusal> {
+    /// The value of a parameter that must not be missing: at most `max` bytes of printable text.
+    pub(crate) fn required(&self, part: Part, max: usize) -> Result<&str, Refusal> {
         self.optional(part, max)?.ok_or(Refusal::Form(Problem::Missing, part))
     }
 
-    /// The same of one that may be missing, or empty, which is the same.
-    pub fn optional(&self, part: Part, max: usize) -> Result<Option<&str>, Refusal> {
+    /// The value of a parameter that may be missing. An empty value counts as missing.
+    pub(crate) fn optional(&self, part: Part, max: usize) -> Result<Option<&str>, Refusal> {
         let refused = |problem| Refusal::Form(problem, part);
         let mut found = None;
         for pair in self.0.iter().filter(|pair| pair.name == part.name()) {
@@ -65,7 +64,7 @@ impl<'r> Form<'r> {
         if value.len() > max {
             return Err(refused(Problem::Overlong));
         }
-        // The decoder puts U+FFFD in the place of bytes that are not UTF-8.
+        // The decoder replaces bytes that are not UTF-8 by U+FFFD.
         if value.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
             return Err(refused(Problem::Malformed));
         }
@@ -73,29 +72,29 @@ impl<'r> Form<'r> {
     }
 }
 
-/// Whether two hexadecimal digits follow each `%`; the decoder would take `%zz` as it stands.
+/// Whether two hexadecimal digits follow each `%`. The decoder would leave `%zz` as it is.
 fn has_whole_escapes(pair: &[u8]) -> bool {
     pair.split(|byte| *byte == b'%')
         .skip(1)
         .all(|rest| rest.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
-/// What is wrong with a part of the request.
+/// What is wrong with a part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// It is not there.
+    /// It is missing.
     Missing,
-    /// It is there more than once.
+    /// It occurs more than once.
     Repeated,
-    /// It is longer than any valid one.
+    /// It is longer than any valid value.
     Overlong,
-    /// It is not of its form.
+    /// It does not have its form.
     Malformed,
-    /// It does not go with the rest: parameters of two protocols.
+    /// It contradicts the rest, such as a parameter of another protocol.
     Conflicting,
 }
 
-/// A part of the request.
+/// A part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The parameter `user`.
@@ -122,9 +121,9 @@ pub enum Part {
     MyIp6,
     /// The parameter `offline` of dyndns2.
     Offline,
-    /// The query string as a whole.
+    /// The whole query string.
     Query,
-    /// The body as a whole.
+    /// The whole body.
     Body,
 }
 

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// A host name that is safe in a line of a hosts file.
+/// A host name that is safe in a line of a hosts file. Only [`HostName::parse`] makes one.
 ///
 /// RFC 1123, 2.1: letters, digits and hyphens, in labels of 1 to 63 characters that neither begin
-/// nor end with a hyphen, 253 characters in all. The underscore is allowed too, as dnsmasq allows
-/// it. Names compare without case (RFC 4343), and keep the case they were written in.
+/// nor end with a hyphen, 253 characters in all. We allow the underscore because dnsmasq does.
+/// Names compare without case (RFC 4343), and keep the case they were written in.
 #[derive(Clone, Debug)]
 pub struct HostName(String);
 
@@ -15,7 +15,7 @@ impl HostName {
     /// The longest name in characters (RFC 1035, 2.3.4, without the root label).
     pub const MAX: usize = 253;
 
-    /// Takes `text` as a host name, or `None` where it is not one.
+    /// Reads `text` as a host name; `None` if it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_name = text.len() <= Self::MAX
@@ -30,7 +30,7 @@ impl HostName {
         &self.0
     }
 
-    /// Whether `text` is the same name, in whatever case.
+    /// Whether `text` is the same name. Case does not matter.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
         self.0.eq_ignore_ascii_case(text)
@@ -97,17 +97,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_accepted_name_is_one_word_of_a_hosts_line(text in "\\PC{0,20}|[-_.a-zA-Z0-9 #\n]{0,20}") {
+        fn an_accepted_name_is_one_word_of_a_hosts_line(
+            text in "\\PC{0,20}|[-_.a-zA-Z0-9 #\n]{0,20}",
+        ) {
             if let Some(name) = HostName::parse(&text) {
                 let line = format!("192.0.2.1 {name}\n");
-                prop_assert_eq!(line.split_whitespace().collect::<Vec<_>>(), vec!["192.0.2.1", text.as_str()]);
+                let words: Vec<&str> = line.split_whitespace().collect();
+                prop_assert_eq!(words, vec!["192.0.2.1", text.as_str()]);
                 prop_assert!(!line.contains('#'));
                 prop_assert_eq!(line.lines().count(), 1);
             }
         }
 
         #[test]
-        fn every_name_made_of_labels_is_accepted(text in "[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?(\\.[a-z]([-a-z0-9]{0,20}[a-z0-9])?){1,5}") {
+        fn every_name_made_of_labels_is_accepted(
+            text in "[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?(\\.[a-z]([-a-z0-9]{0,20}[a-z0-9])?){1,5}",
+        ) {
             prop_assert!(HostName::parse(&text).is_some());
         }
     }

@@ -1,4 +1,19 @@
-//! protocol
+//! The protocol: what a request for an update says, and whether to believe it.
+//!
+//! The parameters of a request come in, with its sender's address and what the credentials say of
+//! its user. Out comes a list of updates that are proved to be the user's, or the reason why not;
+//! the words of the answer live here, too. This room must not know HTTP, files or the settings, and
+//! it has no clock: whoever calls it passes the time.
+//!
+//! - [`form`]: the parameters, decoded,
+//! - [`claim`]: who says what, in protocols 1 and 2,
+//! - [`dyndns2`]: who says what, in dyndns2,
+//! - [`host`], [`addresses`], [`stamp`]: what a claim consists of,
+//! - [`user`]: a user's entry in the credentials,
+//! - [`signature`]: what the signatures cover, and how to make them,
+//! - [`auth`]: verifies a claim: user, signature, hosts, time,
+//! - [`answer`]: what became of the request, in words.
+
 pub mod addresses;
 pub mod answer;
 pub mod auth;

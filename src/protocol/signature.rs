@@ -1,4 +1,4 @@
-//! The signatures of the two protocols: what they cover, and how they are made.
+//! The signatures of protocols 1 and 2: what they cover, and how to make them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::{Digest, Sha1};
@@ -6,22 +6,23 @@ use sha2::Sha256;
 
 use crate::protocol::user::Key;
 
-/// What the hash of protocol 1 covers beside the key: `id LF timeST LF`.
+/// What the hash of protocol 1 covers besides the key: `id LF timeST LF`.
 #[must_use]
 pub fn text_of_protocol_1(id: &str, time: &str) -> String {
     [id, "\n", time, "\n"].concat()
 }
 
-/// What the HMAC of protocol 2 covers: `ddns2 LF user LF id LF timeST LF ip LF ip6 LF`, as they are
-/// sent, with an empty line for an address that is not. No field has a line feed, so no two requests
-/// have the same text.
+/// What the HMAC of protocol 2 covers: `ddns2 LF user LF id LF timeST LF ip LF ip6 LF`.
+///
+/// Each field is as the client sent it. An address that it did not send is an empty line. No field
+/// contains a line feed, so no two requests have the same text.
 #[must_use]
 pub fn text_of_protocol_2(user: &str, id: &str, time: &str, ip: &str, ip6: &str) -> String {
     format!("ddns2\n{user}\n{id}\n{time}\n{ip}\n{ip6}\n")
 }
 
-/// The hash of protocol 1: SHA-1 over the text and `key LF`, with the last LF, as
-/// `printf '%s\n' "$id" "$timeST" "$key" | sha1sum` makes it.
+/// The hash of protocol 1: SHA-1 over the text, the key and a last line feed. In a shell:
+/// `printf '%s\n' "$id" "$timeST" "$key" | sha1sum`.
 #[must_use]
 pub fn sha1(text: &str, key: &Key) -> [u8; 20] {
     let mut sha1 = Sha1::new();
@@ -31,9 +32,10 @@ pub fn sha1(text: &str, key: &Key) -> [u8; 20] {
     sha1.finalize().into()
 }
 
-/// The HMAC-SHA-256 of protocol 2 (RFC 2104, RFC 6234) under the key, as
-/// `openssl dgst -sha256 -hmac "$key"` makes it. `None` for a key of a length that HMAC cannot take, of
-/// which there is none.
+/// The HMAC-SHA-256 of protocol 2 (RFC 2104, RFC 6234) with this key. In a shell:
+/// `openssl dgst -sha256 -hmac "$key"`.
+///
+/// The type of the HMAC can refuse a key for its length, but this one takes keys of any length.
 #[must_use]
 pub fn hmac_sha256(text: &str, key: &Key) -> Option<[u8; 32]> {
     let hmac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Utc};
 
-/// A moment, in whole seconds. Stamps compare as moments, in whatever zone they were written.
+/// A moment, in whole seconds. Two stamps compare as moments, even if their zones differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(DateTime<Utc>);
 
-/// The zone of a stamp that is written without an offset: key `time_zone`.
+/// The zone of a stamp without an offset. The setting `time_zone` chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
     /// Coordinated universal time.
@@ -20,27 +20,27 @@ pub enum Zone {
 /// Whose clock a stamp is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// The client's, which signed it: a request counts once.
+    /// The client's. The client signed the stamp, so the request counts only once.
     Client,
-    /// This machine's: the time of arrival.
+    /// This machine's: the moment at which the request arrived.
     Server,
 }
 
-/// The form of the seed's stamps.
+/// The form without an offset, as PHP wrote it.
 const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 
 impl Stamp {
-    /// Older than any stamp of a client: of a record whose last update is not known.
+    /// Older than any stamp of a client. A record has it if its last update is not known.
     pub const NEVER: Self = Self(DateTime::UNIX_EPOCH);
 
-    /// The longest form that is worth reading: RFC 3339 with nanoseconds and an offset.
+    /// The length of the longest form: RFC 3339 with nanoseconds and an offset.
     pub const MAX: usize = 35;
 
-    /// Reads `YYYY-MM-DD HH:MM:SS` in `zone`, or RFC 3339 with an offset (a fraction of a second is
-    /// dropped). `None` where `text` is neither, or names a moment that does not exist.
+    /// Reads `YYYY-MM-DD HH:MM:SS` in `zone`, or RFC 3339 with an offset. Fractions of a second are
+    /// dropped. `None` if `text` is neither, or if there is no such moment.
     ///
-    /// In the hour that local time repeats in autumn, a stamp without offset means the first pass.
-    /// So a request that was captured in the first pass is an hour old in the second.
+    /// In the hour that local time repeats in autumn, a stamp without an offset means the first
+    /// pass. So a request that somebody captured in the first pass is an hour old in the second.
     #[must_use]
     pub fn parse(text: &str, zone: Zone) -> Option<Self> {
         let moment = if text.len() == 19 {
@@ -50,7 +50,8 @@ impl Stamp {
                 Zone::Local => parse_local(time)?,
             }
         } else {
-            // chrono takes the leap second :60, which no clock here can show, and U+2212 for a minus.
+            // chrono also accepts the leap second :60, which no clock here can show, and U+2212
+            // as a minus.
             parse_civil(&text.get(..19)?.replace(['T', 't'], " "))?;
             DateTime::parse_from_rfc3339(text).ok().filter(|_| text.is_ascii())?.to_utc()
         };
@@ -66,8 +67,8 @@ impl Stamp {
 
     /// The text of `update`: `YYYY-MM-DD HH:MM:SS` in `zone`, as PHP's `date("Y-m-d H:i:s")`.
     ///
-    /// Where that would read back as another moment (the second pass of autumn's repeated hour),
-    /// it is RFC 3339 with the offset.
+    /// In the second pass of the hour that autumn repeats, this would read back as another moment.
+    /// Then the text is RFC 3339 with the offset.
     #[must_use]
     pub fn format(self, zone: Zone) -> String {
         match zone {
@@ -80,19 +81,19 @@ impl Stamp {
         }
     }
 
-    /// The text of RFC 3339, in UTC.
+    /// The text in RFC 3339, in UTC.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
         self.0.to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
-    /// Seconds since 1970 began in UTC.
+    /// Seconds since the start of 1970 in UTC.
     #[must_use]
     pub fn unix_seconds(self) -> i64 {
         self.0.timestamp()
     }
 
-    /// Seconds by which this stamp is ahead of `now`; negative where it is behind.
+    /// Seconds by which this stamp is ahead of `now`; negative if it is behind.
     #[must_use]
     pub fn seconds_ahead_of(self, now: DateTime<Utc>) -> i64 {
         self.0.timestamp() - now.timestamp()
@@ -106,12 +107,12 @@ fn parse_local(time: NaiveDateTime) -> Option<DateTime<Utc>> {
         .into_iter()
         .flatten()
         .map(|moment| moment.to_utc())
-        // chrono takes the second in which the repeated hour is over for a part of it.
+        // chrono counts the second right after the repeated hour as a part of that hour.
         .filter(|moment| moment.with_timezone(&Local).naive_local() == time)
         .min()
 }
 
-/// Reads `YYYY-MM-DD HH:MM:SS` to the digit: no sign, no missing zero, no 30 February, no 24:00.
+/// Reads exactly `YYYY-MM-DD HH:MM:SS`: no sign, no missing zero, no 30 February, no 24:00.
 fn parse_civil(text: &str) -> Option<NaiveDateTime> {
     let shape = b"dddd-dd-dd dd:dd:dd";
     let fits = |(byte, like): (u8, &u8)| match like {

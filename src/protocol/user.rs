@@ -1,30 +1,29 @@
-//! A user, in the seed's format.
+//! A user's entry in the credentials:
 //!
 //! ```json
 //! { "user1": { "id": ["host1.h.lohray.com"], "key": "secretkey1" } }
 //! ```
 //!
-//! A user whose entry has `"signature": "hmac-sha256"` as well signs by protocol 2, and in no other way.
+//! With `"signature": "hmac-sha256"` in the entry, the user may sign by protocol 2 only.
 
 use serde_json::Value;
 
-/// A secret that a user shares with this server. It has no way to be printed.
+/// A secret that a user shares with this server. Nothing can print it.
 pub struct Key(String);
 
 impl Key {
-    /// The key that is this text.
+    /// Makes a key of this text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// A key to verify with where there is none, so that an unknown user takes as long as a known one.
-    #[must_use]
-    pub fn dummy() -> Self {
+    /// A key for a user who has none. We verify with it to take as long as for a known user.
+    pub(crate) fn dummy() -> Self {
         Self("no user has this key".to_owned())
     }
 
-    /// The bytes, for the hash alone.
+    /// The bytes. Only hash them.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -33,39 +32,39 @@ impl Key {
 
 /// One user.
 pub struct User {
-    /// The names of the hosts that this user may update, as the operator wrote them.
+    /// The hosts that this user may update, as the operator wrote them.
     pub hosts: Vec<String>,
     /// The user's key.
     pub key: Key,
     /// How the user may sign.
-    pub signature: Signature,
+    pub signature: SignaturePolicy,
 }
 
 /// How a user may sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signature {
-    /// By any protocol.
+pub enum SignaturePolicy {
+    /// In any protocol.
     Any,
-    /// By protocol 2 alone.
+    /// In protocol 2 only.
     HmacSha256,
 }
 
-/// The field of an entry that tells how the user may sign.
+/// The field of an entry that says how the user may sign.
 pub const SIGNATURE: &str = "signature";
-/// Its one value.
+/// The only value of that field.
 pub const HMAC_SHA256: &str = "hmac-sha256";
 
 /// What the credentials say of a name.
-pub enum Lookup {
-    /// They hold a user of this name.
+pub enum Found {
+    /// A user has this name.
     Known(User),
-    /// They do not.
+    /// No user has it.
     Unknown,
-    /// They do, but the entry is unusable, for this reason. The other users are not affected.
+    /// A user has it, but the entry is unusable, for this reason. Other users are not affected.
     Broken(&'static str),
 }
 
-/// Takes a user's entry. The error says what is wrong with it.
+/// Reads a user's entry. The error says what is wrong with it.
 pub fn parse(entry: Value) -> Result<User, &'static str> {
     let Value::Object(mut fields) = entry else { return Err("it must be an object") };
     let Some(Value::String(key)) = fields.remove("key") else {
@@ -85,8 +84,8 @@ pub fn parse(entry: Value) -> Result<User, &'static str> {
         })
         .collect::<Result<_, _>>()?;
     let signature = match fields.get(SIGNATURE) {
-        None => Signature::Any,
-        Some(Value::String(text)) if text == HMAC_SHA256 => Signature::HmacSha256,
+        None => SignaturePolicy::Any,
+        Some(Value::String(text)) if text == HMAC_SHA256 => SignaturePolicy::HmacSha256,
         Some(_) => return Err("\"signature\" must be \"hmac-sha256\", or be left out"),
     };
     Ok(User { hosts, key: Key(key), signature })

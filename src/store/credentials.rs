@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::config;
 use crate::fault::{Fault, json_position};
-use crate::protocol::user::{self, Lookup};
+use crate::protocol::user::{self, Found};
 use crate::store::index::{self, Indexed, Place, Search};
 use crate::store::json;
 use crate::store::lock::Lock;
@@ -55,12 +55,12 @@ impl Credentials {
     }
 
     /// Looks up one user. An error means that the file is unusable as a whole.
-    pub fn find(&mut self, name: &str) -> Result<Lookup, Fault> {
+    pub fn find(&mut self, name: &str) -> Result<Found, Fault> {
         if let Contents::Indexed(indexed) = &self.contents {
             let fault = |error| Fault::io("read the credentials", &self.path, &error);
             match indexed.find(name, |key| key == name).map_err(fault)? {
                 Search::Found { json, .. } => return Ok(lookup(serde_json::from_str(&json).ok())),
-                Search::Absent => return Ok(Lookup::Unknown),
+                Search::Absent => return Ok(Found::Unknown),
                 Search::Unsure => {
                     self.contents = read(&indexed.file, indexed.validity, &self.path)?;
                 }
@@ -68,7 +68,7 @@ impl Credentials {
         }
         Ok(match &self.contents {
             Contents::Whole { users, .. } => of_all(users, name),
-            Contents::Indexed(_) => Lookup::Unknown,
+            Contents::Indexed(_) => Found::Unknown,
         })
     }
 
@@ -109,26 +109,26 @@ fn read(file: &File, validity: Validity, path: &Path) -> Result<Contents, Fault>
 }
 
 /// Looks up one user in the text of a credentials file.
-pub fn parse(text: &str, name: &str) -> serde_json::Result<Lookup> {
+pub fn parse(text: &str, name: &str) -> serde_json::Result<Found> {
     Ok(of_all(&json::parse(text)?, name))
 }
 
-fn of_all(users: &Map<String, Value>, name: &str) -> Lookup {
-    users.get(name).map_or(Lookup::Unknown, |entry| lookup(Some(entry.clone())))
+fn of_all(users: &Map<String, Value>, name: &str) -> Found {
+    users.get(name).map_or(Found::Unknown, |entry| lookup(Some(entry.clone())))
 }
 
 /// What the entry of a user says, if it could be read.
-fn lookup(entry: Option<Value>) -> Lookup {
+fn lookup(entry: Option<Value>) -> Found {
     match entry.ok_or("it cannot be read").and_then(user::parse) {
-        Ok(user) => Lookup::Known(user),
-        Err(why) => Lookup::Broken(why),
+        Ok(user) => Found::Known(user),
+        Err(why) => Found::Broken(why),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::user::Signature;
+    use crate::protocol::user::SignaturePolicy;
 
     const SEED: &str = r#"{
         "user1": {"id": ["host1.h.lohray.com", "host2.h.lohray.com"], "key": "secretkey1"},
@@ -143,14 +143,14 @@ mod tests {
 
     #[test]
     fn the_seeds_users_are_found() {
-        let Ok(Lookup::Known(user)) = parse(SEED, "user1") else { panic!("user1 not found") };
+        let Ok(Found::Known(user)) = parse(SEED, "user1") else { panic!("user1 not found") };
         assert_eq!(user.hosts, ["host1.h.lohray.com", "host2.h.lohray.com"]);
         assert_eq!(user.key.as_bytes(), b"secretkey1");
-        assert_eq!(user.signature, Signature::Any);
-        let Ok(Lookup::Known(user)) = parse(SEED, "signed") else { panic!("signed not found") };
-        assert_eq!(user.signature, Signature::HmacSha256);
+        assert_eq!(user.signature, SignaturePolicy::Any);
+        let Ok(Found::Known(user)) = parse(SEED, "signed") else { panic!("signed not found") };
+        assert_eq!(user.signature, SignaturePolicy::HmacSha256);
         for name in ["user3", "USER1", "secretkey1", "id", "host1.h.lohray.com"] {
-            assert!(matches!(parse(SEED, name), Ok(Lookup::Unknown)), "{name}");
+            assert!(matches!(parse(SEED, name), Ok(Found::Unknown)), "{name}");
         }
     }
 
@@ -168,14 +168,14 @@ mod tests {
             "sha1",
             "nosignature",
         ] {
-            assert!(matches!(parse(SEED, name), Ok(Lookup::Broken(_))), "{name}");
+            assert!(matches!(parse(SEED, name), Ok(Found::Broken(_))), "{name}");
         }
     }
 
     #[test]
     fn no_users_is_not_a_fault_but_a_broken_file_is() {
         for text in ["", "[]", "{}"] {
-            assert!(matches!(parse(text, "user1"), Ok(Lookup::Unknown)));
+            assert!(matches!(parse(text, "user1"), Ok(Found::Unknown)));
         }
         for text in ["[1]", "null", &SEED[..SEED.len() - 1]] {
             assert!(parse(text, "user1").is_err(), "{text}");

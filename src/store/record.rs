@@ -28,7 +28,7 @@ impl Record {
     #[must_use]
     pub fn holds(&self, addresses: &Addresses) -> bool {
         addresses.new_ones().all(|new| self.addresses.contains(&new))
-            && !self.addresses.iter().any(|old| addresses.remove(*old))
+            && !self.addresses.iter().any(|old| addresses.removes(*old))
     }
 
     /// Whether an update that holds leaves the addresses as they are. Of two addresses of one family,
@@ -60,7 +60,7 @@ const NO_STAMP: &str =
 /// Puts new addresses and a stamp into the fields of a record. Other fields stay as they are, and so
 /// does the address of a family that the update keeps.
 pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone: Zone) {
-    let kept = addresses(fields).filter(|old| !new.remove(*old));
+    let kept = addresses(fields).filter(|old| !new.removes(*old));
     let known: Vec<IpAddr> = new.new_ones().chain(kept).collect();
     put(fields, IPV4, known.iter().find(|address| address.is_ipv4()));
     put(fields, IPV6, known.iter().find(|address| address.is_ipv6()));

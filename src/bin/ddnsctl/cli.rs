@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ddns_cgi::protocol::claim::NONE;
-use ddns_cgi::protocol::user::Signature;
+use ddns_cgi::protocol::user::SignaturePolicy;
 
 /// Looks after an installation of ddns-cgi, the dynamic-DNS update endpoint.
 ///
@@ -142,7 +142,7 @@ pub enum SignatureChoice {
     HmacSha256,
 }
 
-impl From<SignatureChoice> for Signature {
+impl From<SignatureChoice> for SignaturePolicy {
     fn from(choice: SignatureChoice) -> Self {
         match choice {
             SignatureChoice::Any => Self::Any,

@@ -7,7 +7,7 @@ use ddns_cgi::protocol::form::Part;
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
 use ddns_cgi::protocol::stamp::Stamp;
-use ddns_cgi::protocol::user::{Lookup, Signature, User};
+use ddns_cgi::protocol::user::{Found, SignaturePolicy, User};
 use ddns_cgi::store::credentials::Credentials;
 use url::form_urlencoded::Serializer;
 
@@ -22,7 +22,7 @@ pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
         .iter()
         .find(|(_, entry)| users::hosts(entry).any(|entry| host.is(entry)))
         .ok_or_else(|| fault("is no user's host; see ddnsctl host add"))?;
-    let Lookup::Known(user) = Credentials::open(&config.store)?.find(name)? else {
+    let Found::Known(user) = Credentials::open(&config.store)?.find(name)? else {
         return Err(fault("belongs to a user whose entry is unusable; see ddnsctl check"));
     };
     let now = Stamp::at(Utc::now()).ok_or_else(|| fault("the clock shows no usable year"))?;
@@ -44,7 +44,7 @@ fn signed(
 ) -> Result<String, &'static str> {
     let [ip, ip6] = [&options.ip, &options.ip6].map(|ip| ip.as_deref().unwrap_or_default());
     let has_address = !ip.is_empty() || !ip6.is_empty();
-    let demands_2 = has_address || user.signature == Signature::HmacSha256;
+    let demands_2 = has_address || user.signature == SignaturePolicy::HmacSha256;
     let (part, digits) = match options.protocol.unwrap_or(if demands_2 { 2 } else { 1 }) {
         1 if has_address => return Err("needs --protocol 2, since protocol 1 signs no address"),
         1 => (Part::Hash, hex::encode(sha1(&text_of_protocol_1(id, time), &user.key))),

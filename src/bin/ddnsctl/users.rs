@@ -11,7 +11,7 @@ use ddns_cgi::fault::{Fault, json_position};
 use ddns_cgi::protocol::claim::MAX_USER;
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::user;
-use ddns_cgi::protocol::user::{HMAC_SHA256, SIGNATURE, Signature};
+use ddns_cgi::protocol::user::{HMAC_SHA256, SIGNATURE, SignaturePolicy};
 use ddns_cgi::publish::mark::Mark;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::lock::Lock;
@@ -151,8 +151,8 @@ fn list(users: &Map<String, Value>, as_json: bool) -> Report {
         .iter()
         .map(|(name, entry)| {
             let signature = match user::parse(entry.clone()).map(|user| user.signature) {
-                Ok(Signature::Any) => "any",
-                Ok(Signature::HmacSha256) => HMAC_SHA256,
+                Ok(SignaturePolicy::Any) => "any",
+                Ok(SignaturePolicy::HmacSha256) => HMAC_SHA256,
                 Err(_) => "unusable",
             };
             let hosts = hosts(entry).collect::<Vec<_>>().join(" ");
@@ -163,10 +163,10 @@ fn list(users: &Map<String, Value>, as_json: bool) -> Report {
 }
 
 /// Writes into a user's entry how the user may sign.
-fn demand(fields: &mut Map<String, Value>, signature: Signature) {
+fn demand(fields: &mut Map<String, Value>, signature: SignaturePolicy) {
     match signature {
-        Signature::Any => fields.shift_remove(SIGNATURE),
-        Signature::HmacSha256 => fields.insert(SIGNATURE.to_owned(), HMAC_SHA256.into()),
+        SignaturePolicy::Any => fields.shift_remove(SIGNATURE),
+        SignaturePolicy::HmacSha256 => fields.insert(SIGNATURE.to_owned(), HMAC_SHA256.into()),
     };
 }
 

@@ -1,0 +1,82 @@
+//! The services of this program. The path of a request chooses one.
+
+use std::ffi::OsStr;
+
+use crate::protocol::answer::Dialect;
+
+/// What a request can be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// An update. Every path that is not special asks for it.
+    Update(Dialect),
+    /// The client's own address.
+    Address,
+    /// The status page.
+    Status,
+}
+
+/// The paths of dyndns2 end in one of these.
+const DYNDNS2: [&[u8]; 2] = [b"/nic/update", b"/v3/update"];
+
+/// The path of the client's own address: below this program, or by itself.
+const ADDRESS: &str = "/ip";
+
+/// The path of the status page, below this program. `apache/ddns-cgi.conf` names it, too.
+const STATUS: &str = "/status";
+
+impl Service {
+    /// Chooses by `SCRIPT_NAME`, the path of this program, and `PATH_INFO`, which is what follows
+    /// it (RFC 3875, 4.1.13 and 4.1.5).
+    pub(super) fn of(script: &OsStr, info: &OsStr) -> Self {
+        let [script_bytes, info_bytes] = [script, info].map(OsStr::as_encoded_bytes);
+        let is_end = |end: &&[u8]| match end.strip_suffix(info_bytes) {
+            Some(rest) => script_bytes.ends_with(rest),
+            None => info_bytes.ends_with(end),
+        };
+        if DYNDNS2.iter().any(is_end) {
+            Self::Update(Dialect::Dyndns2)
+        } else if info == ADDRESS || script == ADDRESS {
+            Self::Address
+        } else if info == STATUS {
+            Self::Status
+        } else {
+            Self::Update(Dialect::Signed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNED: Service = Service::Update(Dialect::Signed);
+    const DYNDNS2: Service = Service::Update(Dialect::Dyndns2);
+
+    #[test]
+    fn a_few_paths_are_special_and_all_others_are_updates() {
+        for (script, info, expected) in [
+            ("/nic/update", "", DYNDNS2),
+            ("/v3/update", "", DYNDNS2),
+            ("/ip.php", "/nic/update", DYNDNS2),
+            ("/nic", "/update", DYNDNS2),
+            ("/nic/update/", "", SIGNED),
+            ("/nic/update", "/x", SIGNED),
+            ("/ip.php", "", SIGNED),
+            ("/ip.php", "/", SIGNED),
+            ("/ip.php", "/x", SIGNED),
+            ("/ip.php", "/ip/", SIGNED),
+            ("/ip.php", "/IP", SIGNED),
+            ("/ip.php", "/status/", SIGNED),
+            ("/ip.php", "/x/status", SIGNED),
+            ("/status", "", SIGNED),
+            ("/ip.php", "/ip", Service::Address),
+            ("/ip", "", Service::Address),
+            ("/ip", "/status", Service::Address),
+            ("/ip.php", "/status", Service::Status),
+            ("", "/status", Service::Status),
+            ("", "", SIGNED),
+        ] {
+            assert_eq!(Service::of(script.as_ref(), info.as_ref()), expected, "{script}{info}");
+        }
+    }
+}
