@@ -9,9 +9,9 @@
 //! 4. [`credentials`]: the user that the claim names,
 //! 5. [`auth`]: [`signature`], hosts and clock; makes the claim authentic updates, one for each host,
 //! 6. [`update`]: stores them: [`lock`], [`state`] (with [`record`], [`lookup`] and [`php_json`]),
-//!    [`decide`], [`mark`], [`expiry`], [`hosts`], [`replace`]; [`seal`], [`sealed`] and [`index`] are the fast
+//!    [`decide`], [`pending`], [`expiry`], [`hosts`], [`replace`]; [`seal`], [`sealed`] and [`index`] are the fast
 //!    path through large files,
-//! 7. [`restart`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
+//! 7. [`restarter`]: makes dnsmasq read the hosts file ([`command`]), detached from the request,
 //! 8. [`reply`]: the answer; [`error`] and [`log`] for what went wrong.
 //!
 //! Beside updates, [`endpoint`] knows the client's own address and the [`status`] page, which only look.
@@ -23,6 +23,7 @@ pub mod protocol;
 pub mod publish;
 pub mod status;
 pub mod store;
+mod text;
 pub mod update;
 
 use std::ffi::OsString;
@@ -41,7 +42,7 @@ use crate::protocol::answer::{Error, Refusal};
 use crate::protocol::auth::authenticate;
 use crate::protocol::claim::Claim;
 use crate::protocol::dyndns2;
-use crate::publish::restart;
+use crate::publish::restarter;
 use crate::status::{Format, Status};
 use crate::store::credentials::Credentials;
 
@@ -93,12 +94,12 @@ fn serve(
     };
     who.user = Some(claim.user.clone());
     who.hosts = claim.hosts.iter().map(|host| host.as_str().to_owned()).collect();
-    let credentials = Credentials::open(&config)?;
+    let credentials = Credentials::open(&config.store)?;
     let user = credentials.find(&claim.user)?;
     let updates = authenticate(claim, user, now, config.protocol.window)?;
     let answers = update::store(&config, updates, &credentials, now)?;
     if answers.iter().any(Result::is_ok) {
-        restart::if_pending(&config);
+        restarter::if_pending(&config).iter().for_each(log::notice);
     }
     Ok(answers)
 }

@@ -8,7 +8,7 @@ use crate::http::log;
 use crate::protocol::answer::Refusal;
 use crate::protocol::answer::{Accepted, Answers};
 use crate::protocol::auth::Authentic;
-use crate::publish::mark::Mark;
+use crate::publish::pending::Pending;
 use crate::store::credentials::Credentials;
 use crate::store::decide::{Decision, decide};
 use crate::store::expiry::Expiry;
@@ -33,7 +33,7 @@ pub fn store(
         return Ok(updates.into_iter().filter_map(Result::err).map(Err).collect());
     }
     let expiry = Expiry::at(now, &config.store);
-    let state = State::open(config, Patience::Client)?;
+    let state = State::open(&config.store, Patience::Client)?;
     let state = if expiry.is_on() { state.read_whole()? } else { state };
     credentials.write_index(&state, now);
     let mut steps = Steps::default();
@@ -98,7 +98,7 @@ fn write(config: &Config, state: &State, steps: &Steps, expiry: &Expiry) -> Resu
         None => state.store_stamps(&steps.all)?,
         Some(change) => {
             let hosts: Vec<String> = steps.all.iter().map(Step::to_string).collect();
-            Mark::add(&config.store.hosts, hosts.join(", "))?;
+            Pending::add(&config.store.hosts, hosts.join(", "))?;
             state.store(&change, expiry)?;
         }
     }
@@ -195,7 +195,7 @@ mod tests {
 
     fn credentials(config: &Config) -> Credentials {
         fs::write(&config.store.credentials, "{}").unwrap();
-        Credentials::open(config).unwrap()
+        Credentials::open(&config.store).unwrap()
     }
 
     fn an_action<A: Copy + std::fmt::Debug + 'static>(
@@ -310,7 +310,7 @@ mod tests {
                 let update = of_one(name, "192.0.2.1", second);
                 store(&config, update, &credentials(&config), Utc::now()).unwrap();
             }
-            let state = State::open(&config, Patience::Client).unwrap();
+            let state = State::open(&config.store, Patience::Client).unwrap();
             assert!(state.knows_hosts(), "the files are not sealed");
             let step = |name: &&str| {
                 let update = of_one(name, address, 3).remove(0).unwrap();
@@ -332,7 +332,7 @@ mod tests {
             assert!(fault.reason.contains("edited meanwhile"), "{names:?} {address}: {fault}");
             assert_eq!(fs::read_to_string(&config.store.state).unwrap(), edited);
             drop(state);
-            let state = State::open(&config, Patience::Client).unwrap();
+            let state = State::open(&config.store, Patience::Client).unwrap();
             assert!(!state.knows_hosts(), "{names:?} {address}: the edited state is sealed");
         }
     }

@@ -1,75 +1,72 @@
-//! Makes dnsmasq serve what the state says, without letting the client wait.
-//!
-//! A request that finds the mark starts a *restarter*: this same program in another role, detached.
-//! The restarter works until the mark is gone or the restart fails. Why no change is left behind:
-//!
-//! - A request adds its line to the mark under the lock of the state, and starts a restarter after.
-//! - One restarter works at a time, the holder of `.hosts.dns.restart.lock`. Others leave at once.
-//! - The holder compares the mark with what it was before the restart, removes it, and *gives up its
-//!   own lock*, all under the lock of the state. So a line is either seen by the holder, or added
-//!   when there is no holder, and then its own restarter becomes one.
+//! The restarter: makes dnsmasq serve what the state says. The room's own description says why it
+//! leaves no change behind.
 
 use std::env;
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::Utc;
 use nix::sys::signal::SigSet;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Publish, Store};
 use crate::fault::Fault;
-use crate::http::log;
 use crate::publish::command;
-use crate::publish::mark::Mark;
+use crate::publish::pending::Pending;
+use crate::publish::turn::{Failed, Turn};
 use crate::store::expiry::Expiry;
 use crate::store::hosts;
 use crate::store::lock::Lock;
 use crate::store::replace::companion;
 use crate::store::state::{Patience, State};
 
-/// The environment variable that gives this program the role of the restarter. A client cannot set
-/// it: a header `X` reaches a CGI as `HTTP_X` (RFC 3875, 4.1.18).
+/// The environment variable that makes this program the restarter. A client cannot set it: its header
+/// `X` reaches a CGI program as `HTTP_X` (RFC 3875, 4.1.18).
 pub const ROLE: &str = "DDNS_RESTARTER";
 
-/// Names the local time zone, where it is set: environ(7).
+/// The name of the restarter in a list of processes. Without it, a restarter would be called
+/// `/proc/self/exe` there. Nothing in this program reads it.
+const NAME: &str = "ddns-cgi-restarter";
+
+/// The environment variable with the local time zone, environ(7).
 const TIME_ZONE: &str = "TZ";
 
-/// How long a restart may take. systemd's own limit for a stop and a start is longer, but dnsmasq
-/// needs a second or two.
+/// How long a restart may take. dnsmasq needs a second or two. systemd itself waits longer for a stop
+/// and a start.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// After an accepted request: where a change is pending, sees to it. The request has succeeded
-/// whatever comes of this; the mark stays until it is done.
-pub fn if_pending(config: &Config) {
-    let result = Mark::read(&config.store.hosts).and_then(|mark| {
-        let Some(mark) = mark else { return Ok(()) };
-        if let Some(reason) = mark.failure() {
-            let reason = format!("the last restart failed, trying again: {reason}");
-            log::notice(&Fault::new(Mark::path(&config.store.hosts).display(), reason));
+/// Starts a restarter if a change is pending. An accepted request calls this at its end. The request
+/// has succeeded whatever happens here, and the mark stays until a restart succeeds.
+///
+/// Returns what the operator should know.
+pub(crate) fn if_pending(config: &Config) -> Vec<Fault> {
+    let hosts = &config.store.hosts;
+    match Pending::read(hosts) {
+        Ok(None) => Vec::new(),
+        Ok(Some(pending)) => {
+            let failure = pending.failure().map(|reason| {
+                let reason = format!("the last restart failed, trying again: {reason}");
+                Fault::new(Pending::path(hosts).display(), reason)
+            });
+            let start = start_detached(config.file.as_deref(), hosts);
+            failure.into_iter().chain(start.err()).collect()
         }
-        start_detached(config)
-    });
-    if let Err(fault) = result {
-        log::notice(&fault);
+        Err(fault) => vec![fault],
     }
 }
 
-/// Starts the restarter. It holds none of the three descriptors that Apache waits for, no lock, and
-/// nothing of the client's environment, but the time zone of Apache: it tells from local stamps who has
-/// expired. The standard library gives it back SIGPIPE, which Apache may ignore.
-fn start_detached(config: &Config) -> Result<(), Fault> {
-    let file = config.file.as_ref().map(|file| (config::VARIABLE, file));
-    let zone = env::var_os(TIME_ZONE).map(|zone| (TIME_ZONE, zone));
+/// Starts the restarter. It gets none of the three descriptors that Apache waits for, and no lock. Of
+/// the environment it gets only Apache's time zone, because it reads local stamps to tell which hosts
+/// have expired. The standard library resets SIGPIPE for it, which Apache may ignore.
+fn start_detached(config_file: Option<&Path>, hosts: &Path) -> Result<(), Fault> {
+    let zone = env::var_os(TIME_ZONE);
     Command::new("/proc/self/exe")
-        .arg0("ddns-cgi-restarter")
+        .arg0(NAME)
         .env_clear()
         .env(ROLE, "1")
-        .envs(file)
-        .envs(zone)
+        .envs(config_file.map(|file| (config::VARIABLE, file)))
+        .envs(zone.map(|zone| (TIME_ZONE, zone)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -78,119 +75,142 @@ fn start_detached(config: &Config) -> Result<(), Fault> {
         .map_err(|error| {
             let reason =
                 format!("cannot start the restarter: {error}; the next request tries again");
-            Fault::new(Mark::path(&config.store.hosts).display(), reason)
+            Fault::new(Pending::path(hosts).display(), reason)
         })
 }
 
-/// The restarter's `main`. Where it cannot do its work, the mark stays and tells why.
+/// The restarter's `main`. If it cannot do its work, the mark stays and says why.
 pub fn main() {
-    // A session of its own, and no folder that somebody may want to unmount.
+    // Its own session, and no folder that somebody may want to unmount.
     let _ = rustix::process::setsid();
     let _ = env::set_current_dir("/");
-    // mod_cgi under the event MPM blocks nearly all of them, and a daemon that the restart starts could
-    // not be stopped.
+    // mod_cgi under the event MPM blocks nearly all signals. Nobody could stop a daemon that the
+    // restart starts.
     let _ = SigSet::empty().thread_set_mask();
-    // Where the configuration is broken by now, the next request tells the log. Any other reason is
-    // in the mark.
+    // If the configuration is broken by now, the next request logs that. Any other reason is in the
+    // mark.
     if let Ok(config) = Config::load(env::var_os(config::VARIABLE)) {
-        let _ = apply(&config);
+        let _ = apply(&config.store, &config.publish);
     }
 }
 
-/// Brings the hosts file and dnsmasq to what the state says, as often as the mark asks for it.
+/// Makes the hosts file and dnsmasq agree with the state, until no further change is pending.
 ///
-/// Returns at once where another process is doing so. What goes wrong is noted in the mark.
-pub fn apply(config: &Config) -> Result<(), Fault> {
-    let mut turn = None;
-    work_off(config, &mut turn).inspect_err(|fault| {
-        // With the turn still held, so that no other holder is at work on the mark.
-        let _ = Lock::wait(&companion(&config.store.state, "lock"))
-            .and_then(|_state| Mark::fail(&config.store.hosts, &fault.to_string()));
+/// Returns at once if another process is doing that. Notes any fault in the mark.
+pub fn apply(store: &Store, publish: &Publish) -> Result<(), Fault> {
+    let turn = Turn::take(&store.hosts).inspect_err(|fault| note(store, fault))?;
+    let Some(turn) = turn else { return Ok(()) };
+    work_off(turn, store, publish).map_err(|Failed { turn, fault }| {
+        note(store, &fault);
+        drop(turn);
+        fault
     })
 }
 
-/// Works as long as it has the turn, which `prepare` and `conclude` give up.
-fn work_off(config: &Config, turn: &mut Option<Lock>) -> Result<(), Fault> {
-    let path = companion(&config.store.hosts, "restart.lock");
-    *turn = Lock::try_acquire(&path)?;
-    while let Some(mine) = turn.as_ref() {
-        if !config.publish.restart.is_empty() {
-            wait_for_interval(mine, config.publish.restart_interval);
-        }
-        let Some(before) = prepare(config, turn)? else { break };
-        if let Some(mine) = turn.as_ref() {
-            note_start(mine).map_err(|error| Fault::io("write the time", &path, &error))?;
-        }
-        let outcome = command::run(&config.publish.restart, LIMIT);
-        conclude(config, turn, &before, outcome)?;
-    }
-    Ok(())
+/// Notes in the mark why there was no restart.
+fn note(store: &Store, fault: &Fault) {
+    let _ = lock_state(store).and_then(|_state| Pending::fail(&store.hosts, &fault.to_string()));
 }
 
-/// Makes sure that the hosts file is what the state says: a request may have been killed between
-/// the two. Returns the mark, which covers all changes up to now; `None`, with the turn given up,
-/// where nothing is pending any more.
-fn prepare(config: &Config, turn: &mut Option<Lock>) -> Result<Option<Mark>, Fault> {
-    let state = State::open(config, Patience::Endless)?;
-    let Some(mark) = Mark::read(&config.store.hosts)? else {
-        // Still under the lock of the state: see the module's description.
-        *turn = None;
-        return Ok(None);
-    };
-    let expiry = Expiry::at(Utc::now(), &config.store);
-    if expiry.is_on() || !state.knows_hosts() {
-        let state = state.parse()?;
-        let wanted = expiry.served(&state);
-        if !hosts::is_of(&config.store.hosts, &wanted)? {
-            hosts::store(&config.store.hosts, &wanted)?;
+/// Restarts dnsmasq until no further change is pending.
+fn work_off(mut turn: Turn, store: &Store, publish: &Publish) -> Result<(), Failed> {
+    loop {
+        if !publish.restart.is_empty() {
+            turn.wait_for_interval(publish.restart_interval);
         }
+        let Prepared::Work(mine, before) = prepare(turn, store)? else { return Ok(()) };
+        let mine = mine.note_start()?;
+        let outcome = command::run(&publish.restart, LIMIT);
+        let Concluded::Again(mine) = conclude(mine, store, &before, outcome)? else {
+            return Ok(());
+        };
+        turn = mine;
     }
-    mark.shorten(&config.store.hosts).map(Some)
 }
 
-/// Settles the mark after a restart, and gives up the turn unless another change came meanwhile.
-fn conclude(
-    config: &Config,
-    turn: &mut Option<Lock>,
-    before: &Mark,
-    outcome: Result<(), String>,
-) -> Result<(), Fault> {
-    let _state = Lock::wait(&companion(&config.store.state, "lock"))?;
-    let now = Mark::read(&config.store.hosts)?;
-    if now.as_ref().is_some_and(|now| now != before) {
+/// What there is to do before a restart.
+enum Prepared {
+    /// A restart will publish all changes up to this mark.
+    Work(Turn, Pending),
+    /// Nothing is pending any more, and the turn is given up.
+    Nothing,
+}
+
+/// Makes sure that the hosts file is what the state says.
+fn prepare(turn: Turn, store: &Store) -> Result<Prepared, Failed> {
+    let ready = State::open(store, Patience::Endless).and_then(|state| {
+        let Some(pending) = Pending::read(&store.hosts)? else { return Ok((state, None)) };
+        bring_hosts_up_to_date(&state, store)?;
+        let pending = pending.shorten(&store.hosts)?;
+        Ok((state, Some(pending)))
+    });
+    match ready {
+        Ok((_, Some(pending))) => Ok(Prepared::Work(turn, pending)),
+        Ok((state, None)) => {
+            turn.give_up(state);
+            Ok(Prepared::Nothing)
+        }
+        Err(fault) => Err(Failed { turn, fault }),
+    }
+}
+
+/// Writes the hosts file if it differs from the state. A request may have been killed after it had
+/// written the state, and hosts expire without any request.
+fn bring_hosts_up_to_date(state: &State, store: &Store) -> Result<(), Fault> {
+    let expiry = Expiry::at(Utc::now(), store);
+    if !expiry.is_on() && state.knows_hosts() {
         return Ok(());
     }
-    match outcome {
-        Ok(()) if now.is_some() => Mark::remove(&config.store.hosts)?,
-        Ok(()) => {}
-        Err(reason) => Mark::fail(&config.store.hosts, &reason)?,
+    let state = state.parse()?;
+    let wanted = expiry.served(&state);
+    if !hosts::is_of(&store.hosts, &wanted)? {
+        hosts::store(&store.hosts, &wanted)?;
     }
-    // Still under the lock of the state: see the module's description.
-    *turn = None;
     Ok(())
 }
 
-/// Waits until the interval since the last start is over. A clock that was set back makes it no
-/// longer than one interval.
-fn wait_for_interval(turn: &Lock, seconds: u32) {
-    let interval = Duration::from_secs(seconds.into());
-    if let Some(started) = last_start(turn.file()) {
-        let since = (Utc::now() - started).to_std().unwrap_or_default();
-        sleep(interval.saturating_sub(since));
+/// What follows a restart.
+enum Concluded {
+    /// Another change came meanwhile, so there has to be another restart.
+    Again(Turn),
+    /// The mark is settled, and the turn is given up.
+    Done,
+}
+
+/// Settles the mark after a restart, unless another change came meanwhile.
+fn conclude(
+    turn: Turn,
+    store: &Store,
+    before: &Pending,
+    outcome: Result<(), String>,
+) -> Result<Concluded, Failed> {
+    let settled = lock_state(store).and_then(|state| {
+        let now = Pending::read(&store.hosts)?;
+        if now.as_ref().is_some_and(|now| now != before) {
+            return Ok(None);
+        }
+        settle(&store.hosts, now.is_some(), outcome)?;
+        Ok(Some(state))
+    });
+    match settled {
+        Ok(Some(state)) => {
+            turn.give_up(state);
+            Ok(Concluded::Done)
+        }
+        Ok(None) => Ok(Concluded::Again(turn)),
+        Err(fault) => Err(Failed { turn, fault }),
     }
 }
 
-/// When the last restart was started: the lock file keeps it. `None` where that is not known.
-fn last_start(mut file: &File) -> Option<DateTime<Utc>> {
-    let mut text = String::new();
-    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
-    Some(DateTime::parse_from_rfc3339(text.trim_end()).ok()?.to_utc())
+/// Removes the mark after a restart that succeeded. After one that failed, the mark says why.
+fn settle(hosts: &Path, is_there: bool, outcome: Result<(), String>) -> Result<(), Fault> {
+    match outcome {
+        Ok(()) if is_there => Pending::remove(hosts),
+        Ok(()) => Ok(()),
+        Err(reason) => Pending::fail(hosts, &reason),
+    }
 }
 
-fn note_start(turn: &Lock) -> io::Result<()> {
-    let mut file = turn.file();
-    file.rewind()?;
-    // Always as long, so that one write replaces the last one whole and needs no further space.
-    let text = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true) + "\n";
-    file.write_all(text.as_bytes())
+fn lock_state(store: &Store) -> Result<Lock, Fault> {
+    Lock::wait(&companion(&store.state, "lock"))
 }

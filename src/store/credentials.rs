@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::Store;
 use crate::fault::{Fault, json_position};
 use crate::protocol::user::{self, Lookup};
 use crate::store::index::{self, Index, Place};
@@ -41,8 +41,8 @@ pub struct Credentials {
 
 impl Credentials {
     /// Opens the file that the configuration names.
-    pub fn open(config: &Config) -> Result<Self, Fault> {
-        let path = config.store.credentials.clone();
+    pub fn open(store: &Store) -> Result<Self, Fault> {
+        let path = store.credentials.clone();
         let fault = |error| Fault::io("read the credentials", &path, &error);
         let file = File::open(&path).map_err(fault)?;
         let seal = Seal::of_file(&file).map_err(fault)?;
@@ -50,7 +50,7 @@ impl Credentials {
             path,
             file,
             seal,
-            index: companion(&config.store.state, "users"),
+            index: companion(&store.state, "users"),
             text: OnceCell::new(),
         })
     }

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 pub use self::change::{Change, Step};
-use crate::config::Config;
+use crate::config::Store;
 use crate::fault::{Fault, json_position};
 use crate::protocol::host::HostName;
 use crate::protocol::stamp::Zone;
@@ -85,12 +85,12 @@ pub struct HostEntry {
 impl State {
     /// Takes the lock and reads the state, unless it is sealed. One that is missing or empty is
     /// rebuilt from the hosts file; one that is broken is a fault, and stays as it is.
-    pub fn open(config: &Config, patience: Patience) -> Result<Self, Fault> {
-        let path = config.store.state.clone();
+    pub fn open(store: &Store, patience: Patience) -> Result<Self, Fault> {
+        let path = store.state.clone();
         let lock_file = companion(&path, "lock");
         let lock = match patience {
             Patience::Client => {
-                Lock::acquire(&lock_file, Duration::from_secs(config.store.lock_timeout.into()))?
+                Lock::acquire(&lock_file, Duration::from_secs(store.lock_timeout.into()))?
             }
             Patience::Endless => Lock::wait(&lock_file)?,
         };
@@ -99,16 +99,16 @@ impl State {
             Some((file, seal)) => match SealedFile::new(file, seal, seals.state) {
                 Ok(file) => (Source::Sealed(file), OnceCell::new()),
                 Err(file) => match read(&file, seal, &path)? {
-                    text if lookup::is_empty_map(&text) => (Source::Hosts, rebuild(config)?.into()),
+                    text if lookup::is_empty_map(&text) => (Source::Hosts, rebuild(store)?.into()),
                     text => (Source::File(file, seal), text.into()),
                 },
             },
-            None => (Source::Hosts, rebuild(config)?.into()),
+            None => (Source::Hosts, rebuild(store)?.into()),
         };
         Ok(Self {
             path,
-            hosts: config.store.hosts.clone(),
-            zone: config.store.time_zone,
+            hosts: store.hosts.clone(),
+            zone: store.time_zone,
             source,
             text,
             seals,
@@ -253,14 +253,14 @@ impl State {
 
 /// The whole state at this moment, without the lock, for those who only look. The file is replaced
 /// whole, and a stamp is one small write, so what is read is what was there, or what comes.
-pub fn snapshot(config: &Config) -> Result<Map<String, Value>, Fault> {
-    let path = &config.store.state;
+pub fn snapshot(store: &Store) -> Result<Map<String, Value>, Fault> {
+    let path = &store.state;
     let text = match open(path, OpenOptions::new().read(true))? {
         Some((file, seal)) => read(&file, seal, path)?,
         None => String::new(),
     };
     // As the next update will see it.
-    let text = if lookup::is_empty_map(&text) { rebuild(config)? } else { text };
+    let text = if lookup::is_empty_map(&text) { rebuild(store)? } else { text };
     lookup::parse_map(&text).map_err(|error| broken(path, json_position(&error)))
 }
 
@@ -300,10 +300,10 @@ fn read(mut file: &File, seal: Seal, path: &Path) -> Result<String, Fault> {
 }
 
 /// The text of the state that the hosts file tells of.
-fn rebuild(config: &Config) -> Result<String, Fault> {
-    let Some(hosts) = hosts::read(&config.store.hosts)? else { return Ok(String::new()) };
-    let state = hosts::to_state(&hosts, config.store.time_zone);
-    let bytes = php_json::to_bytes(&state)
-        .map_err(|error| Fault::new(config.store.hosts.display(), error))?;
-    String::from_utf8(bytes).map_err(|error| Fault::new(config.store.hosts.display(), error))
+fn rebuild(store: &Store) -> Result<String, Fault> {
+    let Some(hosts) = hosts::read(&store.hosts)? else { return Ok(String::new()) };
+    let state = hosts::to_state(&hosts, store.time_zone);
+    let bytes =
+        php_json::to_bytes(&state).map_err(|error| Fault::new(store.hosts.display(), error))?;
+    String::from_utf8(bytes).map_err(|error| Fault::new(store.hosts.display(), error))
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
-use ddns_cgi::publish::mark::Mark;
-use ddns_cgi::publish::restart;
+use ddns_cgi::publish::pending::Pending;
+use ddns_cgi::publish::restarter;
 use ddns_cgi::store::state::{Patience, State};
 
 use crate::Report;
@@ -15,9 +15,9 @@ use crate::Report;
 const LIMIT: Duration = Duration::from_secs(90);
 
 pub fn run(config: &Config) -> Result<Report, Fault> {
-    let state = State::open(config, Patience::Client)?;
+    let state = State::open(&config.store, Patience::Client)?;
     let map = state.parse()?;
-    Mark::add(&config.store.hosts, "applied by ddnsctl")?;
+    Pending::add(&config.store.hosts, "applied by ddnsctl")?;
     if state.rebuilt_hosts()? > 0 {
         state.replace(&map)?;
     }
@@ -30,8 +30,8 @@ pub fn settle(config: &Config) -> Result<Report, Fault> {
     let interval = Duration::from_secs(config.publish.restart_interval.into());
     let deadline = Instant::now() + LIMIT + 2 * interval;
     loop {
-        restart::apply(config)?;
-        let Some(mark) = Mark::read(&config.store.hosts)? else { return Ok(Report::good("")) };
+        restarter::apply(&config.store, &config.publish)?;
+        let Some(mark) = Pending::read(&config.store.hosts)? else { return Ok(Report::good("")) };
         if let Some(reason) = mark.failure() {
             let command = config.publish.restart.join(" ");
             let reason = format!("{command} failed: {reason}; the next request tries again");
@@ -39,7 +39,7 @@ pub fn settle(config: &Config) -> Result<Report, Fault> {
         }
         if Instant::now() > deadline {
             return Err(Fault::new(
-                Mark::path(&config.store.hosts).display(),
+                Pending::path(&config.store.hosts).display(),
                 "another restarter is at work and does not finish",
             ));
         }

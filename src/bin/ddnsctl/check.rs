@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use chrono::Utc;
 use ddns_cgi::config::{COMMAND_PATH, Config};
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::publish::mark::Mark;
+use ddns_cgi::publish::pending::Pending;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::replace::{companion, follow};
 use ddns_cgi::store::{hosts, record};
@@ -47,7 +47,7 @@ pub fn run(file: Option<OsString>, options: &CheckOptions) -> Report {
     check_restart(&mut findings, &config, user.as_ref());
     apache::check_status_page(&mut findings, &config);
     // Without a state, the next update takes it from the hosts file; a pending change says so itself.
-    let is_settled = matches!(Mark::read(&config.store.hosts), Ok(None));
+    let is_settled = matches!(Pending::read(&config.store.hosts), Ok(None));
     if let Some(state) = state.as_ref().filter(|_| is_settled) {
         let expiry = Expiry::at(Utc::now(), &config.store);
         check_hosts(&mut findings, &config, state, &expiry);
@@ -136,7 +136,7 @@ fn check_helpers(findings: &mut Findings, config: &Config, user: Option<&WebUser
     let helpers = [
         companion(&config.store.state, "lock"),
         companion(&config.store.hosts, "restart.lock"),
-        Mark::path(&config.store.hosts),
+        Pending::path(&config.store.hosts),
     ];
     for helper in helpers {
         let (Some(user), Ok(metadata)) = (user, fs::metadata(&helper)) else { continue };
@@ -185,8 +185,8 @@ fn check_hosts(
 }
 
 fn check_restart(findings: &mut Findings, config: &Config, user: Option<&WebUser>) {
-    let path = Mark::path(&config.store.hosts);
-    match Mark::read(&config.store.hosts) {
+    let path = Pending::path(&config.store.hosts);
+    match Pending::read(&config.store.hosts) {
         Err(fault) => findings.fault(&fault),
         Ok(None) => {}
         Ok(Some(mark)) => match mark.failure() {

@@ -31,7 +31,7 @@ struct Entry {
 pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
     let state = match &options.state {
         Some(file) => read_copy(file)?,
-        None => state::snapshot(config)?,
+        None => state::snapshot(&config.store)?,
     };
     let entries = entries(config, state);
     let is_wanted = |entry: &&Entry| {

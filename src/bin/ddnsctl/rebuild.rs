@@ -7,7 +7,7 @@ use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::publish::mark::Mark;
+use ddns_cgi::publish::pending::Pending;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::hosts;
 use ddns_cgi::store::lock::Lock;
@@ -39,7 +39,7 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     add_hosts_file(&mut state, config)?;
     let aside = companion(path, &format!("broken-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
     replace(&aside, &bytes, Readers::Everybody)?;
-    Mark::add(&config.store.hosts, "state rebuilt by ddnsctl")?;
+    Pending::add(&config.store.hosts, "state rebuilt by ddnsctl")?;
     let new = php_json::to_bytes(&state).map_err(|error| Fault::new(path.display(), error))?;
     replace(path, &new, Readers::Everybody)?;
     hosts::store(&config.store.hosts, &Expiry::at(Utc::now(), &config.store).served(&state))?;

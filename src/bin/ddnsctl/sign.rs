@@ -22,7 +22,7 @@ pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
         .iter()
         .find(|(_, entry)| users::hosts(entry).any(|entry| host.is(entry)))
         .ok_or_else(|| fault("is no user's host; see ddnsctl host add"))?;
-    let Lookup::Known(user) = Credentials::open(config)?.find(name)? else {
+    let Lookup::Known(user) = Credentials::open(&config.store)?.find(name)? else {
         return Err(fault("belongs to a user whose entry is unusable; see ddnsctl check"));
     };
     let now = Stamp::at(Utc::now()).ok_or_else(|| fault("the clock shows no usable year"))?;

@@ -12,7 +12,7 @@ use ddns_cgi::protocol::claim::MAX_USER;
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::user;
 use ddns_cgi::protocol::user::{HMAC_SHA256, SIGNATURE, Signature};
-use ddns_cgi::publish::mark::Mark;
+use ddns_cgi::publish::pending::Pending;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::lock::Lock;
 use ddns_cgi::store::replace::{Readers, companion, replace};
@@ -123,14 +123,14 @@ fn host_name(text: &str) -> Result<HostName, Fault> {
 /// Takes a host out of the state, and has dnsmasq forget it.
 pub fn forget(config: &Config, host: &str) -> Result<Report, Fault> {
     let host = host_name(host)?;
-    let state = State::open(config, Patience::Client)?;
+    let state = State::open(&config.store, Patience::Client)?;
     let mut map = state.parse()?;
     let before = map.len();
     map.retain(|name, _| !host.is(name));
     if map.len() == before {
         return Ok(Report::good(""));
     }
-    Mark::add(&config.store.hosts, format_args!("{host} removed"))?;
+    Pending::add(&config.store.hosts, format_args!("{host} removed"))?;
     // The hosts file first: an empty state would be rebuilt from it.
     hosts_file::store(&config.store.hosts, &Expiry::at(Utc::now(), &config.store).served(&map))?;
     state.replace(&map)?;
