@@ -1,7 +1,7 @@
 //! Text that anybody may have written, made safe to look at.
 
-/// Adds a character to `text` in printable ASCII, with Rust's escapes for all others. Nothing in the
-/// result turns the direction of writing, hides, or looks like another letter.
+/// Adds a character to `text` in printable ASCII, with Rust's escapes for all others. Nothing in
+/// the result turns the direction of writing, hides, or looks like another letter.
 pub(crate) fn push_visible(text: &mut String, c: char) {
     match c {
         ' '..='~' => text.push(c),

@@ -44,8 +44,8 @@ fn find(program: &str) -> Option<PathBuf> {
     COMMAND_PATH.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
 }
 
-/// A file for the output. A daemon that the command starts may keep it open, and with a pipe we would
-/// wait for that daemon.
+/// A file for the output. A daemon that the command starts may keep it open, and with a pipe we
+/// would wait for that daemon.
 fn output_file() -> io::Result<File> {
     Ok(File::from(memfd_create("output", MemfdFlags::CLOEXEC)?))
 }
@@ -64,8 +64,8 @@ fn start(program: &Path, arguments: &[String], output: &File) -> io::Result<Chil
         .spawn()
 }
 
-/// Waits for the program to end. Returns `None` if it did not end in time. We cannot kill the program
-/// of another user, such as sudo, and leave it alone.
+/// Waits for the program to end. Returns `None` if it did not end in time. We cannot kill the
+/// program of another user, such as sudo, and leave it alone.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);

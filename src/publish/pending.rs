@@ -1,8 +1,9 @@
-//! The mark `.hosts.dns.pending`: while it exists, the name server may not know what the state says.
+//! The mark `.hosts.dns.pending`: while it exists, the name server may not know what the state
+//! says.
 //!
-//! A request writes the mark before it touches any other file. Only a restart that succeeded removes
-//! it. Each change adds a line, so the restarter can tell whether another change came while it worked.
-//! All of this happens under the lock of the state.
+//! A request writes the mark before it touches any other file. Only a restart that succeeded
+//! removes it. Each change adds a line, so the restarter can tell whether another change came while
+//! it worked. All of this happens under the lock of the state.
 //!
 //! ```text
 //! changed host1.h.lohray.com 129.118.243.10
@@ -47,8 +48,8 @@ impl Pending {
         self.0.lines().next_back()?.strip_prefix("failed ")
     }
 
-    /// Adds a line about `change`. When this returns, the mark will survive a power failure. Its text
-    /// may not.
+    /// Adds a line about `change`. When this returns, the mark will survive a power failure. Its
+    /// text may not.
     pub fn add(hosts: &Path, change: impl fmt::Display) -> Result<(), Fault> {
         let line = format!("changed {change}\n");
         let path = Self::path(hosts);
@@ -69,8 +70,8 @@ impl Pending {
         if is_new { sync_folder(&path) } else { Ok(()) }
     }
 
-    /// Keeps only the last line, which is enough to tell whether another one comes. Otherwise the mark
-    /// would grow as long as changes come faster than restarts.
+    /// Keeps only the last line, which is enough to tell whether another one comes. Otherwise the
+    /// mark would grow as long as changes come faster than restarts.
     pub(super) fn shorten(self, hosts: &Path) -> Result<Self, Fault> {
         match self.0.lines().next_back().map(|last| format!("{last}\n")) {
             Some(last) if last.len() < self.0.len() => {

@@ -21,8 +21,8 @@ use crate::store::lock::Lock;
 use crate::store::replace::companion;
 use crate::store::state::{Patience, State};
 
-/// The environment variable that makes this program the restarter. A client cannot set it: its header
-/// `X` reaches a CGI program as `HTTP_X` (RFC 3875, 4.1.18).
+/// The environment variable that makes this program the restarter. A client cannot set it: its
+/// header `X` reaches a CGI program as `HTTP_X` (RFC 3875, 4.1.18).
 pub const ROLE: &str = "DDNS_RESTARTER";
 
 /// The name of the restarter in a list of processes. Without it, a restarter would be called
@@ -32,12 +32,12 @@ const NAME: &str = "ddns-cgi-restarter";
 /// The environment variable with the local time zone, environ(7).
 const TIME_ZONE: &str = "TZ";
 
-/// How long a restart may take. dnsmasq needs a second or two. systemd itself waits longer for a stop
-/// and a start.
+/// How long a restart may take. dnsmasq needs a second or two. systemd itself waits longer for a
+/// stop and a start.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Starts a restarter if a change is pending. An accepted request calls this at its end. The request
-/// has succeeded whatever happens here, and the mark stays until a restart succeeds.
+/// Starts a restarter if a change is pending. An accepted request calls this at its end. The
+/// request has succeeded whatever happens here, and the mark stays until a restart succeeds.
 ///
 /// Returns what the operator should know.
 pub(crate) fn if_pending(config: &Config) -> Vec<Fault> {
@@ -56,9 +56,10 @@ pub(crate) fn if_pending(config: &Config) -> Vec<Fault> {
     }
 }
 
-/// Starts the restarter. It gets none of the three descriptors that Apache waits for, and no lock. Of
-/// the environment it gets only Apache's time zone, because it reads local stamps to tell which hosts
-/// have expired. The standard library resets SIGPIPE for it, which Apache may ignore.
+/// Starts the restarter. It gets none of the three descriptors that Apache waits for, no lock, and
+/// nothing from the client's environment. It needs Apache's time zone, because it reads local
+/// stamps to tell which hosts have expired. The standard library resets SIGPIPE for it, which
+/// Apache may ignore.
 fn start_detached(config_file: Option<&Path>, hosts: &Path) -> Result<(), Fault> {
     let zone = env::var_os(TIME_ZONE);
     Command::new("/proc/self/exe")

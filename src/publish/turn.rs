@@ -1,6 +1,7 @@
 //! The turn: one process at a time has it, and only that process restarts the name server.
 //!
-//! A [`Turn`] is a lock on `.hosts.dns.restart.lock`. The file also keeps the time of the last restart.
+//! A [`Turn`] is a lock on `.hosts.dns.restart.lock`. The file also keeps the time of the last
+//! restart.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};

@@ -18,8 +18,9 @@ impl Format {
     /// All of them. A client without a preference gets the first.
     pub const ALL: [Self; 3] = [Self::Html, Self::Json, Self::Metrics];
 
-    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1). If it wants several alike, it gets
-    /// the one that it names most precisely. If it accepts none, it gets the first, as the RFC allows.
+    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1). If it wants several alike, it
+    /// gets the one that it names most precisely. If it accepts none, it gets the first, as the RFC
+    /// allows.
     pub(crate) fn wanted(accept: &str) -> Self {
         let mut best = (Self::Html, (0.0, 0));
         for format in Self::ALL {
@@ -31,8 +32,8 @@ impl Format {
         best.0
     }
 
-    /// The quality of this form, from 0 to 1, and how precisely the header names it. The most precise
-    /// range decides.
+    /// The quality of this form, from 0 to 1, and how precisely the header names it. The most
+    /// precise range decides.
     fn preference(self, accept: &str) -> (f32, u8) {
         let matches = accept.split(',').filter_map(|range| self.match_range(range));
         matches.max_by_key(|(_, precision)| *precision).unwrap_or_default()

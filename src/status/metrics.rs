@@ -61,8 +61,8 @@ fn add_restart(text: &mut String, restart: &Restart) {
     sample(text, name, &[], u8::from(restart.failure().is_some()));
 }
 
-/// The page if there was a fault: only a comment. The HTTP status tells Prometheus that the target is
-/// down.
+/// The page if there was a fault: only a comment. The HTTP status tells Prometheus that the target
+/// is down.
 pub(super) fn page_of_fault() -> String {
     "# 911\n".to_owned()
 }

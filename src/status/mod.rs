@@ -1,9 +1,9 @@
 //! The status page: tells at a glance how all hosts are, for people, programs and Prometheus.
 //!
-//! What comes in is a look at the state and at the mark of a pending change, both as they are at one
-//! moment, without a lock. What goes out is a page. In between there is one value, a [`Status`], which
-//! knows no files and no clock. The page only looks: it writes nothing and starts nothing. It shows
-//! nothing that only the operator may see, such as a key or a folder.
+//! What comes in is a look at the state and at the mark of a pending change, both as they are at
+//! one moment, without a lock. What goes out is a page. In between there is one value, a
+//! [`Status`], which knows no files and no clock. The page only looks: it writes nothing and starts
+//! nothing. It shows nothing that only the operator may see, such as a key or a folder.
 //!
 //! - `format`: the three forms of the page, and which of them a client wants.
 //! - `html`, `json` and `metrics`: one form each.
@@ -222,8 +222,8 @@ impl Restart {
     }
 }
 
-/// Leaves only the bare names of the files in a text. Nobody outside needs to know where things are on
-/// this machine.
+/// Leaves only the bare names of the files in a text. Nobody outside needs to know where things are
+/// on this machine.
 fn without_folders(text: &str) -> String {
     let words: Vec<&str> =
         text.split(' ').map(|word| word.rsplit('/').next().unwrap_or_default()).collect();

@@ -11,7 +11,7 @@ use ddns_cgi::store::state::{Patience, State};
 
 use crate::Report;
 
-/// Longer than a restart that another restarter is at work on, and one after it.
+/// Enough for the restart of another restarter and one after it.
 const LIMIT: Duration = Duration::from_secs(90);
 
 pub fn run(config: &Config) -> Result<Report, Fault> {
@@ -25,23 +25,22 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     settle(config)
 }
 
-/// Works off the mark, or waits for the restarter that does.
+/// Restarts dnsmasq if a change is pending, or waits for the restarter that does.
 pub fn settle(config: &Config) -> Result<Report, Fault> {
+    let hosts = &config.store.hosts;
     let interval = Duration::from_secs(config.publish.restart_interval.into());
     let deadline = Instant::now() + LIMIT + 2 * interval;
     loop {
         restarter::apply(&config.store, &config.publish)?;
-        let Some(mark) = Pending::read(&config.store.hosts)? else { return Ok(Report::good("")) };
-        if let Some(reason) = mark.failure() {
+        let Some(pending) = Pending::read(hosts)? else { return Ok(Report::good("")) };
+        if let Some(reason) = pending.failure() {
             let command = config.publish.restart.join(" ");
             let reason = format!("{command} failed: {reason}; the next request tries again");
-            return Err(Fault::new(config.store.hosts.display(), reason));
+            return Err(Fault::new(hosts.display(), reason));
         }
         if Instant::now() > deadline {
-            return Err(Fault::new(
-                Pending::path(&config.store.hosts).display(),
-                "another restarter is at work and does not finish",
-            ));
+            let reason = "another restarter is at work and does not finish";
+            return Err(Fault::new(Pending::path(hosts).display(), reason));
         }
         sleep(Duration::from_millis(100));
     }
