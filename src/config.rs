@@ -1,6 +1,6 @@
 //! The operator's settings: one JSON object in the file that `DDNS_CONFIG` names.
 //!
-//! The settings are in groups, so that each room of the program sees only those it needs.
+//! Each room of the program gets the group of settings that it needs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::protocol::stamp::Zone;
 pub const VARIABLE: &str = "DDNS_CONFIG";
 
 /// The configuration file if the variable is not set. If the file is missing, all defaults apply.
-pub const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
+const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
 
 /// The folders in which the program looks for a command without a path.
 pub const COMMAND_PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -126,7 +126,7 @@ impl Default for Status {
 }
 
 impl Config {
-    /// Reads the file that `variable` names, or else [`DEFAULT_FILE`]. `variable` is the value of
+    /// Reads the file that `variable` names, or else the default file. `variable` is the value of
     /// [`VARIABLE`].
     pub fn load(variable: Option<OsString>) -> Result<Self, Fault> {
         let named = variable.map(PathBuf::from);

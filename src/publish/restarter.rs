@@ -120,7 +120,7 @@ fn work_off(mut turn: Turn, store: &Store, publish: &Publish) -> Result<(), Fail
             turn.wait_for_interval(publish.restart_interval);
         }
         let Prepared::Work(mine, before) = prepare(turn, store)? else { return Ok(()) };
-        let mine = mine.note_start()?;
+        let (mine, ()) = mine.keep_during(Turn::note_start)?;
         let outcome = command::run(&publish.restart, LIMIT);
         let Concluded::Again(mine) = conclude(mine, store, &before, outcome)? else {
             return Ok(());
@@ -139,20 +139,18 @@ enum Prepared {
 
 /// Makes sure that the hosts file is what the state says.
 fn prepare(turn: Turn, store: &Store) -> Result<Prepared, Failed> {
-    let ready = State::open(store, Patience::Endless).and_then(|state| {
+    let (turn, (state, pending)) = turn.keep_during(|_| {
+        let state = State::open(store, Patience::Endless)?;
         let Some(pending) = Pending::read(&store.hosts)? else { return Ok((state, None)) };
         bring_hosts_up_to_date(&state, store)?;
         let pending = pending.shorten(&store.hosts)?;
         Ok((state, Some(pending)))
-    });
-    match ready {
-        Ok((_, Some(pending))) => Ok(Prepared::Work(turn, pending)),
-        Ok((state, None)) => {
-            turn.give_up(state);
-            Ok(Prepared::Nothing)
-        }
-        Err(fault) => Err(Failed { turn, fault }),
+    })?;
+    if let Some(pending) = pending {
+        return Ok(Prepared::Work(turn, pending));
     }
+    turn.give_up(state);
+    Ok(Prepared::Nothing)
 }
 
 /// Writes the hosts file if it differs from the state. A request may have been killed after it had
@@ -185,22 +183,20 @@ fn conclude(
     before: &Pending,
     outcome: Result<(), String>,
 ) -> Result<Concluded, Failed> {
-    let settled = lock_state(store).and_then(|state| {
+    let (turn, (state, is_settled)) = turn.keep_during(|_| {
+        let state = lock_state(store)?;
         let now = Pending::read(&store.hosts)?;
         if now.as_ref().is_some_and(|now| now != before) {
-            return Ok(None);
+            return Ok((state, false));
         }
         settle(&store.hosts, now.is_some(), outcome)?;
-        Ok(Some(state))
-    });
-    match settled {
-        Ok(Some(state)) => {
-            turn.give_up(state);
-            Ok(Concluded::Done)
-        }
-        Ok(None) => Ok(Concluded::Again(turn)),
-        Err(fault) => Err(Failed { turn, fault }),
+        Ok((state, true))
+    })?;
+    if !is_settled {
+        return Ok(Concluded::Again(turn));
     }
+    turn.give_up(state);
+    Ok(Concluded::Done)
 }
 
 /// Removes the mark after a restart that succeeded. After one that failed, the mark says why.

@@ -37,6 +37,17 @@ impl Turn {
         Ok(Lock::try_acquire(&path)?.map(|lock| Self { lock, path }))
     }
 
+    /// Does a step of the work, and keeps the turn even if the step fails.
+    pub(super) fn keep_during<T>(
+        self,
+        step: impl FnOnce(&Self) -> Result<T, Fault>,
+    ) -> Result<(Self, T), Failed> {
+        match step(&self) {
+            Ok(result) => Ok((self, result)),
+            Err(fault) => Err(Failed { turn: self, fault }),
+        }
+    }
+
     /// Gives up the turn, and only then the lock of the state. If it were the other way round, a
     /// request could add its line in between, and its restarter would find the turn taken.
     pub(super) fn give_up<StateLock>(self, state: StateLock) {
@@ -55,14 +66,9 @@ impl Turn {
     }
 
     /// Notes that a restart starts now.
-    pub(super) fn note_start(self) -> Result<Self, Failed> {
-        match write_time(self.lock.file()) {
-            Ok(()) => Ok(self),
-            Err(error) => {
-                let fault = Fault::io("write the time", &self.path, &error);
-                Err(Failed { turn: self, fault })
-            }
-        }
+    pub(super) fn note_start(&self) -> Result<(), Fault> {
+        write_time(self.lock.file())
+            .map_err(|error| Fault::io("write the time", &self.path, &error))
     }
 }
 

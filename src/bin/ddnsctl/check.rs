@@ -62,7 +62,7 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
 fn web_user(findings: &mut Findings, options: &CheckOptions) -> Option<WebUser> {
     let user = WebUser::find(options.web_user.as_deref());
     if user.is_none() {
-        findings.error("web server", "its user is not known here", "Name it with --web-user");
+        findings.error("web server", "its user is unknown", "Name it with --web-user");
     }
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {

@@ -59,7 +59,7 @@ pub enum Command {
     /// Repairs a broken state
     ///
     /// Keeps a copy of the broken state. Takes every record from it that is still readable, and the
-    /// other names from the hosts file. Leaves a state alone that is not broken.
+    /// other names from the hosts file. Does nothing if the state is not broken.
     Rebuild,
 
     /// Takes over the files of an ip.php

@@ -88,7 +88,7 @@ pub fn fields<'u>(
         .get_mut(name)
         .ok_or(format!("there is no user {name}"))?
         .as_object_mut()
-        .ok_or(format!("the entry of {name} is no object"))
+        .ok_or(format!("the entry of {name} is not an object"))
 }
 
 /// The list of hosts in a user's entry.
@@ -99,5 +99,5 @@ pub fn list_of_hosts<'u>(
     fields(users, name)?
         .get_mut("id")
         .and_then(Value::as_array_mut)
-        .ok_or(format!("\"id\" of {name} is no list"))
+        .ok_or(format!("\"id\" of {name} is not a list"))
 }

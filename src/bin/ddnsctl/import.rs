@@ -59,26 +59,13 @@ pub fn run(store: &Store, options: &ImportOptions) -> Result<Report, Fault> {
 
 impl Old {
     fn transfers<'a>(&'a self, store: &'a Store, options: &'a ImportOptions) -> [Transfer<'a>; 3] {
+        let keys = &self.credentials;
         [
-            Transfer {
-                from: &options.state,
-                to: &store.state,
-                bytes: &self.state,
-                readers: Readers::Everybody,
-            },
-            Transfer {
-                from: &options.hosts,
-                to: &store.hosts,
-                bytes: &self.hosts,
-                readers: Readers::EverybodyAlways,
-            },
-            Transfer {
-                from: &options.credentials,
-                to: &store.credentials,
-                bytes: &self.credentials,
-                readers: Readers::OwnerAndGroup,
-            },
+            (&options.state, &store.state, &self.state, Readers::Everybody),
+            (&options.hosts, &store.hosts, &self.hosts, Readers::EverybodyAlways),
+            (&options.credentials, &store.credentials, keys, Readers::OwnerAndGroup),
         ]
+        .map(|(from, to, bytes, readers)| Transfer { from, to, bytes, readers })
     }
 }
 

@@ -60,7 +60,7 @@ fn print(report: &Report) -> Result<u8, Fault> {
     let mut output = io::stdout();
     match output.write_all(report.text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let reason = format!("{error}; what was to be done is done");
+            let reason = format!("{error}; the command itself is done");
             Err(Fault::new("standard output", reason))
         }
         _ => Ok(report.status),

@@ -61,7 +61,7 @@ fn check_owner(findings: &mut Findings, path: &Path, metadata: &Metadata, user: 
         findings.error(path.display(), format_args!("{} cannot read it", user.name), &advice);
     }
     if metadata.uid() != 0 {
-        findings.warning(path.display(), "it is not root's", &advice);
+        findings.warning(path.display(), "does not belong to root", &advice);
     }
 }
 

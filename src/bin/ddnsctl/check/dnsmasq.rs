@@ -24,7 +24,7 @@ pub fn check(
                 name,
                 format_args!("dnsmasq does not answer with {address}"),
                 format_args!(
-                    "See that its configuration has addn-hosts={}, then: ddnsctl apply",
+                    "Make sure that its configuration has addn-hosts={}, then: ddnsctl apply",
                     hosts_file.display()
                 ),
             ),

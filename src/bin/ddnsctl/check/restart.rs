@@ -34,7 +34,7 @@ fn check_pending(findings: &mut Findings, hosts: &Path) {
         Some(reason) => findings.error(
             path.display(),
             format_args!("the last restart failed: {reason}"),
-            "Mend the cause, then: ddnsctl apply",
+            "Fix the cause, then: ddnsctl apply",
         ),
         None => findings.warning(
             path.display(),

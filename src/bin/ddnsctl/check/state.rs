@@ -65,8 +65,8 @@ fn check_name(findings: &mut Findings, host: &Host, are_users_known: bool) {
         findings.warning(&shown, problem, "ddnsctl host add USER HOST");
     }
     if let Some(twin) = host.earlier_twin {
-        let problem = format_args!("is there as {twin}, too");
-        findings.warning(&shown, problem, "Its next change of address makes them one");
+        let problem = format_args!("is also there as {twin}");
+        findings.warning(&shown, problem, "Its next change of address merges them");
     }
 }
 
@@ -74,7 +74,7 @@ fn check_record(findings: &mut Findings, config: &Config, host: &Host, now: Date
     let shown = host.name.escape_default();
     let advice = format!("Correct it in {}", config.store.state.display());
     let Some(fields) = host.fields() else {
-        let problem = "its record is no object, so its updates are answered with 911";
+        let problem = "its record is not an object, so its updates are answered with 911";
         return findings.error(shown, problem, advice);
     };
     if HostName::parse(host.name).is_none() {
