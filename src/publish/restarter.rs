@@ -137,7 +137,7 @@ enum Prepared {
     Nothing,
 }
 
-/// Makes sure that the hosts file is what the state says.
+/// Makes sure that the hosts file agrees with the state, and reads the mark.
 fn prepare(turn: Turn, store: &Store) -> Result<Prepared, Failed> {
     let (turn, (state, pending)) = turn.keep_during(|_| {
         let state = State::open(store, Patience::Endless)?;

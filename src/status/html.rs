@@ -42,7 +42,7 @@ fn rendered(template: &impl Template) -> String {
 }
 
 impl Page<'_> {
-    /// The whole page in one line.
+    /// The page in a nutshell, for its head.
     fn verdict(&self) -> String {
         let hosts = self.status.hosts.len();
         let fresh = self.status.count(Condition::Fresh);

@@ -22,7 +22,7 @@ use crate::Report;
 use crate::cli::CheckOptions;
 use crate::web_user::WebUser;
 
-/// Examines everything that this configuration is about.
+/// Examines the installation of this configuration.
 pub fn run(config: Result<Config, Fault>, options: &CheckOptions) -> Report {
     let mut findings = Findings::default();
     let summary = match config {
@@ -36,7 +36,7 @@ pub fn run(config: Result<Config, Fault>, options: &CheckOptions) -> Report {
     findings.into_report(options.json, &summary)
 }
 
-/// Returns what there is, in case nothing is wrong.
+/// Looks at every part. Returns how many hosts and users there are.
 fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> String {
     let user = web_user(findings, options);
     let user = user.as_ref();

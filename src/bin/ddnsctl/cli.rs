@@ -11,7 +11,7 @@ use ddns_cgi::protocol::user::Signature;
 
 /// Looks after an installation of ddns-cgi, the dynamic-DNS update endpoint.
 ///
-/// Run it as root: it has to read the credentials. The files that it writes keep their owners.
+/// Run it as root, because it reads the credentials. It gives each file to its proper owner.
 #[derive(Parser)]
 #[command(name = "ddnsctl", version, max_term_width = 100)]
 pub struct Arguments {
@@ -83,7 +83,7 @@ pub struct CheckOptions {
     #[arg(long)]
     pub json: bool,
 
-    /// The user that Apache runs as [default: www-data, apache or httpd]
+    /// The user that Apache runs as [default: www-data, apache or httpd, whichever exists]
     #[arg(long, value_name = "USER")]
     pub web_user: Option<String>,
 
