@@ -1,4 +1,6 @@
-//! The operator's settings: one JSON object, in the file that `DDNS_CONFIG` names.
+//! The operator's settings: one JSON object in the file that `DDNS_CONFIG` names.
+//!
+//! Each room of the program gets the group of settings that it needs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,16 +16,16 @@ use crate::protocol::stamp::Zone;
 /// The environment variable that names the configuration file (Apache: `SetEnv`).
 pub const VARIABLE: &str = "DDNS_CONFIG";
 
-/// The configuration file where the variable is not set. It may be missing: all defaults.
-pub const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
+/// The configuration file if the variable is not set. If the file is missing, all defaults apply.
+const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
 
-/// The folders in which a bare command name is looked up.
+/// The folders in which the program looks for a command without a path.
 pub const COMMAND_PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// The settings, checked: a group for each part of the program that has some.
+/// The settings, checked, in one group for each room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The file these settings come from, if `DDNS_CONFIG` named it.
+    /// The file that these settings come from, if `DDNS_CONFIG` named it.
     pub file: Option<PathBuf>,
     /// For [`crate::protocol`].
     pub protocol: Protocol,
@@ -35,16 +37,16 @@ pub struct Config {
     pub status: Status,
 }
 
-/// Which requests are believed.
+/// Which requests the server believes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
-    /// The replay window: seconds that a stamp may differ from the clock, either way.
+    /// The replay window: how many seconds a stamp may differ from the clock, either way.
     pub window: u64,
-    /// Over which connections dyndns2 is served.
+    /// The connections over which the server answers dyndns2.
     pub dyndns2: Dyndns2,
 }
 
-/// Where things are kept, and how.
+/// Where the files are, and how the store treats them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// The JSON state.
@@ -53,11 +55,11 @@ pub struct Store {
     pub hosts: PathBuf,
     /// Users, keys and host names.
     pub credentials: PathBuf,
-    /// The zone of stamps without an offset, in requests and in the state.
+    /// The time zone of stamps without an offset, in requests and in the state.
     pub time_zone: Zone,
-    /// Seconds to wait for the lock on the state.
+    /// How many seconds a request waits for the lock on the state.
     pub lock_timeout: u32,
-    /// Seconds of silence after which a host leaves DNS; 0 for never.
+    /// After how many seconds without an update a host leaves DNS; 0 for never.
     pub expire_after: u64,
 }
 
@@ -66,18 +68,18 @@ pub struct Store {
 pub struct Publish {
     /// The command that makes dnsmasq read the hosts file; empty for none.
     pub restart: Vec<String>,
-    /// The least number of seconds between the starts of two restarts.
+    /// The least time between the starts of two restarts, in seconds.
     pub restart_interval: u32,
 }
 
 /// The status page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Whether there is one.
+    /// Whether the server shows the page.
     pub page: bool,
-    /// Seconds since its last update after which a host is shown as late.
+    /// How many seconds after its last update a host counts as late.
     pub late_after: u64,
-    /// Seconds since its last update after which a host is shown as silent.
+    /// How many seconds after its last update a host counts as silent.
     pub silent_after: u64,
 }
 
@@ -114,7 +116,8 @@ impl Default for Status {
 }
 
 impl Config {
-    /// Reads the file that `variable` names, the value of [`VARIABLE`], else [`DEFAULT_FILE`].
+    /// Reads the file that `variable` names, or else the default file. `variable` is the value of
+    /// [`VARIABLE`].
     pub fn load(variable: Option<OsString>) -> Result<Self, Fault> {
         let named = variable.map(PathBuf::from);
         let path = named.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
@@ -158,26 +161,10 @@ impl Config {
             "restart" => self.publish.restart = command(value)?,
             "restart_interval" => self.publish.restart_interval = seconds(value)?,
             "window" => self.protocol.window = positive(value)?,
-            "time_zone" => {
-                self.store.time_zone = match value.as_str() {
-                    Some("UTC") => Zone::Utc,
-                    Some("local") => Zone::Local,
-                    _ => return Err("must be \"UTC\" or \"local\""),
-                }
-            }
+            "time_zone" => self.store.time_zone = zone(value)?,
             "lock_timeout" => self.store.lock_timeout = seconds(value)?,
-            "expire_after" => {
-                self.store.expire_after =
-                    value.as_u64().ok_or("must be a whole number of seconds")?;
-            }
-            "dyndns2" => {
-                self.protocol.dyndns2 = match value.as_str() {
-                    Some("off") => Dyndns2::Off,
-                    Some("https") => Dyndns2::Https,
-                    Some("any") => Dyndns2::Any,
-                    _ => return Err("must be \"off\", \"https\" or \"any\""),
-                }
-            }
+            "expire_after" => self.store.expire_after = any_seconds(value)?,
+            "dyndns2" => self.protocol.dyndns2 = dyndns2(value)?,
             "status_page" => self.status.page = value.as_bool().ok_or("must be true or false")?,
             "late_after" => self.status.late_after = positive(value)?,
             "silent_after" => self.status.silent_after = positive(value)?,
@@ -196,6 +183,27 @@ fn file(value: &Value) -> Result<PathBuf, &'static str> {
         .ok_or("must be the absolute path of a file")
 }
 
+fn zone(value: &Value) -> Result<Zone, &'static str> {
+    match value.as_str() {
+        Some("UTC") => Ok(Zone::Utc),
+        Some("local") => Ok(Zone::Local),
+        _ => Err("must be \"UTC\" or \"local\""),
+    }
+}
+
+fn dyndns2(value: &Value) -> Result<Dyndns2, &'static str> {
+    match value.as_str() {
+        Some("off") => Ok(Dyndns2::Off),
+        Some("https") => Ok(Dyndns2::Https),
+        Some("any") => Ok(Dyndns2::Any),
+        _ => Err("must be \"off\", \"https\" or \"any\""),
+    }
+}
+
+fn any_seconds(value: &Value) -> Result<u64, &'static str> {
+    value.as_u64().ok_or("must be a whole number of seconds")
+}
+
 fn positive(value: &Value) -> Result<u64, &'static str> {
     value
         .as_u64()
@@ -203,7 +211,7 @@ fn positive(value: &Value) -> Result<u64, &'static str> {
         .ok_or("must be a positive whole number of seconds")
 }
 
-/// At most an hour: more is a slip, and would leave changes or clients waiting.
+/// At most an hour. More is surely a mistake, and would keep changes or clients waiting.
 fn seconds(value: &Value) -> Result<u32, &'static str> {
     value
         .as_u64()
@@ -241,7 +249,8 @@ mod tests {
     fn every_key_is_read() {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
             "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
-            "dyndns2": "any", "expire_after": 604800, "status_page": true, "late_after": 2, "silent_after": 3}"#;
+            "dyndns2": "any", "expire_after": 604800, "status_page": true,
+            "late_after": 2, "silent_after": 3}"#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.store.state, Path::new("/s"));
         assert_eq!(config.store.hosts, Path::new("/h"));

@@ -1,4 +1,4 @@
-//! A fault: something of ours that is in the way of a request that may have been right.
+//! A fault: something on this machine that prevents a request, which may be a good one.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -6,20 +6,22 @@ use std::path::Path;
 
 use serde_json::error::Category;
 
-/// Something of ours that is in the way: what, why, and what the operator can do about it.
+/// What is wrong on this machine, why, and what the operator can do about it.
 #[derive(Debug)]
 pub struct Fault {
     /// The file, key or variable.
     pub subject: String,
     /// Why, and what to do.
     pub reason: String,
+    /// The kind of error, if the operating system reported one.
+    pub kind: Option<ErrorKind>,
 }
 
 impl Fault {
     /// A fault of `subject`.
     #[must_use]
     pub fn new(subject: impl fmt::Display, reason: impl fmt::Display) -> Self {
-        Self { subject: subject.to_string(), reason: reason.to_string() }
+        Self { subject: subject.to_string(), reason: reason.to_string(), kind: None }
     }
 
     /// A failed operation on a file: `action` is its verb.
@@ -34,12 +36,13 @@ impl Fault {
             ErrorKind::ReadOnlyFilesystem => "; mount its file system read-write",
             _ => "",
         };
-        Self::new(path.display(), format_args!("cannot {action}: {error}{advice}"))
+        let reason = format_args!("cannot {action}: {error}{advice}");
+        Self { kind: Some(error.kind()), ..Self::new(path.display(), reason) }
     }
 }
 
-/// Where a JSON text is wrong. Not `serde_json`'s own message, which may quote the text: a key of the
-/// credentials would get into the log.
+/// Says where a JSON text is wrong. It does not use `serde_json`'s own message, which may quote the
+/// text: a key from the credentials would get into the log.
 #[must_use]
 pub fn json_position(error: &serde_json::Error) -> String {
     let what = match error.classify() {

@@ -22,6 +22,7 @@ pub mod protocol;
 pub mod publish;
 pub mod status;
 pub mod store;
+mod text;
 pub mod update;
 
 use std::io::Read;
@@ -33,12 +34,12 @@ use crate::http::log::{self, Who};
 use crate::http::reply::{Output, Reply};
 use crate::http::request::Request;
 use crate::http::service::Service;
-use crate::protocol::answer::{Answers, Dialect, Error, Refusal};
+use crate::protocol::answer::{Dialect, Error, Refusal};
 use crate::protocol::auth::authenticate;
 use crate::protocol::claim::Claim;
 use crate::protocol::dyndns2;
 use crate::protocol::form::Form;
-use crate::publish::restart;
+use crate::publish::restarter;
 use crate::status::{Format, Status};
 use crate::store::credentials::Credentials;
 use crate::update::Stored;
@@ -67,8 +68,13 @@ fn update_hosts(
     let understood = understand(dialect, request, body, now);
     let claim = understood.as_ref().ok().map(|(_, claim)| claim);
     let who = Who::of(request.remote_address, claim);
-    let outcome = understood.and_then(|(config, claim)| carry_out(&config, claim, now));
-    Output { reply: Reply::to_update(dialect, &outcome), log: log::of_update(&who, &outcome) }
+    let stored = understood.and_then(|(config, claim)| carry_out(&config, claim, now));
+    let (outcome, notices) = match stored {
+        Ok(Stored { answers, notices }) => (Ok(answers), notices),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let log = log::of_notices(&notices) + &log::of_update(&who, &outcome);
+    Output { reply: Reply::to_update(dialect, &outcome), log }
 }
 
 /// Who says what. Nothing of it is believed yet.
@@ -95,19 +101,16 @@ fn understand(
 }
 
 /// Verifies the claim, stores what it asks for, and starts the restart that this may need.
-fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Answers, Error> {
+fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Stored, Error> {
     let mut credentials = Credentials::open(&config.store)?;
     let user = credentials.find(&claim.user)?;
     let updates = authenticate(claim, user, now, config.protocol.window)?;
-    let Stored { answers, notice } = update::store(config, updates, now)?;
-    if let Some(notice) = notice {
-        log::notice(&notice);
-    }
-    if answers.iter().any(Result::is_ok) {
-        restart::if_pending(config);
+    let mut stored = update::store(config, updates, now)?;
+    if stored.answers.iter().any(Result::is_ok) {
+        stored.notices.extend(restarter::if_pending(config));
         credentials.write_index(&config.store, now);
     }
-    Ok(answers)
+    Ok(stored)
 }
 
 /// The client's own address. A client behind NAT has no other way to learn it.

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use chrono::Utc;
 use ddns_cgi::http::log;
 use ddns_cgi::http::request::Request;
-use ddns_cgi::publish::restart;
+use ddns_cgi::publish::restarter;
 use dlmalloc::GlobalDlmalloc;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
@@ -19,8 +19,8 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 
 fn main() {
-    if env::var_os(restart::ROLE).is_some() {
-        return restart::main();
+    if env::var_os(restarter::ROLE).is_some() {
+        return restarter::main();
     }
     // The keys of all users are about to be in memory. A crash must not leave them in a core dump.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::fault::Fault;
 use crate::protocol::answer::{Accepted, Answer, Answers, Refusal};
 use crate::protocol::auth::{Authentic, Verified};
-use crate::publish::mark::Mark;
+use crate::publish::pending::Pending;
 use crate::store::decide::{Decision, Step};
 use crate::store::expiry::Expiry;
 use crate::store::state::{Patience, State};
@@ -17,7 +17,7 @@ pub struct Stored {
     /// An answer to each of them.
     pub answers: Answers,
     /// What the operator should know although they were accepted.
-    pub notice: Option<Fault>,
+    pub notices: Vec<Fault>,
 }
 
 /// Brings the state up to date and, if an address changed, the hosts file. All the updates of a
@@ -30,7 +30,7 @@ pub struct Stored {
 pub fn store(config: &Config, updates: Vec<Verified>, now: DateTime<Utc>) -> Result<Stored, Fault> {
     if updates.iter().all(Result::is_err) {
         let answers = updates.into_iter().filter_map(Result::err).map(Err).collect();
-        return Ok(Stored { answers, notice: None });
+        return Ok(Stored { answers, notices: Vec::new() });
     }
     let mut state = State::open(&config.store, Patience::Client)?;
     let (mut answers, mut steps) = (Answers::with_capacity(updates.len()), Vec::new());
@@ -40,8 +40,9 @@ pub fn store(config: &Config, updates: Vec<Verified>, now: DateTime<Utc>) -> Res
             Err(refusal) => Err(refusal),
         });
     }
-    let notice = if steps.is_empty() { None } else { write(config, &mut state, &steps, now)? };
-    Ok(Stored { answers, notice })
+    let notices =
+        if steps.is_empty() { Vec::new() } else { write(config, &mut state, &steps, now)? };
+    Ok(Stored { answers, notices })
 }
 
 /// The answer to an update, which is true once its step, if there is one, is written.
@@ -73,14 +74,14 @@ fn write(
     state: &mut State,
     steps: &[Step],
     now: DateTime<Utc>,
-) -> Result<Option<Fault>, Fault> {
+) -> Result<Vec<Fault>, Fault> {
     let change = state.plan(steps, &Expiry::at(now, &config.store))?;
     if change.moves_lines() {
         let hosts: Vec<String> = steps.iter().map(Step::to_string).collect();
-        Mark::add(&config.store.hosts, hosts.join(", "))?;
+        Pending::add(&config.store.hosts, hosts.join(", "))?;
     }
     state.commit(change)?;
-    Ok(state.notice())
+    Ok(state.notice().into_iter().collect())
 }
 
 #[cfg(test)]

@@ -53,9 +53,9 @@ pub fn write(lines: &str) {
     }
 }
 
-/// Writes a line about something that the operator should know although we accepted the request.
-pub(crate) fn notice(fault: &Fault) {
-    write(&fault_line("ddns-cgi: notice".to_owned(), fault));
+/// Lines about what the operator should know although we accepted the request.
+pub(crate) fn of_notices(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| fault_line("ddns-cgi: notice".to_owned(), fault)).collect()
 }
 
 /// Says why a request for an update, or some of its hosts, were refused. Empty if none were.

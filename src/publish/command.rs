@@ -13,15 +13,15 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::config::COMMAND_PATH;
 
-/// How much of the command's output is looked at for its last line, in bytes.
+/// How many bytes at the end of the command's output may hold its last line.
 const TAIL: i64 = 400;
 
-/// How long it takes at most to notice that a command has ended.
+/// The longest pause between two looks at whether the command has ended.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Runs `words`, the program and its arguments. The error says why it did not succeed within
-/// `limit`, with the last line that it printed. No words mean nothing to do.
-pub fn run(words: &[String], limit: Duration) -> Result<(), String> {
+/// Runs `words`, a program and its arguments. The error says why the program did not succeed within
+/// `limit`, and quotes the last line that it printed. Without words there is nothing to do.
+pub(super) fn run(words: &[String], limit: Duration) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let program_file = find(program)
         .ok_or_else(|| format!("{program} not found: install it or correct key \"restart\""))?;
@@ -36,7 +36,7 @@ pub fn run(words: &[String], limit: Duration) -> Result<(), String> {
     }
 }
 
-/// Where a program is: a bare name is looked up in [`COMMAND_PATH`].
+/// The file of a program. A bare name is looked up in [`COMMAND_PATH`].
 fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program));
@@ -44,12 +44,13 @@ fn find(program: &str) -> Option<PathBuf> {
     COMMAND_PATH.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
 }
 
-/// A file for the output, not a pipe: a daemon that the command starts may keep it open.
+/// A file for the output. A daemon that the command starts may keep it open, and with a pipe we
+/// would wait for that daemon.
 fn output_file() -> io::Result<File> {
     Ok(File::from(memfd_create("output", MemfdFlags::CLOEXEC)?))
 }
 
-/// Starts the program in a process group of its own, so that its children end with it at the limit.
+/// Starts the program in its own process group. At the limit its children are killed with it.
 fn start(program: &Path, arguments: &[String], output: &File) -> io::Result<Child> {
     Command::new(program)
         .args(arguments)
@@ -63,8 +64,8 @@ fn start(program: &Path, arguments: &[String], output: &File) -> io::Result<Chil
         .spawn()
 }
 
-/// Waits for the end; `None` where it did not come in time. A program of another user, as sudo is,
-/// cannot be killed: it is left to itself.
+/// Waits for the program to end. Returns `None` if it did not end in time. We cannot kill the
+/// program of another user, such as sudo, and leave it alone.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
@@ -83,7 +84,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// The last line of the output, for the operator, with what would disturb a log escaped.
+/// The last line of the output, for the operator. It cannot disturb a log: see `escape_debug`.
 fn last_line(output: &mut File) -> String {
     let mut bytes = Vec::new();
     let _ = output.seek(SeekFrom::End(-TAIL)).or_else(|_| output.seek(SeekFrom::Start(0)));
@@ -144,8 +145,9 @@ mod tests {
 
     #[test]
     fn the_environment_is_cleared() {
-        let script = r#"test "$(env | grep -v -e '^PWD=' -e '^_=' -e '^SHLVL=' | sort | tr '\n' ' ')" = \
-            "LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin ""#;
+        let script = r#"
+            own=$(env | grep -v -e '^PWD=' -e '^_=' -e '^SHLVL=' | sort | tr '\n' ' ')
+            test "$own" = "LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin ""#;
         assert_eq!(sh(script, ENOUGH), Ok(()));
     }
 }

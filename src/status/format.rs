@@ -15,13 +15,13 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them; the first is for those who have no preference.
+    /// All of them. A client without a preference gets the first.
     pub const ALL: [Self; 3] = [Self::Html, Self::Json, Self::Metrics];
 
-    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1); of several that are wanted alike, one
-    /// that is named. Where none is acceptable, it is the first, as the RFC allows.
-    #[must_use]
-    pub fn wanted(accept: &str) -> Self {
+    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1). If it wants several alike, it
+    /// gets the one that it names most precisely. If it accepts none, it gets the first, as the RFC
+    /// allows.
+    pub(crate) fn wanted(accept: &str) -> Self {
         let mut best = (Self::Html, (0.0, 0));
         for format in Self::ALL {
             let preference = format.preference(accept);
@@ -32,8 +32,8 @@ impl Format {
         best.0
     }
 
-    /// The quality of this form, from 0 to 1, and how precisely it is named: what the most precise range
-    /// says.
+    /// The quality of this form, from 0 to 1, and how precisely the header names it. The most
+    /// precise range decides.
     fn preference(self, accept: &str) -> (f32, u8) {
         let matches = accept.split(',').filter_map(|range| self.match_range(range));
         matches.max_by_key(|(_, precision)| *precision).unwrap_or_default()
@@ -83,9 +83,8 @@ impl Format {
         }
     }
 
-    /// The page where a fault is in the way. The log has the reason.
-    #[must_use]
-    pub fn page_of_fault(self) -> Reply {
+    /// The page if there was a fault. The log has the reason.
+    pub(crate) fn page_of_fault(self) -> Reply {
         let page = match self {
             Self::Html => Reply::document(html::HEADERS, html::page_of_fault()),
             Self::Json => Reply::document(json::HEADERS, json::page_of_fault()),
@@ -122,13 +121,15 @@ mod tests {
             ("application/json;q=NaN", Html),
             // What Prometheus 2 and 3 send.
             (
-                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                "application/openmetrics-text;version=1.0.0,\
+                 application/openmetrics-text;version=0.0.1;q=0.75,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
                 Metrics,
             ),
             (
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-                 application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                 application/openmetrics-text;version=0.0.1;q=0.5,\
+                 text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
                  text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
                 Metrics,
             ),

@@ -1,13 +1,14 @@
-//! The status as a page for people: `templates/`, which escapes all that it is given.
+//! The status as a page for people. The templates in `templates/` escape everything they get.
 
 use askama::Template;
 
 use crate::protocol::stamp::{Stamp, Zone};
-use crate::status::{Condition, Host, Restart, Status, visible};
+use crate::status::{Condition, Host, Restart, Status};
+use crate::text::visible;
 
-/// The headers of the form. Nothing is loaded or run, and the one style sheet that counts is that of
-/// `templates/style.css`, whose SHA-256 this is.
-pub const HEADERS: &str = "Content-Type: text/html; charset=utf-8\r\n\
+/// The headers of this form. They forbid the browser to load or run anything, or to use any style
+/// sheet but `templates/style.css`, whose SHA-256 they contain.
+pub(super) const HEADERS: &str = "Content-Type: text/html; charset=utf-8\r\n\
     Content-Security-Policy: default-src 'none'; \
     style-src 'sha256-RR2LCkPhpyX1G0halueuueOHryxOQgg4RgRJucrbNmA='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
@@ -25,23 +26,23 @@ struct Page<'s> {
 struct PageOfFault;
 
 /// The whole status.
-pub fn page(status: &Status) -> String {
+pub(super) fn page(status: &Status) -> String {
     let counts = Condition::ALL.map(|condition| (condition, status.count(condition)));
     rendered(&Page { status, counts })
 }
 
-/// Where a fault is in the way.
-pub fn page_of_fault() -> String {
+/// The page if there was a fault.
+pub(super) fn page_of_fault() -> String {
     rendered(&PageOfFault)
 }
 
-/// To write into memory does not fail.
+/// Writing into memory does not fail.
 fn rendered(template: &impl Template) -> String {
     template.render().unwrap_or_default()
 }
 
 impl Page<'_> {
-    /// The page in one line.
+    /// The page in a nutshell, for its head.
     fn verdict(&self) -> String {
         let hosts = self.status.hosts.len();
         let fresh = self.status.count(Condition::Fresh);
@@ -91,7 +92,7 @@ fn civil(stamp: &Stamp) -> String {
     stamp.format(Zone::Utc)
 }
 
-/// In its largest unit.
+/// A duration in its largest unit.
 fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use crate::protocol::stamp::Stamp;
 use crate::status::{Condition, Host, Restart, Status};
 
-/// The headers of the form.
-pub const HEADERS: &str =
+/// The headers of this form.
+pub(super) const HEADERS: &str =
     "Content-Type: application/json\r\nX-Content-Type-Options: nosniff\r\nVary: Accept\r\n";
 
 /// The whole status.
-pub fn page(status: &Status) -> String {
+pub(super) fn page(status: &Status) -> String {
     let counts = Condition::ALL
         .map(|condition| (condition.word().to_owned(), Value::from(status.count(condition))));
     let page = json!({
@@ -22,7 +22,7 @@ pub fn page(status: &Status) -> String {
         },
         "hosts": status.hosts.iter().map(host).collect::<Vec<_>>(),
     });
-    // A `Value` can be written.
+    // Writing a `Value` does not fail.
     serde_json::to_string_pretty(&page).unwrap_or_default() + "\n"
 }
 
@@ -37,7 +37,7 @@ fn host(host: &Host) -> Value {
     })
 }
 
-/// Where a fault is in the way.
-pub fn page_of_fault() -> String {
+/// The page if there was a fault.
+pub(super) fn page_of_fault() -> String {
     format!("{:#}\n", json!({"error": "911"}))
 }

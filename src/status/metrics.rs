@@ -3,54 +3,67 @@
 
 use std::fmt::Display;
 
-use crate::status::{Condition, Restart, Status};
+use crate::status::{Condition, Host, Restart, Status};
 
 /// The version of the format.
-pub const VERSION: &str = "0.0.4";
+pub(super) const VERSION: &str = "0.0.4";
 
-/// The headers of the form.
-pub const HEADERS: &str = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+/// The headers of this form.
+pub(super) const HEADERS: &str = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
                            X-Content-Type-Options: nosniff\r\nVary: Accept\r\n";
 
-/// The whole status, but for the reason of a failed restart.
-pub fn page(status: &Status) -> String {
+/// The whole status except the reason why a restart failed.
+pub(super) fn page(status: &Status) -> String {
     let mut text = String::new();
-    gauge(&mut text, "ddns_hosts", "Hosts in the state, by condition.");
-    for condition in Condition::ALL {
-        let labels = [("condition", condition.word())];
-        sample(&mut text, "ddns_hosts", &labels, status.count(condition));
-    }
-    let name = "ddns_host_last_update_timestamp_seconds";
-    gauge(&mut text, name, "When the last update of a host was accepted.");
-    for host in &status.hosts {
-        if let Some(stamp) = host.update {
-            sample(&mut text, name, &[("host", &host.name)], stamp.unix_seconds());
-        }
-    }
-    let name = "ddns_host_expired";
-    gauge(&mut text, name, "Whether a host has left DNS because it was silent: 1 or 0.");
-    for host in &status.hosts {
-        sample(&mut text, name, &[("host", &host.name)], u8::from(host.has_expired));
-    }
-    let name = "ddns_host_address_info";
-    gauge(&mut text, name, "The addresses of a host; the value is 1.");
-    for host in &status.hosts {
-        for address in &host.addresses {
-            let labels = [("host", host.name.as_str()), ("address", &address.to_string())];
-            sample(&mut text, name, &labels, 1);
-        }
-    }
-    let name = "ddns_restart_pending";
-    gauge(&mut text, name, "Whether a change waits for a restart of dnsmasq: 1 or 0.");
-    sample(&mut text, name, &[], u8::from(status.restart != Restart::Done));
-    let name = "ddns_restart_failed";
-    gauge(&mut text, name, "Whether the last restart of dnsmasq failed: 1 or 0.");
-    sample(&mut text, name, &[], u8::from(status.restart.failure().is_some()));
+    add_counts(&mut text, status);
+    add_hosts(&mut text, &status.hosts);
+    add_restart(&mut text, &status.restart);
     text
 }
 
-/// Where a fault is in the way: a comment. Prometheus takes the target for down, by the status.
-pub fn page_of_fault() -> String {
+fn add_counts(text: &mut String, status: &Status) {
+    gauge(text, "ddns_hosts", "Hosts in the state, by condition.");
+    for condition in Condition::ALL {
+        let labels = [("condition", condition.word())];
+        sample(text, "ddns_hosts", &labels, status.count(condition));
+    }
+}
+
+fn add_hosts(text: &mut String, hosts: &[Host]) {
+    let name = "ddns_host_last_update_timestamp_seconds";
+    gauge(text, name, "When the last update of a host was accepted.");
+    for host in hosts {
+        if let Some(stamp) = host.update {
+            sample(text, name, &[("host", &host.name)], stamp.unix_seconds());
+        }
+    }
+    let name = "ddns_host_expired";
+    gauge(text, name, "Whether a host has left DNS because it was silent: 1 or 0.");
+    for host in hosts {
+        sample(text, name, &[("host", &host.name)], u8::from(host.has_expired));
+    }
+    let name = "ddns_host_address_info";
+    gauge(text, name, "The addresses of a host; the value is 1.");
+    for host in hosts {
+        for address in &host.addresses {
+            let labels = [("host", host.name.as_str()), ("address", &address.to_string())];
+            sample(text, name, &labels, 1);
+        }
+    }
+}
+
+fn add_restart(text: &mut String, restart: &Restart) {
+    let name = "ddns_restart_pending";
+    gauge(text, name, "Whether a change waits for a restart of dnsmasq: 1 or 0.");
+    sample(text, name, &[], u8::from(*restart != Restart::Done));
+    let name = "ddns_restart_failed";
+    gauge(text, name, "Whether the last restart of dnsmasq failed: 1 or 0.");
+    sample(text, name, &[], u8::from(restart.failure().is_some()));
+}
+
+/// The page if there was a fault: only a comment. The HTTP status tells Prometheus that the target
+/// is down.
+pub(super) fn page_of_fault() -> String {
     "# 911\n".to_owned()
 }
 
@@ -66,7 +79,7 @@ fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Di
     *text += &format!("{name}{labels} {value}\n");
 }
 
-/// The value of a label: backslash, quote and line feed are escaped.
+/// The value of a label, with backslash, quote and line feed escaped.
 fn escape(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }

@@ -92,7 +92,7 @@ impl State {
         expiry: &Expiry,
     ) -> Result<Change, Fault> {
         let state = self.map_after(steps)?;
-        let hosts = hosts::render(&expiry.served(&state));
+        let hosts = expiry.hosts_file(&state);
         let moves_lines =
             moves_lines || hosts::read(&self.settings.hosts)?.as_ref() != Some(&hosts);
         if !moves_lines {
@@ -268,15 +268,23 @@ impl State {
     }
 
     fn write_whole(&self, state: &Map<String, Value>, hosts: Option<&str>) -> Result<(), Fault> {
+        let mut is_rebuilt = true;
         if let Contents::Whole(Whole { file: Some((file, validity)), .. }) = &self.contents {
             let edited = |error| Fault::io("replace", &self.settings.state, &error);
             validity.check(file).map_err(edited)?;
+            is_rebuilt = false;
         }
         let text = json::to_string(state).map_err(|error| self.broken(json_position(&error)))?;
         let new_state = self.replace_text(&text)?;
-        if let Some(hosts) = hosts {
-            let new_hosts = hosts::store(&self.settings.hosts, hosts)?;
-            let _ = self.index_written(state, &text, &new_state, &new_hosts);
+        let hosts = match hosts {
+            Some(hosts) => Validity::of(&hosts::store(&self.settings.hosts, hosts)?).ok(),
+            None if is_rebuilt => None,
+            None => self.hosts_of(state),
+        };
+        if let (Some(hosts), Ok(of), Ok(entries)) =
+            (hosts, Validity::of(&new_state), json::entries(&text))
+        {
+            let _ = self.write_index(state, &entries, of, hosts);
         }
         Ok(())
     }
@@ -299,18 +307,6 @@ impl State {
         let hosts = self.hosts_of(&whole.map).filter(|_| is_ours)?;
         let of = Validity::of_file(file).ok()?;
         self.write_index(&whole.map, &whole.entries, of, hosts)
-    }
-
-    /// Writes the index of both files as they have just been written.
-    fn index_written(
-        &self,
-        state: &Map<String, Value>,
-        text: &str,
-        new_state: &Metadata,
-        new_hosts: &Metadata,
-    ) -> Option<()> {
-        let [of, hosts] = [new_state, new_hosts].map(|new| Validity::of(new).ok());
-        self.write_index(state, &json::entries(text).ok()?, of?, hosts?)
     }
 
     /// Writes an index. If that fails, the next request reads all of the state. If hosts expire, each

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Store;
 use crate::protocol::stamp::{Stamp, Zone};
-use crate::store::record;
+use crate::store::{hosts, record};
 
 /// Which hosts have expired at one moment: key `expire_after`.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,13 @@ impl Expiry {
         let Ok(stamp) = record::stamp(fields, self.zone) else { return false };
         let ahead = stamp.seconds_ahead_of(self.now);
         stamp != Stamp::NEVER && ahead < 0 && ahead.unsigned_abs() > limit
+    }
+
+    /// The hosts file of a state, with the hosts that DNS serves.
+    #[must_use]
+    pub fn hosts_file(&self, state: &Map<String, Value>) -> String {
+        let served = state.iter().filter(|(_, record)| !self.is_over(record));
+        served.map(|(name, record)| hosts::lines(name, record)).collect()
     }
 
     /// The part of a state that DNS serves.

@@ -145,7 +145,7 @@ fn where_a_redundant_update_makes_two_spellings_one_the_hosts_file_has_one_too()
 }
 
 #[test]
-fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_sealed() {
+fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_indexed() {
     let [one, both] = [&["b.example"][..], &["a.example", "b.example"]];
     for (names, address) in
         [(one, "192.0.2.1"), (one, "192.0.2.2"), (both, "192.0.2.1"), (both, "192.0.2.2")]
@@ -180,7 +180,7 @@ fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_sealed()
 
 proptest! {
     #[test]
-    fn sealed_files_become_what_others_become(
+    fn indexed_files_become_what_others_become(
         records in prop::collection::vec(a_record(), NAMES.len()),
         requests in prop::collection::vec(
             (prop::sample::subsequence(NAMES.to_vec(), 1..3), some_addresses()),

@@ -217,7 +217,7 @@ fn where_apache_allows_no_further_process_the_change_is_kept_and_the_mark_stays(
 #[test]
 fn a_request_that_nobody_listens_to_any_more_is_done_to_its_end() {
     let scene = Scene::new();
-    // The restarter is started after a log line about this.
+    // There is a log line about this.
     scene.write("www/ramcache/.hosts.dns.pending", "failed exit status 1\n");
     let nobody = || Stdio::from(OwnedFd::from(UnixStream::pair().unwrap().0));
     let mut cgi = scene.cgi("129.118.243.10", &host1());

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
-use ddns_cgi::publish::mark::Mark;
-use ddns_cgi::publish::restart;
+use ddns_cgi::publish::pending::Pending;
+use ddns_cgi::publish::restarter;
 use ddns_cgi::store::state::{Patience, State};
 
 use crate::Report;
 
-/// Longer than a restart that another restarter is at work on, and one after it.
+/// Enough for the restart of another restarter and one after it.
 const LIMIT: Duration = Duration::from_secs(90);
 
 pub fn run(config: &Config) -> Result<Report, Fault> {
     let mut state = State::open(&config.store, Patience::Client)?;
     let map = state.map()?.clone();
-    Mark::add(&config.store.hosts, "applied by ddnsctl")?;
+    Pending::add(&config.store.hosts, "applied by ddnsctl")?;
     if state.rebuilt_hosts() > 0 {
         state.replace(&map)?;
     }
@@ -25,23 +25,22 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     settle(config)
 }
 
-/// Works off the mark, or waits for the restarter that does.
+/// Restarts dnsmasq if a change is pending, or waits for the restarter that does.
 pub fn settle(config: &Config) -> Result<Report, Fault> {
+    let hosts = &config.store.hosts;
     let interval = Duration::from_secs(config.publish.restart_interval.into());
     let deadline = Instant::now() + LIMIT + 2 * interval;
     loop {
-        restart::apply(config)?;
-        let Some(mark) = Mark::read(&config.store.hosts)? else { return Ok(Report::good("")) };
-        if let Some(reason) = mark.failure() {
+        restarter::apply(&config.store, &config.publish)?;
+        let Some(pending) = Pending::read(hosts)? else { return Ok(Report::good("")) };
+        if let Some(reason) = pending.failure() {
             let command = config.publish.restart.join(" ");
             let reason = format!("{command} failed: {reason}; the next request tries again");
-            return Err(Fault::new(config.store.hosts.display(), reason));
+            return Err(Fault::new(hosts.display(), reason));
         }
         if Instant::now() > deadline {
-            return Err(Fault::new(
-                Mark::path(&config.store.hosts).display(),
-                "another restarter is at work and does not finish",
-            ));
+            let reason = "another restarter is at work and does not finish";
+            return Err(Fault::new(Pending::path(hosts).display(), reason));
         }
         sleep(Duration::from_millis(100));
     }

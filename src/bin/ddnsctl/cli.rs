@@ -11,7 +11,7 @@ use ddns_cgi::protocol::user::SignaturePolicy;
 
 /// Looks after an installation of ddns-cgi, the dynamic-DNS update endpoint.
 ///
-/// Run it as root: it reads the credentials, and what it writes it gives to whom it belongs.
+/// Run it as root, because it reads the credentials. It gives each file to its proper owner.
 #[derive(Parser)]
 #[command(name = "ddnsctl", version, max_term_width = 100)]
 pub struct Arguments {
@@ -25,47 +25,47 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Examines the installation, and says of each finding what to do about it
+    /// Examines the installation, and says what to do about each finding
     ///
-    /// Looks at configuration, credentials, state, hosts file, owners and modes, the sudo rule, what
-    /// dnsmasq answers, pending restarts and the clock. Exit status, for monitoring: 0 if all is
-    /// well, 1 with warnings, 2 with errors.
+    /// Looks at the configuration, the credentials, the state and the hosts file, at owners and
+    /// modes, at the sudo rule, dnsmasq's answers, pending restarts and the clock. The exit status
+    /// is for monitoring: 0 if all is well, 1 with warnings, 2 with errors.
     Check(CheckOptions),
 
     /// Lists the hosts: addresses, last update, age and owner
     List(ListOptions),
 
-    /// Adds, removes and lists users, and gives them new keys
+    /// Adds, removes and lists users, and changes their keys
     #[command(subcommand)]
     User(UserCommand),
 
-    /// Allows a user to update a host, or no longer
+    /// Allows a user to update a host, or forbids it
     #[command(subcommand)]
     Host(HostCommand),
 
-    /// Prints a signed request for a host, as a URL or as a curl line
+    /// Prints a signed request for a host, as a URL or a curl command
     ///
-    /// The request is valid for the replay window (15 seconds by default), and sets the host's
-    /// address to that of the machine that sends it, or to the one that is signed. It does not show
-    /// the key.
+    /// The request is valid for the replay window, 15 seconds by default. It gives the host the
+    /// signed address, or else the address of the machine that sends the request. It does not
+    /// contain the key.
     Sign(SignOptions),
 
-    /// Brings the hosts file to what the state says, and restarts dnsmasq, now
+    /// Makes the hosts file agree with the state, and restarts dnsmasq
     ///
-    /// For boot, for cron, and after the state was edited by hand. Exit status 1 if the restart
-    /// failed: the next accepted request, or the next apply, tries again.
+    /// Run this at boot, from cron, and after you have edited the state. The exit status is 1 if
+    /// the restart failed. The next accepted request or the next apply will try again.
     Apply,
 
-    /// Makes a broken state whole again
+    /// Repairs a broken state
     ///
-    /// Keeps the broken one aside, takes every record that can still be read from it, and the other
-    /// names from the hosts file. Does nothing to a state that is whole.
+    /// Keeps a copy of the broken state. Takes every record from it that is still readable, and the
+    /// other names from the hosts file. Does nothing if the state is not broken.
     Rebuild,
 
     /// Takes over the files of an ip.php
     ///
-    /// Checks them, says what it found, and copies them to where the configuration says, to the
-    /// byte. Never overwrites a file.
+    /// Checks the files, says what it found, and copies them byte for byte to the paths in the
+    /// configuration. Never overwrites a file.
     Import(ImportOptions),
 
     /// Takes a host out of the state and out of DNS
@@ -83,7 +83,7 @@ pub struct CheckOptions {
     #[arg(long)]
     pub json: bool,
 
-    /// The user that Apache runs as [default: www-data or apache, whichever exists]
+    /// The user that Apache runs as [default: www-data, apache or httpd, whichever exists]
     #[arg(long, value_name = "USER")]
     pub web_user: Option<String>,
 
@@ -94,11 +94,11 @@ pub struct CheckOptions {
 
 #[derive(Args)]
 pub struct ListOptions {
-    /// Only hosts whose last update is at least this old, such as 2h or 3days
+    /// Lists only hosts whose last update is at least this old, such as 2h or 3days
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     pub stale: Option<Duration>,
 
-    /// Lists another state than the configured one, such as a saved copy
+    /// Lists this state instead of the configured one, such as a saved copy
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
@@ -115,7 +115,7 @@ pub enum UserCommand {
         /// A host that the user may update; can be repeated
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
-        /// How the user may sign: hmac-sha256 is protocol 2 alone
+        /// How the user may sign: hmac-sha256 means protocol 2 only
         #[arg(long, value_enum, default_value_t)]
         signature: SignatureChoice,
     },
@@ -127,18 +127,18 @@ pub enum UserCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Gives a user another random key, and prints it. The old one is void at once
+    /// Gives a user a new random key, and prints it. The old key stops working at once
     Rekey { name: String },
-    /// Sets how a user may sign: hmac-sha256 is protocol 2 alone
+    /// Sets how a user may sign: hmac-sha256 means protocol 2 only
     Signature { name: String, signature: SignatureChoice },
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub enum SignatureChoice {
-    /// By any protocol
+    /// With any protocol
     #[default]
     Any,
-    /// By protocol 2 alone
+    /// With protocol 2 only
     HmacSha256,
 }
 
@@ -155,7 +155,7 @@ impl From<SignatureChoice> for SignaturePolicy {
 pub enum HostCommand {
     /// Allows a user to update a host
     Add { user: String, host: String },
-    /// Takes the host from the user, and its record out of the state and out of DNS
+    /// Takes a host away from its user, and out of the state and DNS
     Remove { user: String, host: String },
 }
 
@@ -164,7 +164,7 @@ pub struct SignOptions {
     /// The host
     pub host: String,
 
-    /// The protocol [default: 1, or 2 where an address or the user's entry demands it]
+    /// The protocol [default: 1, or 2 if an address or the user's entry requires it]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub protocol: Option<u8>,
 
@@ -180,7 +180,7 @@ pub struct SignOptions {
     #[arg(long, default_value = "http://127.0.0.1/ip.php")]
     pub url: String,
 
-    /// Prints a curl line instead of the URL
+    /// Prints a curl command instead of the URL
     #[arg(long)]
     pub curl: bool,
 }
@@ -195,15 +195,15 @@ pub struct ImportOptions {
     #[arg(long, value_name = "FILE")]
     pub state: PathBuf,
 
-    /// Its hosts file
+    /// The hosts file of ip.php
     #[arg(long, value_name = "FILE")]
     pub hosts: PathBuf,
 
-    /// Its credentials
+    /// The credentials of ip.php
     #[arg(long, value_name = "FILE")]
     pub credentials: PathBuf,
 
-    /// Says what it would do, and does nothing
+    /// Only says what it would do
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -1,4 +1,4 @@
-//! Man pages and shell completions, from the command line itself.
+//! `ddnsctl generate`: man pages and shell completions, made from the command line itself.
 
 use std::fs;
 use std::path::Path;

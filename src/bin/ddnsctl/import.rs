@@ -2,21 +2,21 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use chrono::Utc;
-use ddns_cgi::config::Config;
+use chrono::{DateTime, Utc};
+use ddns_cgi::config::Store;
 use ddns_cgi::fault::{Fault, json_position};
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::store::lock::Lock;
-use ddns_cgi::store::replace::{Readers, companion, replace};
+use ddns_cgi::protocol::stamp::Zone;
+use ddns_cgi::store::replace::{Readers, replace};
 use ddns_cgi::store::{hosts, json, record};
 use serde_json::{Map, Value};
 
 use crate::cli::ImportOptions;
-use crate::{Report, users, web_user};
+use crate::state::Host;
+use crate::{Report, credentials, state, web_user};
 
-/// What is to be copied, checked.
+/// The contents of the three files, after a check.
 struct Old {
     state: Vec<u8>,
     hosts: Vec<u8>,
@@ -25,58 +25,92 @@ struct Old {
     summary: String,
 }
 
-pub fn run(config: &Config, options: &ImportOptions) -> Result<Report, Fault> {
-    let old = examine(config, options)?;
-    let copies = [
-        (&options.state, &config.store.state, &old.state, Readers::Everybody),
-        (&options.hosts, &config.store.hosts, &old.hosts, Readers::EverybodyAlways),
-        (&options.credentials, &config.store.credentials, &old.credentials, Readers::OwnerAndGroup),
-    ];
-    // No update in between.
-    let limit = Duration::from_secs(config.store.lock_timeout.into());
-    let _lock = if options.dry_run {
-        None
-    } else {
-        Some(Lock::acquire(&companion(&config.store.state, "lock"), limit)?)
-    };
-    for (from, to, bytes, _) in &copies {
-        refuse_to_overwrite(from, to, bytes)?;
+/// A file to copy.
+struct Transfer<'a> {
+    from: &'a Path,
+    to: &'a Path,
+    bytes: &'a [u8],
+    readers: Readers,
+}
+
+pub fn run(store: &Store, options: &ImportOptions) -> Result<Report, Fault> {
+    let old = examine(store, options)?;
+    let transfers = old.transfers(store, options);
+    // No update comes between the copies.
+    let _lock = if options.dry_run { None } else { Some(state::lock(store)?) };
+    for transfer in &transfers {
+        transfer.refuse_to_overwrite()?;
     }
-    let mut text = old.summary;
-    for warning in old.warnings {
+    let mut text = old.summary.clone();
+    for warning in &old.warnings {
         text += &format!("warning: {warning}\n");
     }
-    for (from, to, bytes, readers) in copies {
-        let is_there = fs::read(to).is_ok_and(|present| present == *bytes);
-        text += &match (is_there, options.dry_run) {
-            (true, _) => format!("{} is in place\n", to.display()),
-            (false, true) => format!("would copy {} to {}\n", from.display(), to.display()),
-            (false, false) => {
-                replace(to, bytes, readers)?;
-                format!("copied {} to {}\n", from.display(), to.display())
-            }
-        };
+    for transfer in transfers {
+        text += &transfer.make(options.dry_run)?;
     }
     if !options.dry_run {
-        if options.credentials != config.store.credentials {
+        if options.credentials != store.credentials {
             text += &format!("{} still has the keys: remove it\n", options.credentials.display());
         }
-        web_user::give_credentials_to_group(&config.store.credentials)?;
+        web_user::give_credentials_to_group(&store.credentials)?;
     }
     Ok(Report::good(text))
 }
 
-/// Reads the three files. What the endpoint could not work with is an error; what it would treat
-/// in a way that may surprise is a warning.
-fn examine(config: &Config, options: &ImportOptions) -> Result<Old, Fault> {
+impl Old {
+    fn transfers<'a>(&'a self, store: &'a Store, options: &'a ImportOptions) -> [Transfer<'a>; 3] {
+        let keys = &self.credentials;
+        [
+            (&options.state, &store.state, &self.state, Readers::Everybody),
+            (&options.hosts, &store.hosts, &self.hosts, Readers::EverybodyAlways),
+            (&options.credentials, &store.credentials, keys, Readers::OwnerAndGroup),
+        ]
+        .map(|(from, to, bytes, readers)| Transfer { from, to, bytes, readers })
+    }
+}
+
+impl Transfer<'_> {
+    /// An import may replace an empty file. It leaves a file with the same contents as it is.
+    fn refuse_to_overwrite(&self) -> Result<(), Fault> {
+        let present = fs::read(self.to).ok();
+        let is_same = present.as_deref() == Some(self.bytes);
+        let is_link = fs::symlink_metadata(self.to).is_ok_and(|there| there.is_symlink());
+        if is_link && !is_same {
+            let reason = "is a link, which root does not follow: remove it first";
+            return Err(Fault::new(self.to.display(), reason));
+        }
+        let is_empty = |present: &[u8]| json::is_empty_map(&String::from_utf8_lossy(present));
+        if is_same || present.is_none_or(|present| is_empty(&present)) {
+            return Ok(());
+        }
+        let from = self.from.display();
+        let reason = format!("is there already, and differs from {from}: move it away first");
+        Err(Fault::new(self.to.display(), reason))
+    }
+
+    /// Copies the file, and says so.
+    fn make(&self, dry_run: bool) -> Result<String, Fault> {
+        let (from, to) = (self.from.display(), self.to.display());
+        if fs::read(self.to).is_ok_and(|present| present == self.bytes) {
+            return Ok(format!("{to} is in place\n"));
+        }
+        if dry_run {
+            return Ok(format!("would copy {from} to {to}\n"));
+        }
+        replace(self.to, self.bytes, self.readers)?;
+        Ok(format!("copied {from} to {to}\n"))
+    }
+}
+
+/// Reads the three files. It is an error if the endpoint could not work with them. It is a warning
+/// if the operator may be surprised at what the endpoint does with them.
+fn examine(store: &Store, options: &ImportOptions) -> Result<Old, Fault> {
     let read = |path: &Path| fs::read(path).map_err(|error| Fault::io("read", path, &error));
     let (state, hosts, credentials) =
         (read(&options.state)?, read(&options.hosts)?, read(&options.credentials)?);
     let map = parse(&options.state, &state)?;
     let users = parse(&options.credentials, &credentials)?;
-    let mut warnings = Vec::new();
-    examine_state(config, &map, &mut warnings);
-    examine_users(&users, &map, &mut warnings);
+    let mut warnings = warnings(store, &map, &users);
     let rendered = hosts::render(&map).into_bytes();
     if rendered != hosts {
         warnings.push(format!(
@@ -94,79 +128,50 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Map<String, Value>, Fault> {
     json::parse(text).map_err(|error| Fault::new(path.display(), json_position(&error)))
 }
 
-fn examine_state(config: &Config, state: &Map<String, Value>, warnings: &mut Vec<String>) {
+/// What may surprise the operator, first in the state, then in the credentials.
+fn warnings(store: &Store, map: &Map<String, Value>, users: &Map<String, Value>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let hosts = state::hosts(map, users);
     let now = Utc::now();
-    for (name, value) in state {
-        let shown = name.escape_default();
-        if HostName::parse(name).is_none() {
-            warnings.push(format!(
-                "{shown} is not a valid host name: it gets no line in the hosts file"
-            ));
-        }
-        if state.keys().any(|other| other != name && other.eq_ignore_ascii_case(name)) {
-            warnings.push(format!("{shown} is there more than once, in different case"));
-        }
-        let Some(fields) = value.as_object() else {
-            warnings.push(format!("{shown} has no record: its updates will be answered with 911"));
-            continue;
-        };
-        if record::addresses(fields).next().is_none() {
-            warnings.push(format!("{shown} has no address"));
-        }
-        match record::stamp(fields, config.store.time_zone) {
-            Err(why) => warnings.push(format!("{shown}: {why}; until then, 911")),
-            Ok(stamp) if stamp.seconds_ahead_of(now) > 0 => warnings.push(format!(
-                "{shown} was updated in the future, so its updates are refused as replays until then: \
-                 if ip.php ran in local time, set \"time_zone\" to \"local\""
-            )),
-            Ok(_) => {}
-        }
+    for host in &hosts {
+        add_warnings(&mut warnings, host, store.time_zone, now);
     }
-}
-
-fn examine_users(
-    users: &Map<String, Value>,
-    state: &Map<String, Value>,
-    warnings: &mut Vec<String>,
-) {
-    for (user, why) in users::broken(users) {
-        warnings.push(format!("user {user} cannot sign in: {why}"));
+    let broken = credentials::broken(users);
+    warnings.extend(broken.map(|(user, why)| format!("user {user} cannot sign in: {why}")));
+    for host in hosts.iter().filter(|host| host.owner.is_none()) {
+        let name = host.name.escape_default();
+        warnings.push(format!("{name} is no user's host: nobody can update it"));
     }
-    for host in state.keys() {
-        if !users.values().flat_map(users::hosts).any(|owned| owned.eq_ignore_ascii_case(host)) {
-            warnings
-                .push(format!("{} is no user's host: nobody can update it", host.escape_default()));
-        }
-    }
-    for host in users.values().flat_map(users::hosts) {
-        if HostName::parse(host).is_none() {
-            warnings.push(format!(
-                "{} in the credentials is not a valid host name: nobody can update it",
-                host.escape_default()
-            ));
-        }
-    }
-}
-
-/// An empty file may be replaced, and one with the same contents need not be.
-fn refuse_to_overwrite(from: &Path, to: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    if fs::symlink_metadata(to).is_ok_and(|there| there.is_symlink())
-        && fs::read(to).ok().as_deref() != Some(bytes)
-    {
-        return Err(Fault::new(
-            to.display(),
-            "is a link, which root does not follow: remove it first",
+    for name in credentials::invalid_hosts(users).map(str::escape_default) {
+        warnings.push(format!(
+            "{name} in the credentials is not a valid host name: nobody can update it"
         ));
     }
-    let is_empty = |present: &[u8]| json::is_empty_map(&String::from_utf8_lossy(present));
-    match fs::read(to) {
-        Ok(present) if present != bytes && !is_empty(&present) => Err(Fault::new(
-            to.display(),
-            format_args!(
-                "is there already, and differs from {}: move it away first",
-                from.display()
-            ),
+    warnings
+}
+
+fn add_warnings(warnings: &mut Vec<String>, host: &Host, zone: Zone, now: DateTime<Utc>) {
+    let shown = host.name.escape_default();
+    if HostName::parse(host.name).is_none() {
+        warnings
+            .push(format!("{shown} is not a valid host name: it gets no line in the hosts file"));
+    }
+    if host.has_twin {
+        warnings.push(format!("{shown} is there more than once, in different case"));
+    }
+    let Some(fields) = host.fields() else {
+        warnings.push(format!("{shown} has no record: its updates will be answered with 911"));
+        return;
+    };
+    if record::addresses(fields).next().is_none() {
+        warnings.push(format!("{shown} has no address"));
+    }
+    match record::stamp(fields, zone) {
+        Err(why) => warnings.push(format!("{shown}: {why}; until then, 911")),
+        Ok(stamp) if stamp.seconds_ahead_of(now) > 0 => warnings.push(format!(
+            "{shown} was updated in the future, so its updates are refused as replays until then: \
+             if ip.php ran in local time, set \"time_zone\" to \"local\""
         )),
-        _ => Ok(()),
+        Ok(_) => {}
     }
 }

@@ -1,29 +1,29 @@
 //! `ddnsctl list`.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::Utc;
-use ddns_cgi::config::Config;
+use chrono::{DateTime, Utc};
+use ddns_cgi::config::{Config, Store};
 use ddns_cgi::fault::{Fault, json_position};
-use ddns_cgi::protocol::stamp::Stamp;
+use ddns_cgi::protocol::stamp::{Stamp, Zone};
 use ddns_cgi::store::expiry::Expiry;
-use ddns_cgi::store::{json as store_json, record, state};
+use ddns_cgi::store::{json as store_json, record};
 use serde_json::{Map, Value, json};
 
 use crate::cli::ListOptions;
-use crate::{Report, table, users};
+use crate::state::Host;
+use crate::{Report, credentials, state, table};
 
 /// One host of the state.
 struct Entry {
     host: String,
     addresses: Vec<String>,
     update: String,
-    /// Seconds since the last update; `None` where that is not known.
+    /// Seconds since the last update, or `None` if that is not known.
     age: Option<i64>,
-    /// Whether it was silent for so long that it is not served.
+    /// Whether it was silent for so long that DNS no longer has it.
     has_expired: bool,
     owner: Option<String>,
 }
@@ -31,9 +31,9 @@ struct Entry {
 pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
     let state = match &options.state {
         Some(file) => read_copy(file)?,
-        None => state::snapshot(&config.store)?,
+        None => ddns_cgi::store::state::snapshot(&config.store)?,
     };
-    let entries = entries(config, state);
+    let entries = entries(&config.store, &state);
     let is_wanted = |entry: &&Entry| {
         options.stale.is_none_or(|limit| entry.age.is_none_or(|age| is_at_least(age, limit)))
     };
@@ -45,43 +45,53 @@ fn is_at_least(age: i64, limit: Duration) -> bool {
     u64::try_from(age).is_ok_and(|age| age >= limit.as_secs())
 }
 
-/// A state that nobody writes to.
+/// Reads a state that nobody writes to.
 fn read_copy(file: &Path) -> Result<Map<String, Value>, Fault> {
     let text =
         fs::read_to_string(file).map_err(|error| Fault::io("read the state", file, &error))?;
     store_json::parse(&text).map_err(|error| Fault::new(file.display(), json_position(&error)))
 }
 
-fn entries(config: &Config, state: Map<String, Value>) -> Vec<Entry> {
+/// The hosts of a state, in its order.
+fn entries(store: &Store, map: &Map<String, Value>) -> Vec<Entry> {
+    // The list is useful even to somebody who may not read the credentials.
+    let users = credentials::read(&store.credentials).unwrap_or_default();
     let now = Utc::now();
-    // Without the right to read the credentials, the list is still of use.
-    let users = users::read(&config.store.credentials).unwrap_or_default();
-    let owners: HashMap<String, String> = users
-        .iter()
-        .flat_map(|(user, entry)| {
-            users::hosts(entry).map(|host| (host.to_ascii_lowercase(), user.clone()))
-        })
-        .collect();
-    let expiry = Expiry::at(now, &config.store);
-    let no_fields = Map::new();
-    let entry = |(host, value): (String, Value)| {
-        let fields = value.as_object().unwrap_or(&no_fields);
-        let stamp = record::stamp(fields, config.store.time_zone).ok();
+    let expiry = Expiry::at(now, store);
+    let entry = |host: &Host| Entry::of(host, store.time_zone, &expiry, now);
+    state::hosts(map, &users).iter().map(entry).collect()
+}
+
+impl Entry {
+    fn of(host: &Host, zone: Zone, expiry: &Expiry, now: DateTime<Utc>) -> Self {
+        let no_fields = Map::new();
+        let fields = host.fields().unwrap_or(&no_fields);
+        let stamp = record::stamp(fields, zone).ok();
         let age = stamp.filter(|stamp| *stamp != Stamp::NEVER);
-        Entry {
+        let update = fields.get(record::UPDATE).and_then(Value::as_str);
+        Self {
+            host: host.name.to_owned(),
             addresses: record::addresses(fields).map(|address| address.to_string()).collect(),
-            update: fields
-                .get(record::UPDATE)
-                .and_then(|u| u.as_str())
-                .unwrap_or_default()
-                .to_owned(),
+            update: update.unwrap_or_default().to_owned(),
             age: age.map(|stamp| -stamp.seconds_ahead_of(now)),
-            has_expired: expiry.is_over(&value),
-            owner: owners.get(&host.to_ascii_lowercase()).cloned(),
-            host,
+            has_expired: expiry.is_over(host.record),
+            owner: host.owner.map(str::to_owned),
         }
-    };
-    state.into_iter().map(entry).collect()
+    }
+
+    /// The cells of its row.
+    fn row(&self) -> [String; 5] {
+        let is_known = self.age.is_some();
+        let update = if is_known { self.update.escape_default().to_string() } else { "-".into() };
+        let age = self.age.map_or("unknown".to_owned(), age_text);
+        [
+            self.host.escape_default().to_string(),
+            self.addresses.join(" "),
+            update,
+            age + if self.has_expired { ", expired" } else { "" },
+            self.owner.clone().unwrap_or("-".to_owned()),
+        ]
+    }
 }
 
 fn as_json(entries: &[&Entry]) -> String {
@@ -102,23 +112,7 @@ fn as_json(entries: &[&Entry]) -> String {
 }
 
 fn as_table(entries: &[&Entry]) -> String {
-    let rows: Vec<[String; 5]> = entries
-        .iter()
-        .map(|entry| {
-            [
-                entry.host.escape_default().to_string(),
-                entry.addresses.join(" "),
-                if entry.age.is_some() {
-                    entry.update.escape_default().to_string()
-                } else {
-                    "-".into()
-                },
-                entry.age.map_or("unknown".to_owned(), age_text)
-                    + if entry.has_expired { ", expired" } else { "" },
-                entry.owner.clone().unwrap_or("-".to_owned()),
-            ]
-        })
-        .collect();
+    let rows: Vec<[String; 5]> = entries.iter().map(|entry| entry.row()).collect();
     table::render(["HOST", "ADDRESSES", "LAST UPDATE", "AGE", "OWNER"], &rows)
 }
 

@@ -1,14 +1,17 @@
-//! `ddnsctl`, the operator's tool: one command line over the library of `ddns-cgi`.
+//! `ddnsctl`, the operator's tool: a command line for the library of `ddns-cgi`.
 
 mod apply;
 mod check;
 mod cli;
+mod credentials;
+mod forget;
 mod generate;
 mod import;
 mod list;
 mod owner;
 mod rebuild;
 mod sign;
+mod state;
 mod table;
 mod users;
 mod web_user;
@@ -23,21 +26,21 @@ use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
 use cli::{Arguments, Command};
 
-/// What a command prints, and whether all is well.
+/// What a command prints, and its exit status.
 struct Report {
     text: String,
     status: u8,
 }
 
 impl Report {
-    /// All is well.
+    /// A report that all is well.
     fn good(text: impl Into<String>) -> Self {
         Self { text: text.into(), status: 0 }
     }
 }
 
 fn main() -> ExitCode {
-    // The keys of all users may be in memory: a crash must not leave them in a core dump.
+    // The keys of all users may be in memory. A crash must not leave them in a core dump.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let arguments = Arguments::parse();
     match run(arguments).and_then(|report| print(&report)) {
@@ -51,56 +54,49 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints a report, and passes its status on. A reader that has seen enough, such as head, is not a
+/// Prints a report and returns its status. A reader that has seen enough, such as `head`, is no
 /// failure.
 fn print(report: &Report) -> Result<u8, Fault> {
     let mut output = io::stdout();
     match output.write_all(report.text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let reason = format!("{error}; what was to be done is done");
+            let reason = format!("{error}; the command itself is done");
             Err(Fault::new("standard output", reason))
         }
         _ => Ok(report.status),
     }
 }
 
-/// What root is told about access is of no use to another user.
+/// The advice about access is for root. It is of no use to another user.
 fn for_a_user(fault: Fault) -> Fault {
-    if fault.reason.contains("Permission denied") {
-        return Fault::new(fault.subject, "you have no access to it: run ddnsctl as root");
+    match fault.kind {
+        Some(ErrorKind::PermissionDenied) => {
+            Fault::new(fault.subject, "you have no access to it: run ddnsctl as root")
+        }
+        Some(_) | None => fault,
     }
-    fault
 }
 
 fn run(arguments: Arguments) -> Result<Report, Fault> {
-    if let Command::Generate { folder } = &arguments.command {
-        return generate::run(folder);
-    }
     let file = arguments.config.map(Into::into);
-    if let Command::Check(options) = &arguments.command {
-        return Ok(check::run(file, options));
-    }
-    let config = match &arguments.command {
-        // A saved copy can be looked at, and so be restored, whatever the configuration is like.
-        Command::List(options) if options.state.is_some() => Config::load(file).unwrap_or_default(),
-        _ => Config::load(file)?,
-    };
+    let load = || Config::load(file.clone());
     match arguments.command {
-        Command::List(options) => list::run(&config, &options),
-        Command::User(command) => users::user(&config, command),
-        Command::Host(command) => users::host(&config, command),
-        Command::Sign(options) => sign::run(&config, &options),
-        Command::Apply if owner::is_another(&config)? => owner::run(&config, &["apply".as_ref()]),
-        Command::Apply => apply::run(&config),
-        Command::Rebuild if owner::is_another(&config)? => {
-            owner::run(&config, &["rebuild".as_ref()])
+        Command::Generate { folder } => generate::run(&folder),
+        Command::Check(options) => Ok(check::run(load(), &options)),
+        // The operator may need a saved copy in order to restore it, so a broken configuration does
+        // not matter.
+        Command::List(options) if options.state.is_some() => {
+            list::run(&load().unwrap_or_default(), &options)
         }
-        Command::Rebuild => rebuild::run(&config),
-        Command::Forget { host } if owner::is_another(&config)? => {
-            owner::run(&config, &["forget".as_ref(), host.as_ref()])
+        Command::List(options) => list::run(&load()?, &options),
+        Command::User(command) => users::user(&load()?.store, command),
+        Command::Host(command) => users::host(&load()?, command),
+        Command::Sign(options) => sign::run(&load()?.store, &options),
+        Command::Apply => owner::work(&load()?, &["apply"], apply::run),
+        Command::Rebuild => owner::work(&load()?, &["rebuild"], rebuild::run),
+        Command::Forget { host } => {
+            owner::work(&load()?, &["forget", &host], |config| forget::run(config, &host))
         }
-        Command::Forget { host } => users::forget(&config, &host),
-        Command::Import(options) => import::run(&config, &options),
-        Command::Check(_) | Command::Generate { .. } => Ok(Report::good("")),
+        Command::Import(options) => import::run(&load()?.store, &options),
     }
 }

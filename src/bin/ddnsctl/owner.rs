@@ -1,7 +1,7 @@
-//! Work in the web server's folder is done as its owner, also when root asks for it: a link that is
-//! planted there leads no further than its owner may go, and no file of root's is left behind.
+//! Work in the web server's folder is the work of that folder's owner, even if root asks for it. A
+//! link that somebody plants there leads no further than the owner may go, and no file of root's is
+//! left behind.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -14,25 +14,39 @@ use rustix::process::geteuid;
 
 use crate::Report;
 
-/// The environment variable of a process that works for root: it needs no advice to be root.
+/// The environment variable of a process that works for root. Nobody need advise it to be root.
 pub const FOR_ROOT: &str = "DDNSCTL_FOR_ROOT";
 
-/// Whether this process has to hand the work over.
-pub fn is_another(config: &Config) -> Result<bool, Fault> {
-    Ok(geteuid().is_root() && folder(config)?.uid() != 0)
+/// Does the work here, or has the owner of the state's folder do it: `arguments` are the same work
+/// as a command line.
+pub fn work(
+    config: &Config,
+    arguments: &[&str],
+    work: impl FnOnce(&Config) -> Result<Report, Fault>,
+) -> Result<Report, Fault> {
+    match other_owner(config)? {
+        Some(owner) => run_again(config, arguments, Some(&owner)),
+        None => work(config),
+    }
 }
 
-/// Runs this program with other arguments as the owner of the state's folder, or as the user that we
-/// are, where that is not root.
-pub fn run(config: &Config, arguments: &[&OsStr]) -> Result<Report, Fault> {
+/// Runs this program with other arguments, as the owner of the state's folder if root asks.
+pub fn run(config: &Config, arguments: &[&str]) -> Result<Report, Fault> {
+    run_again(config, arguments, other_owner(config)?.as_ref())
+}
+
+fn run_again(
+    config: &Config,
+    arguments: &[&str],
+    owner: Option<&fs::Metadata>,
+) -> Result<Report, Fault> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("ddnsctl").args(arguments).env_remove(VARIABLE);
     if let Some(file) = &config.file {
         command.env(VARIABLE, file);
     }
-    if is_another(config)? {
-        let folder = folder(config)?;
-        command.uid(folder.uid()).gid(folder.gid()).env(FOR_ROOT, "1");
+    if let Some(owner) = owner {
+        command.uid(owner.uid()).gid(owner.gid()).env(FOR_ROOT, "1");
     }
     let status =
         command.status().map_err(|error| Fault::io("run again", Path::new("ddnsctl"), &error))?;
@@ -40,7 +54,13 @@ pub fn run(config: &Config, arguments: &[&OsStr]) -> Result<Report, Fault> {
     Ok(Report { text: String::new(), status })
 }
 
-fn folder(config: &Config) -> Result<fs::Metadata, Fault> {
+/// The folder of the state, if this process is root and the folder belongs to somebody else.
+fn other_owner(config: &Config) -> Result<Option<fs::Metadata>, Fault> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
     let folder = config.store.state.parent().unwrap_or(Path::new("/"));
-    fs::metadata(folder).map_err(|error| Fault::io("find the folder of the state", folder, &error))
+    let metadata = fs::metadata(folder)
+        .map_err(|error| Fault::io("find the folder of the state", folder, &error))?;
+    Ok(Some(metadata).filter(|folder| folder.uid() != 0))
 }

@@ -1,77 +1,87 @@
 //! `ddnsctl rebuild`.
 
+use std::collections::HashSet;
 use std::fs;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use chrono::Utc;
-use ddns_cgi::config::Config;
+use ddns_cgi::config::{Config, Store};
 use ddns_cgi::fault::Fault;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::publish::mark::Mark;
+use ddns_cgi::publish::pending::Pending;
 use ddns_cgi::store::expiry::Expiry;
-use ddns_cgi::store::hosts;
-use ddns_cgi::store::json;
-use ddns_cgi::store::lock::Lock;
 use ddns_cgi::store::replace::{Readers, companion, replace};
+use ddns_cgi::store::{hosts, json};
 use serde_json::{Map, Value};
 
-use crate::{Report, apply};
+use crate::{Report, apply, state};
 
 pub fn run(config: &Config) -> Result<Report, Fault> {
-    let path = &config.store.state;
-    let lock = Lock::acquire(
-        &companion(path, "lock"),
-        Duration::from_secs(config.store.lock_timeout.into()),
-    )?;
+    let store = &config.store;
+    let path = &store.state;
+    let lock = state::lock(store)?;
     if !path.exists() {
         return Ok(Report::good(
             "there is no state: the next update takes it from the hosts file\n",
         ));
     }
-    let bytes = fs::read(path).map_err(|error| Fault::io("read the state", path, &error))?;
-    let text = String::from_utf8_lossy(&bytes);
+    let broken = fs::read(path).map_err(|error| Fault::io("read the state", path, &error))?;
+    let text = String::from_utf8_lossy(&broken);
     if json::is_empty_map(&text) || serde_json::from_str::<Map<String, Value>>(&text).is_ok() {
         return Ok(Report::good("the state is whole: nothing to rebuild\n"));
     }
-
-    let mut state = readable_records(&text);
-    let from_state = state.len();
-    add_hosts_file(&mut state, config)?;
-    let aside = companion(path, &format!("broken-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
-    replace(&aside, &bytes, Readers::Everybody)?;
-    Mark::add(&config.store.hosts, "state rebuilt by ddnsctl")?;
-    let new = json::to_string(&state).map_err(|error| Fault::new(path.display(), error))?;
-    replace(path, new.as_bytes(), Readers::Everybody)?;
-    let served = hosts::render(&Expiry::at(Utc::now(), &config.store).served(&state));
-    hosts::store(&config.store.hosts, &served)?;
+    let text = rebuild(store, &broken, readable_records(&text))?;
     drop(lock);
-    let text = format!(
-        "{from_state} hosts from the broken state, {} more from {}; the broken state is kept as {}\n",
-        state.len() - from_state,
-        config.store.hosts.display(),
-        aside.display()
-    );
     apply::settle(config).map_err(|fault| {
-        Fault::new(
-            fault.subject,
-            format_args!("{}. Rebuilt all the same: {}", fault.reason, text.trim_end()),
-        )
+        let reason = format!("{}. Rebuilt all the same: {}", fault.reason, text.trim_end());
+        Fault { reason, ..fault }
     })?;
     Ok(Report::good(text))
 }
 
-/// Adds the names of the hosts file that the state does not have.
-fn add_hosts_file(state: &mut Map<String, Value>, config: &Config) -> Result<(), Fault> {
-    let text = hosts::read(&config.store.hosts)?.unwrap_or_default();
-    for (name, fields) in hosts::to_state(&text, config.store.time_zone) {
-        if !state.keys().any(|known| known.eq_ignore_ascii_case(&name)) {
+/// Completes the records of the broken state, writes them, and says what it did.
+fn rebuild(store: &Store, broken: &[u8], mut state: Map<String, Value>) -> Result<String, Fault> {
+    let from_state = state.len();
+    add_hosts_file(&mut state, store)?;
+    let aside = replace_files(store, broken, &state)?;
+    Ok(format!(
+        "{from_state} hosts from the broken state, {} more from {}; \
+         the broken state is kept as {}\n",
+        state.len() - from_state,
+        store.hosts.display(),
+        aside.display()
+    ))
+}
+
+/// Writes the new state and its hosts file, and returns where the broken state is kept.
+fn replace_files(
+    store: &Store,
+    broken: &[u8],
+    state: &Map<String, Value>,
+) -> Result<PathBuf, Fault> {
+    let path = &store.state;
+    let aside = companion(path, &format!("broken-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
+    replace(&aside, broken, Readers::Everybody)?;
+    Pending::add(&store.hosts, "state rebuilt by ddnsctl")?;
+    let new = json::to_string(state).map_err(|error| Fault::new(path.display(), error))?;
+    replace(path, new.as_bytes(), Readers::Everybody)?;
+    hosts::store(&store.hosts, &Expiry::at(Utc::now(), store).hosts_file(state))?;
+    Ok(aside)
+}
+
+/// Adds the names from the hosts file that the state does not have.
+fn add_hosts_file(state: &mut Map<String, Value>, store: &Store) -> Result<(), Fault> {
+    let text = hosts::read(&store.hosts)?.unwrap_or_default();
+    let mut known: HashSet<String> = state.keys().map(|name| name.to_ascii_lowercase()).collect();
+    for (name, fields) in hosts::to_state(&text, store.time_zone) {
+        if known.insert(name.to_ascii_lowercase()) {
             state.insert(name, fields);
         }
     }
     Ok(())
 }
 
-/// Every record that stands whole somewhere in the text: a host name, a colon, an object.
+/// Every record that is whole, anywhere in the text: a host name, a colon, an object.
 fn readable_records(text: &str) -> Map<String, Value> {
     let mut records = Map::new();
     let mut rest = text;
@@ -88,7 +98,7 @@ fn readable_records(text: &str) -> Map<String, Value> {
     records
 }
 
-/// The record that `text` begins with, and what comes after it.
+/// The record at the start of `text`, and what comes after it.
 fn record_at(text: &str) -> Option<(String, Map<String, Value>, &str)> {
     let (name, after) = value_at::<String>(text)?;
     HostName::parse(&name)?;

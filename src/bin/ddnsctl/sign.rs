@@ -1,10 +1,9 @@
 //! `ddnsctl sign`.
 
 use chrono::Utc;
-use ddns_cgi::config::Config;
+use ddns_cgi::config::Store;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::protocol::form::Part;
-use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
 use ddns_cgi::protocol::stamp::Stamp;
 use ddns_cgi::protocol::user::{Found, SignaturePolicy, User};
@@ -12,21 +11,20 @@ use ddns_cgi::store::credentials::Credentials;
 use url::form_urlencoded::Serializer;
 
 use crate::cli::SignOptions;
-use crate::{Report, users};
+use crate::forget::host_name;
+use crate::{Report, credentials};
 
-pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
+pub fn run(store: &Store, options: &SignOptions) -> Result<Report, Fault> {
     let fault = |reason: &str| Fault::new(&options.host, reason);
-    let host = HostName::parse(&options.host).ok_or_else(|| fault("is not a valid host name"))?;
-    let users = users::read(&config.store.credentials)?;
-    let (name, _) = users
-        .iter()
-        .find(|(_, entry)| users::hosts(entry).any(|entry| host.is(entry)))
+    let host = host_name(&options.host)?;
+    let users = credentials::read(&store.credentials)?;
+    let name = credentials::owner_of(&users, &host)
         .ok_or_else(|| fault("is no user's host; see ddnsctl host add"))?;
-    let Found::Known(user) = Credentials::open(&config.store)?.find(name)? else {
+    let Found::Known(user) = Credentials::open(store)?.find(name)? else {
         return Err(fault("belongs to a user whose entry is unusable; see ddnsctl check"));
     };
     let now = Stamp::at(Utc::now()).ok_or_else(|| fault("the clock shows no usable year"))?;
-    let time = now.format(config.store.time_zone);
+    let time = now.format(store.time_zone);
     let names = [name, host.as_str(), &time];
     let url = format!("{}?{}", options.url, signed(names, options, &user).map_err(fault)?);
     Ok(Report::good(if options.curl {
@@ -36,7 +34,7 @@ pub fn run(config: &Config, options: &SignOptions) -> Result<Report, Fault> {
     }))
 }
 
-/// The query for a user's name, a host and a time, and the addresses of the options, signed.
+/// The signed query for a user's name, a host, a time and the addresses from the options.
 fn signed(
     [name, id, time]: [&str; 3],
     options: &SignOptions,

@@ -1,4 +1,4 @@
-//! The user that Apache runs as, and what it may do.
+//! The user that Apache runs as, and what this user may do.
 
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -15,7 +15,8 @@ pub struct WebUser {
 }
 
 impl WebUser {
-    /// The user of this name, else the first that exists of those that distributions have.
+    /// The user of this name. Without a name, the first of the distributions' usual ones that
+    /// exists.
     pub fn find(name: Option<&str>) -> Option<Self> {
         let candidates = name.map_or(vec!["www-data", "apache", "httpd"], |name| vec![name]);
         candidates.into_iter().find_map(|name| {
@@ -23,7 +24,7 @@ impl WebUser {
         })
     }
 
-    /// Whether a command, run as this user, succeeds; `None` where it cannot be run as this user.
+    /// Whether a command succeeds when this user runs it. `None` if it cannot be run as this user.
     pub fn can(&self, command: &[&str]) -> Option<bool> {
         let status = Command::new("setpriv")
             .args(["--reuid", &self.name, "--regid", &self.gid.to_string(), "--init-groups", "--"])
@@ -36,18 +37,20 @@ impl WebUser {
         status.ok().map(|status| status.success())
     }
 
+    /// Whether this user has a right on a file: `-r` to read it, `-w` to write it.
     pub fn may(&self, right: &str, path: &Path) -> bool {
         self.can(&["test", right, &path.display().to_string()]).unwrap_or(false)
     }
 }
 
-/// What `id` says of a user. It asks all of the system's sources; a static program cannot.
+/// What `id` says about a user. It asks all sources of the system, which a static program cannot
+/// do.
 fn id(option: &str, name: &str) -> Option<u32> {
     let output = Command::new("id").args([option, name]).stderr(Stdio::null()).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// Gives the credentials to the web server's group, so that it can read them and others cannot.
+/// Gives the credentials to the web server's group. It can read them then, and others cannot.
 pub fn give_credentials_to_group(path: &Path) -> Result<(), Fault> {
     match WebUser::find(None) {
         Some(user) if rustix::process::geteuid().is_root() => chown(path, None, Some(user.gid))

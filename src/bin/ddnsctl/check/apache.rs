@@ -1,19 +1,19 @@
-//! What `ddnsctl check` says of Apache's configuration.
+//! What `ddnsctl check` says about Apache's configuration.
 
 use std::fs;
 
-use ddns_cgi::config::Config;
+use ddns_cgi::config::Status;
 
 use super::findings::Findings;
 
-/// Where `scripts/install` puts the file on Debian, and on Red Hat.
+/// The file from `scripts/install` on Debian, and on Red Hat.
 const FILES: [&str; 2] =
     ["/etc/apache2/conf-available/ddns-cgi.conf", "/etc/httpd/conf.d/ddns-cgi.conf"];
 
-/// A file that was changed stays as it is when a newer version is installed, so it may be from before
-/// there was a status page.
-pub fn check_status_page(findings: &mut Findings, config: &Config) {
-    if !config.status.page {
+/// An upgrade keeps a file that somebody has changed. Such a file may be older than the status
+/// page.
+pub fn check(findings: &mut Findings, status: &Status) {
+    if !status.page {
         return;
     }
     for file in FILES {
@@ -27,7 +27,7 @@ pub fn check_status_page(findings: &mut Findings, config: &Config) {
     }
 }
 
-/// Whether a configuration has something to say of the status page.
+/// Whether a configuration says anything about the status page.
 fn restricts_status_page(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
     lines.any(|line| line.starts_with('<') && line.contains("/status"))

@@ -1,8 +1,9 @@
-//! The mark `.hosts.dns.pending`: as long as it exists, dnsmasq may not serve what the state says.
+//! The mark `.hosts.dns.pending`: while it exists, the name server may not know what the state
+//! says.
 //!
-//! Requests write it before they touch a file, and only a restart that succeeded removes it. Each
-//! change adds a line, so whoever restarts can tell whether another change came meanwhile. All of
-//! this happens under the lock of the state.
+//! A request writes the mark before it touches any other file. Only a restart that succeeded
+//! removes it. Each change adds a line, so the restarter can tell whether another change came while
+//! it worked. All of this happens under the lock of the state.
 //!
 //! ```text
 //! changed host1.h.lohray.com 129.118.243.10
@@ -20,18 +21,18 @@ use crate::store::replace::{
     Readers, companion, give_to_folder_owner, no_follow, replace, sync_folder,
 };
 
-/// What the mark says, at one moment.
+/// The text of the mark, as somebody read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark(String);
+pub struct Pending(String);
 
-impl Mark {
-    /// The mark beside this hosts file.
+impl Pending {
+    /// The path of the mark: it is beside the hosts file.
     #[must_use]
     pub fn path(hosts: &Path) -> PathBuf {
         companion(hosts, "pending")
     }
 
-    /// Reads the mark; `None` where nothing is pending.
+    /// Reads the mark. Returns `None` if nothing is pending.
     pub fn read(hosts: &Path) -> Result<Option<Self>, Fault> {
         let path = Self::path(hosts);
         match fs::read(&path) {
@@ -41,14 +42,14 @@ impl Mark {
         }
     }
 
-    /// Why the last restart failed, if no change came after it.
+    /// Why the last restart failed, if no change has come since.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.0.lines().next_back()?.strip_prefix("failed ")
     }
 
-    /// Adds a line, about `change`. On return the mark itself survives a power failure; its text
-    /// need not.
+    /// Adds a line about `change`. When this returns, the mark will survive a power failure. Its
+    /// text may not.
     pub fn add(hosts: &Path, change: impl fmt::Display) -> Result<(), Fault> {
         let line = format!("changed {change}\n");
         let path = Self::path(hosts);
@@ -69,9 +70,9 @@ impl Mark {
         if is_new { sync_folder(&path) } else { Ok(()) }
     }
 
-    /// Leaves the last line alone, which is enough to tell whether another comes. Otherwise the mark
-    /// would grow for as long as changes come faster than restarts.
-    pub fn shorten(self, hosts: &Path) -> Result<Self, Fault> {
+    /// Keeps only the last line, which is enough to tell whether another one comes. Otherwise the
+    /// mark would grow as long as changes come faster than restarts.
+    pub(super) fn shorten(self, hosts: &Path) -> Result<Self, Fault> {
         match self.0.lines().next_back().map(|last| format!("{last}\n")) {
             Some(last) if last.len() < self.0.len() => {
                 replace(&Self::path(hosts), last.as_bytes(), Readers::Everybody)?;
@@ -81,13 +82,13 @@ impl Mark {
         }
     }
 
-    /// Puts the reason of a failed restart in the place of the changes that led to it.
-    pub fn fail(hosts: &Path, reason: &str) -> Result<(), Fault> {
+    /// Replaces the text of the mark by the reason why the restart failed.
+    pub(crate) fn fail(hosts: &Path, reason: &str) -> Result<(), Fault> {
         replace(&Self::path(hosts), format!("failed {reason}\n").as_bytes(), Readers::Everybody)
     }
 
-    /// Removes the mark: dnsmasq serves what the state says.
-    pub fn remove(hosts: &Path) -> Result<(), Fault> {
+    /// Removes the mark: the name server knows what the state says.
+    pub(super) fn remove(hosts: &Path) -> Result<(), Fault> {
         let path = Self::path(hosts);
         fs::remove_file(&path).map_err(|error| Fault::io("remove the mark", &path, &error))
     }
@@ -101,18 +102,18 @@ mod tests {
     fn a_mark_grows_with_each_change_and_tells_the_last_failure() {
         let folder = tempfile::tempdir().unwrap();
         let hosts = folder.path().join("hosts.dns");
-        assert_eq!(Mark::read(&hosts).unwrap(), None);
-        Mark::add(&hosts, "host1 192.0.2.1").unwrap();
-        let first = Mark::read(&hosts).unwrap().unwrap();
+        assert_eq!(Pending::read(&hosts).unwrap(), None);
+        Pending::add(&hosts, "host1 192.0.2.1").unwrap();
+        let first = Pending::read(&hosts).unwrap().unwrap();
         assert_eq!(first.failure(), None);
-        Mark::add(&hosts, "host1 192.0.2.1").unwrap();
-        assert_ne!(Mark::read(&hosts).unwrap().unwrap(), first);
-        Mark::fail(&hosts, "exit status 1").unwrap();
-        assert_eq!(Mark::read(&hosts).unwrap().unwrap().failure(), Some("exit status 1"));
-        Mark::add(&hosts, "host1 192.0.2.1").unwrap();
-        assert_eq!(Mark::read(&hosts).unwrap().unwrap().failure(), None);
-        Mark::remove(&hosts).unwrap();
-        assert_eq!(Mark::read(&hosts).unwrap(), None);
+        Pending::add(&hosts, "host1 192.0.2.1").unwrap();
+        assert_ne!(Pending::read(&hosts).unwrap().unwrap(), first);
+        Pending::fail(&hosts, "exit status 1").unwrap();
+        assert_eq!(Pending::read(&hosts).unwrap().unwrap().failure(), Some("exit status 1"));
+        Pending::add(&hosts, "host1 192.0.2.1").unwrap();
+        assert_eq!(Pending::read(&hosts).unwrap().unwrap().failure(), None);
+        Pending::remove(&hosts).unwrap();
+        assert_eq!(Pending::read(&hosts).unwrap(), None);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -1,0 +1,89 @@
+//! What `ddnsctl check` says about the folders of state and hosts file, and the files beside them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ddns_cgi::config::Store;
+use ddns_cgi::publish::pending::Pending;
+use ddns_cgi::store::replace::{companion, follow};
+
+use super::findings::Findings;
+use crate::web_user::WebUser;
+
+pub fn check(findings: &mut Findings, store: &Store, user: Option<&WebUser>) {
+    for folder in folders(store) {
+        check_folder(findings, &folder, user);
+    }
+    check_way_of_dnsmasq(findings, &follow(&store.hosts));
+    if let Some(user) = user {
+        check_helpers(findings, store, user);
+    }
+}
+
+/// The folders that must be writable, because a file is replaced as a whole.
+fn folders(store: &Store) -> Vec<PathBuf> {
+    let mut folders: Vec<_> = [&store.state, &store.hosts]
+        .into_iter()
+        .flat_map(|path| [path.clone(), follow(path)])
+        .filter_map(|path| path.parent().map(Path::to_owned))
+        .collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+fn check_folder(findings: &mut Findings, folder: &Path, user: Option<&WebUser>) {
+    let shown = folder.display();
+    let Ok(metadata) = fs::metadata(folder) else {
+        let advice = "Create it, or correct \"state\" and \"hosts\" in the configuration";
+        findings.error(&shown, "is not there", advice);
+        return;
+    };
+    if metadata.mode() & 0o002 != 0 {
+        let advice = format_args!("chmod o-w {shown}");
+        findings.error(&shown, "everybody can change the files in it", advice);
+    }
+    if let Some(user) = user.filter(|user| !user.may("-w", folder)) {
+        let name = &user.name;
+        findings.error(
+            &shown,
+            format_args!("{name} cannot write there"),
+            format_args!("chown {name} {shown} && chmod u+rwx {shown}"),
+        );
+    }
+}
+
+/// dnsmasq reads the hosts file as its own user.
+fn check_way_of_dnsmasq(findings: &mut Findings, hosts: &Path) {
+    let folder = hosts.parent().unwrap_or(Path::new("/"));
+    for ancestor in folder.ancestors() {
+        if fs::metadata(ancestor).is_ok_and(|m| m.mode() & 0o001 == 0) {
+            let shown = ancestor.display();
+            let advice = format_args!("chmod o+x {shown}");
+            findings.error(&shown, "dnsmasq's user may not pass through it", advice);
+        }
+    }
+}
+
+/// The web server's user must be able to write the helper files. An earlier run as root may have
+/// left them.
+fn check_helpers(findings: &mut Findings, store: &Store, user: &WebUser) {
+    let helpers = [
+        companion(&store.state, "lock"),
+        companion(&store.hosts, "restart.lock"),
+        Pending::path(&store.hosts),
+    ];
+    for helper in helpers {
+        let Ok(metadata) = fs::metadata(&helper) else { continue };
+        let shown = helper.display();
+        if !user.may("-w", &helper) {
+            let advice = format_args!("chown {}:{} {shown}", user.uid, user.gid);
+            findings.error(&shown, format_args!("{} cannot write it", user.name), advice);
+        }
+        if metadata.mode() & 0o002 != 0 {
+            let advice = format_args!("chmod o= {shown}");
+            findings.warning(&shown, "everybody can write it", advice);
+        }
+    }
+}

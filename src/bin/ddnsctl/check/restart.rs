@@ -1,0 +1,60 @@
+//! What `ddnsctl check` says about restarts of dnsmasq.
+
+use std::path::Path;
+
+use ddns_cgi::config::COMMAND_PATH;
+use ddns_cgi::publish::pending::Pending;
+
+use super::findings::Findings;
+use crate::web_user::WebUser;
+
+pub fn check(findings: &mut Findings, hosts: &Path, command: &[String], user: Option<&WebUser>) {
+    check_pending(findings, hosts);
+    let Some((program, arguments)) = command.split_first() else { return };
+    let is_there = |folder: &&str| Path::new(folder).join(program).is_file();
+    if !program.starts_with('/') && !COMMAND_PATH.iter().any(is_there) {
+        findings.error(
+            "restart",
+            format_args!("{program} is not installed"),
+            "Install it, or correct \"restart\" in the configuration",
+        );
+    } else if let (Some(user), true) = (user, program.ends_with("sudo")) {
+        check_sudo(findings, arguments, user);
+    }
+}
+
+fn check_pending(findings: &mut Findings, hosts: &Path) {
+    let pending = match Pending::read(hosts) {
+        Err(fault) => return findings.fault(&fault),
+        Ok(None) => return,
+        Ok(Some(pending)) => pending,
+    };
+    let path = Pending::path(hosts);
+    match pending.failure() {
+        Some(reason) => findings.error(
+            path.display(),
+            format_args!("the last restart failed: {reason}"),
+            "Fix the cause, then: ddnsctl apply",
+        ),
+        None => findings.warning(
+            path.display(),
+            "a change waits for a restart",
+            "If it stays: ddnsctl apply",
+        ),
+    }
+}
+
+/// The arguments of sudo are its own options, then the command.
+fn check_sudo(findings: &mut Findings, arguments: &[String], user: &WebUser) {
+    let words = arguments.iter().map(String::as_str).skip_while(|word| word.starts_with('-'));
+    let wanted: Vec<&str> = words.collect();
+    if user.can(&[&["sudo", "-n", "-l"], &wanted[..]].concat()) == Some(true) {
+        return;
+    }
+    let wanted = wanted.join(" ");
+    findings.error(
+        "sudo",
+        format_args!("{} may not run without a password: {wanted}", user.name),
+        "Install sudoers.d/ddns-cgi as /etc/sudoers.d/ddns-cgi, mode 0440, and run: visudo -c",
+    );
+}

@@ -1,0 +1,59 @@
+//! The state, as several commands look at it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ddns_cgi::config::Store;
+use ddns_cgi::fault::Fault;
+use ddns_cgi::store::lock::Lock;
+use ddns_cgi::store::replace::companion;
+use serde_json::{Map, Value};
+
+use crate::credentials;
+
+/// Takes the lock on the state, and waits for it as long as a request would.
+pub fn lock(store: &Store) -> Result<Lock, Fault> {
+    let limit = Duration::from_secs(store.lock_timeout.into());
+    Lock::acquire(&companion(&store.state, "lock"), limit)
+}
+
+/// One host of a state.
+pub struct Host<'s> {
+    /// Its key in the state. It need not be a host name.
+    pub name: &'s str,
+    pub record: &'s Value,
+    /// The user who may update it.
+    pub owner: Option<&'s str>,
+    /// Whether the state has the same name in another case, too.
+    pub has_twin: bool,
+    /// The last such name before this one.
+    pub earlier_twin: Option<&'s str>,
+}
+
+impl<'s> Host<'s> {
+    /// The fields of its record, or `None` if the record is no object.
+    pub fn fields(&self) -> Option<&'s Map<String, Value>> {
+        self.record.as_object()
+    }
+}
+
+/// The hosts of a state, in its order.
+pub fn hosts<'s>(state: &'s Map<String, Value>, users: &'s Map<String, Value>) -> Vec<Host<'s>> {
+    let owners = credentials::owners(users);
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for name in state.keys() {
+        *counts.entry(name.to_ascii_lowercase()).or_default() += 1;
+    }
+    let mut earlier = HashMap::new();
+    let host = |(name, record): (&'s String, &'s Value)| {
+        let key = name.to_ascii_lowercase();
+        Host {
+            name,
+            record,
+            owner: owners.get(&key).copied(),
+            has_twin: counts.get(&key).is_some_and(|count| *count > 1),
+            earlier_twin: earlier.insert(key, name.as_str()),
+        }
+    };
+    state.iter().map(host).collect()
+}
