@@ -40,8 +40,11 @@ pub fn store(config: &Config, updates: Vec<Verified>, now: DateTime<Utc>) -> Res
             Err(refusal) => Err(refusal),
         });
     }
-    let notices =
-        if steps.is_empty() { Vec::new() } else { write(config, &mut state, &steps, now)? };
+    if steps.is_empty() {
+        return Ok(Stored { answers, notices: Vec::new() });
+    }
+    let notices = state.notice().into_iter().collect();
+    write(config, state, &steps, now)?;
     Ok(Stored { answers, notices })
 }
 
@@ -68,20 +71,13 @@ fn answer(
     })
 }
 
-/// Writes the steps. Returns what the operator should know.
-fn write(
-    config: &Config,
-    state: &mut State,
-    steps: &[Step],
-    now: DateTime<Utc>,
-) -> Result<Vec<Fault>, Fault> {
+fn write(config: &Config, state: State, steps: &[Step], now: DateTime<Utc>) -> Result<(), Fault> {
     let change = state.plan(steps, &Expiry::at(now, &config.store))?;
     if change.moves_lines() {
         let hosts: Vec<String> = steps.iter().map(Step::to_string).collect();
         Pending::add(&config.store.hosts, hosts.join(", "))?;
     }
-    state.commit(change)?;
-    Ok(state.notice().into_iter().collect())
+    change.commit()
 }
 
 #[cfg(test)]

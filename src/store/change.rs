@@ -4,37 +4,44 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::slice::from_ref;
 
 use serde_json::{Map, Value};
 
+use crate::config;
 use crate::fault::{Fault, json_position};
-use crate::protocol::stamp::Stamp;
+use crate::protocol::stamp::{Stamp, Zone};
 use crate::store::decide::Step;
 use crate::store::expiry::Expiry;
 use crate::store::hosts;
 use crate::store::index::{self, Indexed, Place};
 use crate::store::json::{self, Entry};
+use crate::store::lock::Lock;
 use crate::store::record;
 use crate::store::replace::{Readers, open_helper, replace_with};
-use crate::store::state::{Contents, HostEntry, State, Whole, index_path, validity_of};
+use crate::store::state::{Contents, HostEntry, State, Whole, index_path};
 use crate::store::validity::Validity;
 
 /// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure could
 /// leave one half old and one half new: another stamp, perhaps one in the future.
 const SECTOR: u64 = 512;
 
-/// What updates leave in the two files.
+/// What updates leave in the two files, worked out. The lock on the state is still held.
 #[derive(Debug)]
-pub struct Change(Kind);
+pub struct Change {
+    settings: config::Store,
+    kind: Kind,
+    _lock: Lock,
+}
 
 #[derive(Debug)]
 enum Kind {
     /// Stamps over the old ones, each at its place.
-    Stamps(Vec<(u64, String)>),
-    /// One record in an indexed state, and its lines in the hosts file if they change.
-    Record { place: Place, state: Splice, hosts: Option<Splice> },
+    Stamps(Vec<(u64, String)>, Contents),
+    /// One record of an indexed state, and its lines in the hosts file if they change.
+    Record { indexed: Indexed, place: Place, state: Splice, hosts: Option<Splice> },
     /// A new state, and a new hosts file if it changes.
-    Whole { state: Map<String, Value>, hosts: Option<String> },
+    Whole { state: Whole, hosts: Option<String> },
 }
 
 /// A file with one part replaced.
@@ -46,66 +53,37 @@ struct Splice {
     text: String,
 }
 
-impl Change {
-    /// Whether the hosts file changes.
-    #[must_use]
-    pub fn moves_lines(&self) -> bool {
-        match &self.0 {
-            Kind::Stamps(_) => false,
-            Kind::Record { hosts, .. } => hosts.is_some(),
-            Kind::Whole { hosts, .. } => hosts.is_some(),
-        }
-    }
-}
-
 impl State {
     /// Works out what the steps change. Nothing is written.
-    ///
-    /// If hosts expire, each update looks who has gone or come back.
-    pub fn plan(&mut self, steps: &[Step], expiry: &Expiry) -> Result<Change, Fault> {
+    pub fn plan(self, steps: &[Step], expiry: &Expiry) -> Result<Change, Fault> {
         let moves_lines = steps.iter().any(Step::moves_lines) || !self.settings.hosts.exists();
-        if expiry.is_on() {
-            return self.plan_whole(steps, moves_lines, expiry);
-        }
-        if !moves_lines {
-            if let Some(stamps) = self.plan_stamps(steps)? {
-                return Ok(Change(Kind::Stamps(stamps)));
+        let stamps = if moves_lines { None } else { self.stamps(steps)? };
+        let Self { settings, contents, lock } = self;
+        let kind = match (contents, stamps, steps) {
+            (contents, stamps, _) if expiry.is_on() => {
+                let mut state = contents.into_whole(&settings)?;
+                apply(&mut state.map, steps, settings.time_zone);
+                // Each update looks who has gone or come back.
+                let hosts = expiry.hosts_file(&state.map);
+                let moves_lines =
+                    moves_lines || hosts::read(&settings.hosts)?.as_ref() != Some(&hosts);
+                match stamps {
+                    Some(stamps) if !moves_lines => Kind::Stamps(stamps, Contents::Whole(state)),
+                    _ => Kind::Whole { state, hosts: moves_lines.then_some(hosts) },
+                }
             }
-        }
-        if let ([step], Contents::Indexed(indexed)) = (steps, &self.contents) {
-            let record = self.plan_record(indexed, step, moves_lines);
-            let record = record.map_err(|error| Fault::io("read", &self.settings.hosts, &error))?;
-            if let Some(record) = record {
-                return Ok(Change(record));
+            (contents, Some(stamps), _) => Kind::Stamps(stamps, contents),
+            (Contents::Indexed(indexed), None, [step]) => {
+                plan_record(indexed, &settings, step, moves_lines)?
             }
-        }
-        let state = self.map_after(steps)?;
-        let hosts = moves_lines.then(|| hosts::render(&state));
-        Ok(Change(Kind::Whole { state, hosts }))
-    }
-
-    /// The same if hosts expire.
-    fn plan_whole(
-        &mut self,
-        steps: &[Step],
-        moves_lines: bool,
-        expiry: &Expiry,
-    ) -> Result<Change, Fault> {
-        let state = self.map_after(steps)?;
-        let hosts = expiry.hosts_file(&state);
-        let moves_lines =
-            moves_lines || hosts::read(&self.settings.hosts)?.as_ref() != Some(&hosts);
-        if !moves_lines {
-            if let Some(stamps) = self.plan_stamps(steps)? {
-                return Ok(Change(Kind::Stamps(stamps)));
-            }
-        }
-        Ok(Change(Kind::Whole { state, hosts: moves_lines.then_some(hosts) }))
+            (contents, None, _) => plan_whole(contents, &settings, steps, moves_lines)?,
+        };
+        Ok(Change { settings, kind, _lock: lock })
     }
 
     /// The stamps and their places, if each can be written over the old one.
-    fn plan_stamps(&self, steps: &[Step]) -> Result<Option<Vec<(u64, String)>>, Fault> {
-        let has_file = !matches!(&self.contents, Contents::Whole(Whole { file: None, .. }));
+    fn stamps(&self, steps: &[Step]) -> Result<Option<Vec<(u64, String)>>, Fault> {
+        let has_file = self.contents.file().is_some();
         let places = steps.iter().map(|step| match step.entry() {
             Some(entry) if has_file => self.stamp_place(entry, step.stamp()),
             Some(_) | None => Ok(None),
@@ -131,122 +109,138 @@ impl State {
             (is_stamp && first / SECTOR == last / SECTOR).then_some((first, stamp))
         }))
     }
+}
 
-    /// The change of one record of an indexed state, and of its lines; `None` if the hosts file is
-    /// not the one that goes with it, or the state does not have the host.
-    fn plan_record(
-        &self,
-        indexed: &Indexed,
-        step: &Step,
-        moves_lines: bool,
-    ) -> io::Result<Option<Kind>> {
-        let Some(HostEntry { at, fields, lines: Some(lines), .. }) = step.entry() else {
-            return Ok(None);
-        };
-        let place = Place { entry: at.start, lines: *lines };
-        let new = Value::Object(self.fields_after(fields.clone(), step));
-        let hosts = if moves_lines {
-            let old = hosts::lines(&at.key, &fields.clone().into());
-            match self.plan_lines(indexed, *lines, &old, hosts::lines(&at.key, &new))? {
-                None => return Ok(None),
-                splice => splice,
-            }
-        } else {
-            None
-        };
-        let state = Splice {
-            file: indexed.file.try_clone()?,
-            validity: indexed.validity,
-            part: at.value.clone(),
-            text: json::value_to_string(new)?,
-        };
-        Ok(Some(Kind::Record { place, state, hosts }))
-    }
-
-    /// The change of a host's lines; `None` if they are not in their place in the hosts file that
-    /// goes with an indexed state.
-    fn plan_lines(
-        &self,
-        indexed: &Indexed,
-        start: u64,
-        old: &str,
-        new: String,
-    ) -> io::Result<Option<Splice>> {
-        let Ok(file) = File::open(&self.settings.hosts) else { return Ok(None) };
-        let validity = Validity::of_file(&file)?;
-        if indexed.hosts != Some(validity) {
-            return Ok(None);
+/// Puts the steps into a state.
+fn apply(state: &mut Map<String, Value>, steps: &[Step], zone: Zone) {
+    for step in steps {
+        let host = step.update().host();
+        // PHP told names apart by case. Of such twins one stays.
+        let twins: Vec<String> = state.keys().filter(|name| host.is(name)).cloned().collect();
+        let name = twins.first().cloned().unwrap_or_else(|| host.to_string());
+        for twin in twins.iter().skip(1) {
+            state.shift_remove(twin);
         }
-        let mut present = vec![0; old.len()];
-        let is_there = file.read_exact_at(&mut present, start).is_ok() && present == old.as_bytes();
-        let part = start..start + old.len() as u64;
-        Ok(is_there.then_some(Splice { file, validity, part, text: new }))
+        state.insert(name, step.fields_after(zone).into());
     }
+}
 
-    /// All of the state after the steps.
-    fn map_after(&mut self, steps: &[Step]) -> Result<Map<String, Value>, Fault> {
-        let mut state = self.map()?.clone();
-        for step in steps {
-            let host = step.update().host();
-            let fields = step.entry().map(|entry| entry.fields.clone()).unwrap_or_default();
-            let fields = self.fields_after(fields, step);
-            // PHP told names apart by case. Of such twins one stays.
-            let twins: Vec<String> = state.keys().filter(|name| host.is(name)).cloned().collect();
-            let name = twins.first().cloned().unwrap_or_else(|| host.to_string());
-            for twin in twins.iter().skip(1) {
-                state.shift_remove(twin);
-            }
-            state.insert(name, fields.into());
+fn plan_whole(
+    contents: Contents,
+    settings: &config::Store,
+    steps: &[Step],
+    moves_lines: bool,
+) -> Result<Kind, Fault> {
+    let mut state = contents.into_whole(settings)?;
+    apply(&mut state.map, steps, settings.time_zone);
+    let hosts = moves_lines.then(|| hosts::render(&state.map));
+    Ok(Kind::Whole { state, hosts })
+}
+
+/// The change of one record of an indexed state, and of its lines. If they are not where the index
+/// says, it is a change of the whole.
+fn plan_record(
+    indexed: Indexed,
+    settings: &config::Store,
+    step: &Step,
+    moves_lines: bool,
+) -> Result<Kind, Fault> {
+    let splices = splices(&indexed, settings, step, moves_lines)
+        .map_err(|error| Fault::io("read", &settings.hosts, &error))?;
+    match splices {
+        Some((place, state, hosts)) => Ok(Kind::Record { indexed, place, state, hosts }),
+        None => plan_whole(Contents::Indexed(indexed), settings, from_ref(step), moves_lines),
+    }
+}
+
+/// What is spliced into the state and, if the lines move, into the hosts file. `None` if the state
+/// does not have the host, or its lines are not found.
+fn splices(
+    indexed: &Indexed,
+    settings: &config::Store,
+    step: &Step,
+    moves_lines: bool,
+) -> io::Result<Option<(Place, Splice, Option<Splice>)>> {
+    let Some(HostEntry { at, fields, lines: Some(lines), .. }) = step.entry() else {
+        return Ok(None);
+    };
+    let place = Place { entry: at.start, lines: *lines };
+    let new = Value::Object(step.fields_after(settings.time_zone));
+    let hosts = if moves_lines {
+        let old = hosts::lines(&at.key, &fields.clone().into());
+        let Some(splice) = splice_lines(indexed, settings, *lines, &old)? else { return Ok(None) };
+        Some(Splice { text: hosts::lines(&at.key, &new), ..splice })
+    } else {
+        None
+    };
+    let (file, validity) = (indexed.file.try_clone()?, indexed.validity);
+    let text = json::value_to_string(new)?;
+    Ok(Some((place, Splice { file, validity, part: at.value.clone(), text }, hosts)))
+}
+
+/// The place of a host's lines in the hosts file that goes with an indexed state, if they are there.
+fn splice_lines(
+    indexed: &Indexed,
+    settings: &config::Store,
+    start: u64,
+    old: &str,
+) -> io::Result<Option<Splice>> {
+    let Ok(file) = File::open(&settings.hosts) else { return Ok(None) };
+    let validity = Validity::of_file(&file)?;
+    let mut present = vec![0; old.len()];
+    let is_there = indexed.hosts == Some(validity)
+        && file.read_exact_at(&mut present, start).is_ok()
+        && present == old.as_bytes();
+    let part = start..start + old.len() as u64;
+    Ok(is_there.then_some(Splice { file, validity, part, text: String::new() }))
+}
+
+impl Change {
+    /// Whether the hosts file changes.
+    #[must_use]
+    pub fn moves_lines(&self) -> bool {
+        match &self.kind {
+            Kind::Stamps(..) => false,
+            Kind::Record { hosts, .. } => hosts.is_some(),
+            Kind::Whole { hosts, .. } => hosts.is_some(),
         }
-        Ok(state)
     }
 
-    /// The fields of a host after a step.
-    fn fields_after(&self, mut fields: Map<String, Value>, step: &Step) -> Map<String, Value> {
-        let addresses = step.update().addresses();
-        record::set(&mut fields, addresses, step.stamp(), self.settings.time_zone);
-        fields
-    }
-
-    /// Writes a change, the state before the hosts file, each durably, and then the index, which is
+    /// Writes the change: the state before the hosts file, each durably, and then the index, which is
     /// only a cache. Stamps alone go over the old ones, without fsync: what a power failure can cost
     /// is one of these stamps.
-    pub fn commit(&self, change: Change) -> Result<(), Fault> {
-        match change.0 {
-            Kind::Stamps(stamps) => self.write_stamps(&stamps),
-            Kind::Record { place, state, hosts } => {
-                self.write_record(place, &state, hosts.as_ref())
+    pub fn commit(self) -> Result<(), Fault> {
+        match &self.kind {
+            Kind::Stamps(stamps, contents) => self.write_stamps(stamps, contents),
+            Kind::Record { indexed, place, state, hosts } => {
+                self.write_record(indexed, *place, state, hosts.as_ref())
             }
-            Kind::Whole { state, hosts } => self.write_whole(&state, hosts.as_deref()),
+            Kind::Whole { state, hosts } => self.write_whole(state, hosts.as_deref()),
         }
     }
 
-    fn write_stamps(&self, stamps: &[(u64, String)]) -> Result<(), Fault> {
-        let (file, validity) = match &self.contents {
-            Contents::Indexed(indexed) => (&indexed.file, indexed.validity),
-            Contents::Whole(Whole { file: Some((file, validity)), .. }) => (file, *validity),
-            Contents::Whole(Whole { file: None, .. }) => return Err(self.broken("it is not there")),
-        };
+    fn write_stamps(&self, stamps: &[(u64, String)], contents: &Contents) -> Result<(), Fault> {
+        let path = &self.settings.state;
+        let (file, validity) =
+            contents.file().ok_or_else(|| Fault::new(path.display(), "is gone"))?;
         validity
             .check(file)
             .and_then(|()| {
                 let mut stamps = stamps.iter();
                 stamps.try_for_each(|(place, stamp)| file.write_all_at(stamp.as_bytes(), *place))
             })
-            .map_err(|error| Fault::io("write the stamp", &self.settings.state, &error))?;
-        match &self.contents {
-            Contents::Indexed(indexed) => {
-                let _ = indexed.keep();
-            }
-            Contents::Whole(whole) => {
-                let _ = self.index_read(whole, file);
-            }
-        }
+            .map_err(|error| Fault::io("write the stamp", path, &error))?;
+        // The update is stored. Without an index, the next request reads all of the state.
+        let _ = match contents {
+            Contents::Indexed(indexed) => indexed.keep().ok(),
+            Contents::Whole(state) => self.index_read(state, file),
+        };
         Ok(())
     }
 
     fn write_record(
         &self,
+        indexed: &Indexed,
         place: Place,
         state: &Splice,
         hosts: Option<&Splice>,
@@ -257,60 +251,52 @@ impl State {
         let new_state = write(state, &self.settings.state, Readers::Everybody)?;
         let new_hosts =
             hosts.map(|lines| write(lines, &self.settings.hosts, hosts::READERS)).transpose()?;
-        if let (Contents::Indexed(indexed), Ok(validity)) =
-            (&self.contents, Validity::of(&new_state))
-        {
-            let moved = [state.growth(), hosts.map_or(0, Splice::growth)];
+        let moved = [state.growth(), hosts.map_or(0, Splice::growth)];
+        if let Ok(validity) = Validity::of(&new_state) {
             let hosts = new_hosts.and_then(|new| Validity::of(&new).ok());
             let _ = indexed.shift(place, moved, validity, hosts);
         }
         Ok(())
     }
 
-    fn write_whole(&self, state: &Map<String, Value>, hosts: Option<&str>) -> Result<(), Fault> {
-        let mut is_rebuilt = true;
-        if let Contents::Whole(Whole { file: Some((file, validity)), .. }) = &self.contents {
-            let edited = |error| Fault::io("replace", &self.settings.state, &error);
+    fn write_whole(&self, state: &Whole, hosts: Option<&str>) -> Result<(), Fault> {
+        let edited = |error| Fault::io("replace", &self.settings.state, &error);
+        if let Some((file, validity)) = &state.file {
             validity.check(file).map_err(edited)?;
-            is_rebuilt = false;
         }
-        let text = json::to_string(state).map_err(|error| self.broken(json_position(&error)))?;
-        let new_state = self.replace_text(&text)?;
+        let path = &self.settings.state;
+        let text =
+            json::to_string(&state.map).map_err(|error| Fault::new(path.display(), error))?;
+        let write = |new: &mut File| new.write_all(text.as_bytes());
+        let new_state = replace_with(path, write, Readers::Everybody)?;
         let hosts = match hosts {
             Some(hosts) => Validity::of(&hosts::store(&self.settings.hosts, hosts)?).ok(),
-            None if is_rebuilt => None,
-            None => self.hosts_of(state),
+            None => state.file.as_ref().and_then(|_| self.hosts_of(&state.map)),
         };
-        if let (Some(hosts), Ok(of), Ok(entries)) =
-            (hosts, Validity::of(&new_state), json::entries(&text))
-        {
-            let _ = self.write_index(state, &entries, of, hosts);
-        }
+        let _ = self.index_written(&state.map, &text, &new_state, hosts);
         Ok(())
-    }
-
-    /// Puts `new` in the place of the state file.
-    pub fn replace(&self, new: &Map<String, Value>) -> Result<(), Fault> {
-        let text = json::to_string(new).map_err(|error| self.broken(json_position(&error)))?;
-        self.replace_text(&text).map(drop)
-    }
-
-    fn replace_text(&self, text: &str) -> Result<Metadata, Fault> {
-        let write = |new: &mut File| new.write_all(text.as_bytes());
-        replace_with(&self.settings.state, write, Readers::Everybody)
     }
 
     /// Writes the index of a state that has been read and only got new stamps, if both files are what
     /// this program would write.
-    fn index_read(&self, whole: &Whole, file: &File) -> Option<()> {
-        let is_ours = json::to_string(&whole.map).is_ok_and(|ours| ours == whole.text);
-        let hosts = self.hosts_of(&whole.map).filter(|_| is_ours)?;
-        let of = Validity::of_file(file).ok()?;
-        self.write_index(&whole.map, &whole.entries, of, hosts)
+    fn index_read(&self, state: &Whole, file: &File) -> Option<()> {
+        let is_ours = json::to_string(&state.map).is_ok_and(|ours| ours == state.text);
+        let hosts = self.hosts_of(&state.map).filter(|_| is_ours)?;
+        self.write_index(&state.map, &state.entries, Validity::of_file(file).ok()?, hosts)
     }
 
-    /// Writes an index. If that fails, the next request reads all of the state. If hosts expire, each
-    /// request does, and the hosts file is not that of the state.
+    /// Writes the index of a state that has just been written, if it is known what goes with it.
+    fn index_written(
+        &self,
+        state: &Map<String, Value>,
+        text: &str,
+        new_state: &Metadata,
+        hosts: Option<Validity>,
+    ) -> Option<()> {
+        self.write_index(state, &json::entries(text).ok()?, Validity::of(new_state).ok()?, hosts?)
+    }
+
+    /// Writes an index. If hosts expire there is none: the hosts file does not have all of them.
     fn write_index(
         &self,
         state: &Map<String, Value>,
@@ -340,7 +326,7 @@ impl State {
     /// What the hosts file is, if it is that of a state.
     fn hosts_of(&self, state: &Map<String, Value>) -> Option<Validity> {
         // From before it is read.
-        let validity = validity_of(&self.settings.hosts)?;
+        let validity = Validity::at(&self.settings.hosts)?;
         let text = hosts::read(&self.settings.hosts).ok()?;
         (text == Some(hosts::render(state))).then_some(validity)
     }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 use crate::protocol::auth::Authentic;
-use crate::protocol::stamp::{Clock, Stamp};
-use crate::store::record::Record;
+use crate::protocol::stamp::{Clock, Stamp, Zone};
+use crate::store::record::{self, Record};
 use crate::store::state::HostEntry;
 
 /// What is to be done about an authentic update.
@@ -84,6 +86,15 @@ impl Step {
     #[must_use]
     pub fn moves_lines(&self) -> bool {
         self.moves_lines
+    }
+
+    /// The fields of the host's record after it.
+    #[must_use]
+    pub fn fields_after(&self, zone: Zone) -> Map<String, Value> {
+        let entry = self.entry.as_ref();
+        let mut fields = entry.map(|entry| entry.fields.clone()).unwrap_or_default();
+        record::set(&mut fields, self.update.addresses(), self.stamp(), zone);
+        fields
     }
 
     /// The stamp to store, which is never older than the stored one.

@@ -9,7 +9,7 @@
 //! An entry that is not where the index says makes an indexed state a whole one.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::store::index::{Indexed, Search};
 use crate::store::json::{self, Entry};
 use crate::store::lock::Lock;
 use crate::store::record::{self, Record};
-use crate::store::replace::companion;
+use crate::store::replace::{Readers, companion, replace};
 use crate::store::validity::Validity;
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
@@ -45,7 +45,7 @@ pub enum Patience {
 pub struct State {
     pub(super) settings: config::Store,
     pub(super) contents: Contents,
-    _lock: Lock,
+    pub(super) lock: Lock,
 }
 
 /// What is known of a state.
@@ -106,7 +106,7 @@ impl State {
                 Err(file) => Contents::Whole(read(file, validity, settings)?),
             },
         };
-        Ok(Self { settings: settings.clone(), contents, _lock: lock })
+        Ok(Self { settings: settings.clone(), contents, lock })
     }
 
     /// The entry of a host: the last one, if there are several.
@@ -152,7 +152,7 @@ impl State {
     }
 
     /// Reads all of the state, if it is only indexed.
-    pub(super) fn read_whole(&mut self) -> Result<&Whole, Fault> {
+    fn read_whole(&mut self) -> Result<&Whole, Fault> {
         if let Contents::Indexed(Indexed { file, validity, .. }) = &self.contents {
             let path = &self.settings.state;
             let file =
@@ -170,7 +170,7 @@ impl State {
     pub fn knows_hosts(&self) -> bool {
         match &self.contents {
             Contents::Indexed(indexed) => {
-                indexed.hosts.is_some() && indexed.hosts == validity_of(&self.settings.hosts)
+                indexed.hosts.is_some() && indexed.hosts == Validity::at(&self.settings.hosts)
             }
             Contents::Whole(_) => false,
         }
@@ -193,8 +193,33 @@ impl State {
         (count > 0).then(|| Fault::new(self.settings.state.display(), reason))
     }
 
+    /// Puts `new` in the place of the state file.
+    pub fn replace(&self, new: &Map<String, Value>) -> Result<(), Fault> {
+        let path = &self.settings.state;
+        let text = json::to_string(new).map_err(|error| Fault::new(path.display(), error))?;
+        replace(path, text.as_bytes(), Readers::Everybody)
+    }
+
     pub(super) fn broken(&self, why: impl fmt::Display) -> Fault {
         broken(&self.settings.state, why)
+    }
+}
+
+impl Contents {
+    /// The state file, and what it was when it was opened.
+    pub(super) fn file(&self) -> Option<(&File, Validity)> {
+        match self {
+            Self::Indexed(indexed) => Some((&indexed.file, indexed.validity)),
+            Self::Whole(whole) => whole.file.as_ref().map(|(file, validity)| (file, *validity)),
+        }
+    }
+
+    /// All of it, read if it is only indexed.
+    pub(super) fn into_whole(self, settings: &config::Store) -> Result<Whole, Fault> {
+        match self {
+            Self::Indexed(indexed) => read(indexed.file, indexed.validity, settings),
+            Self::Whole(whole) => Ok(whole),
+        }
     }
 }
 
@@ -211,11 +236,6 @@ pub fn snapshot(settings: &config::Store) -> Result<Map<String, Value>, Fault> {
 /// The index of the state.
 pub(super) fn index_path(settings: &config::Store) -> PathBuf {
     companion(&settings.state, "index")
-}
-
-/// What a file is at this moment; `None` if it is not there.
-pub(super) fn validity_of(path: &Path) -> Option<Validity> {
-    Validity::of(&fs::metadata(path).ok()?).ok()
 }
 
 fn broken(path: &Path, why: impl fmt::Display) -> Fault {

@@ -1,9 +1,10 @@
 //! What tells whether a file is still the one that was read: its inode, its size, and when it was
 //! last written. git keeps the same of each file in its index, as `stat_validity`.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
@@ -28,6 +29,12 @@ impl Validity {
     /// That of an open file as it is now.
     pub fn of_file(file: &File) -> io::Result<Self> {
         Self::of(&file.metadata()?)
+    }
+
+    /// That of the file at a path; `None` if there is none.
+    #[must_use]
+    pub fn at(path: &Path) -> Option<Self> {
+        Self::of(&fs::metadata(path).ok()?).ok()
     }
 
     /// Whether the file is still the same. The error is for the operator, who may have edited it.

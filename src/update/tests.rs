@@ -170,10 +170,9 @@ fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_indexed(
         std::thread::sleep(std::time::Duration::from_millis(20));
         let edited = fs::read_to_string(&config.store.state).unwrap().replace("a.example", "A");
         fs::write(&config.store.state, &edited).unwrap();
-        let fault = state.commit(change).unwrap_err();
+        let fault = change.commit().unwrap_err();
         assert!(fault.reason.contains("edited meanwhile"), "{names:?} {address}: {fault}");
         assert_eq!(fs::read_to_string(&config.store.state).unwrap(), edited);
-        drop(state);
         assert!(!knows_hosts(&config), "{names:?} {address}: the edited state is indexed");
     }
 }
