@@ -23,7 +23,7 @@ pub mod publish;
 pub mod status;
 pub mod store;
 mod text;
-pub mod update;
+mod update;
 
 use std::io::Read;
 

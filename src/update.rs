@@ -13,11 +13,11 @@ use crate::store::state::{Patience, State};
 
 /// What became of updates.
 #[derive(Debug)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// An answer to each of them.
-    pub answers: Answers,
+    pub(crate) answers: Answers,
     /// What the operator should know although they were accepted.
-    pub notices: Vec<Fault>,
+    pub(crate) notices: Vec<Fault>,
 }
 
 /// Brings the state up to date and, if an address changed, the hosts file. All the updates of a
@@ -27,7 +27,11 @@ pub struct Stored {
 /// from what dnsmasq serves, and the next request finds it.
 ///
 /// `updates` has those that were refused already, too, with their answers.
-pub fn store(config: &Config, updates: Vec<Verified>, now: DateTime<Utc>) -> Result<Stored, Fault> {
+pub(crate) fn store(
+    config: &Config,
+    updates: Vec<Verified>,
+    now: DateTime<Utc>,
+) -> Result<Stored, Fault> {
     if updates.iter().all(Result::is_err) {
         let answers = updates.into_iter().filter_map(Result::err).map(Err).collect();
         return Ok(Stored { answers, notices: Vec::new() });

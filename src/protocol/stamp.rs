@@ -83,13 +83,13 @@ impl Stamp {
 
     /// The text in RFC 3339, in UTC.
     #[must_use]
-    pub fn to_rfc3339(self) -> String {
+    pub(crate) fn to_rfc3339(self) -> String {
         self.0.to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
     /// Seconds since the start of 1970 in UTC.
     #[must_use]
-    pub fn unix_seconds(self) -> i64 {
+    pub(crate) fn unix_seconds(self) -> i64 {
         self.0.timestamp()
     }
 

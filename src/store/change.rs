@@ -22,13 +22,13 @@ use crate::store::replace::{Readers, open_helper, replace_with};
 use crate::store::state::{Contents, HostEntry, State, Whole, index_path};
 use crate::store::validity::Validity;
 
-/// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure could
-/// leave one half old and one half new: another stamp, perhaps one in the future.
+/// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure
+/// could leave one half old and one half new: another stamp, perhaps one in the future.
 const SECTOR: u64 = 512;
 
 /// What updates leave in the two files, worked out. The lock on the state is still held.
 #[derive(Debug)]
-pub struct Change {
+pub(crate) struct Change {
     settings: config::Store,
     kind: Kind,
     _lock: Lock,
@@ -55,7 +55,7 @@ struct Splice {
 
 impl State {
     /// Works out what the steps change. Nothing is written.
-    pub fn plan(self, steps: &[Step], expiry: &Expiry) -> Result<Change, Fault> {
+    pub(crate) fn plan(self, steps: &[Step], expiry: &Expiry) -> Result<Change, Fault> {
         let moves_lines = steps.iter().any(Step::moves_lines) || !self.settings.hosts.exists();
         let stamps = if moves_lines { None } else { self.stamps(steps)? };
         let Self { settings, contents, lock } = self;
@@ -178,7 +178,8 @@ fn splices(
     Ok(Some((place, Splice { file, validity, part: at.value.clone(), text }, hosts)))
 }
 
-/// The place of a host's lines in the hosts file that goes with an indexed state, if they are there.
+/// The place of a host's lines in the hosts file that goes with an indexed state, if they are
+/// there.
 fn splice_lines(
     indexed: &Indexed,
     settings: &config::Store,
@@ -198,7 +199,7 @@ fn splice_lines(
 impl Change {
     /// Whether the hosts file changes.
     #[must_use]
-    pub fn moves_lines(&self) -> bool {
+    pub(crate) fn moves_lines(&self) -> bool {
         match &self.kind {
             Kind::Stamps(..) => false,
             Kind::Record { hosts, .. } => hosts.is_some(),
@@ -206,10 +207,10 @@ impl Change {
         }
     }
 
-    /// Writes the change: the state before the hosts file, each durably, and then the index, which is
-    /// only a cache. Stamps alone go over the old ones, without fsync: what a power failure can cost
-    /// is one of these stamps.
-    pub fn commit(self) -> Result<(), Fault> {
+    /// Writes the change: the state before the hosts file, each durably, and then the index, which
+    /// is only a cache. Stamps alone go over the old ones, without fsync: what a power failure can
+    /// cost is one of these stamps.
+    pub(crate) fn commit(self) -> Result<(), Fault> {
         match &self.kind {
             Kind::Stamps(stamps, contents) => self.write_stamps(stamps, contents),
             Kind::Record { indexed, place, state, hosts } => {
@@ -277,8 +278,8 @@ impl Change {
         Ok(())
     }
 
-    /// Writes the index of a state that has been read and only got new stamps, if both files are what
-    /// this program would write.
+    /// Writes the index of a state that has been read and only got new stamps, if both files are
+    /// what this program would write.
     fn index_read(&self, state: &Whole, file: &File) -> Option<()> {
         let is_ours = json::to_string(&state.map).is_ok_and(|ours| ours == state.text);
         let hosts = self.hosts_of(&state.map).filter(|_| is_ours)?;

@@ -72,9 +72,9 @@ impl Credentials {
         })
     }
 
-    /// Writes the index for the requests to come, if this one had to do without. If that fails, they
-    /// have to, too.
-    pub fn write_index(&self, settings: &config::Store, now: DateTime<Utc>) {
+    /// Writes the index for the requests to come, if this one had to do without. If that fails,
+    /// they have to, too.
+    pub(crate) fn write_index(&self, settings: &config::Store, now: DateTime<Utc>) {
         let Contents::Whole { validity, text, .. } = &self.contents else { return };
         if validity.size <= SMALL || !validity.is_settled(now) {
             return;

@@ -12,13 +12,12 @@ use crate::store::state::HostEntry;
 /// What is to be done about an authentic update.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// The host is new or has other addresses: store both files.
     Changed,
     /// The host has these addresses already: store the stamp.
     Redundant,
-    /// The very request that was accepted last, delivered again, or one that says no more: store
-    /// nothing.
+    /// The last accepted request again, or another that says the same: store nothing.
     Repeated,
     /// Not newer than the last accepted request: refuse.
     Replay {
@@ -28,7 +27,7 @@ pub enum Decision {
 }
 
 /// Decides about `update`, given the host's stored record.
-pub fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
+pub(crate) fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
     let Some(record) = record else { return Decision::Changed };
     let holds = record.holds(update.addresses());
     if update.stamp() > record.stamp {
@@ -37,25 +36,27 @@ pub fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
     match update.clock() {
         Clock::Client if update.stamp() == record.stamp && holds => Decision::Repeated,
         Clock::Client => Decision::Replay { last: record.stamp },
-        // It came after the record, whatever the stamps say: within one second, or after a request of
-        // a client whose clock is ahead. The newer stamp stays, so no replay of that one gets through.
+        // It came after the record, whatever the stamps say: within one second, or after a request
+        // of a client whose clock is ahead. The newer stamp stays, so no replay of that one gets
+        // through.
         Clock::Server if holds => Decision::Repeated,
         Clock::Server => Decision::Changed,
     }
 }
 
-/// An update that is to be stored. Only [`Step::decide`] makes one, so nothing is stored that was not
-/// decided about.
+/// An update that is to be stored. Only [`Step::decide`] makes one, so nothing is stored that was
+/// not decided about.
 #[derive(Debug)]
-pub struct Step {
+pub(crate) struct Step {
     update: Authentic,
     entry: Option<HostEntry>,
     moves_lines: bool,
 }
 
 impl Step {
-    /// Decides about an update, given the host's entry. There is a step if something is to be stored.
-    pub fn decide(update: Authentic, entry: Option<HostEntry>) -> (Decision, Option<Self>) {
+    /// Decides about an update, given the host's entry. There is a step if something is to be
+    /// stored.
+    pub(crate) fn decide(update: Authentic, entry: Option<HostEntry>) -> (Decision, Option<Self>) {
         let decision = decide(&update, entry.as_ref().map(|entry| &entry.record));
         // A redundant update makes one of two spellings of a name, and puts addresses in order that
         // a hand wrote: then the hosts file changes, too.
@@ -72,25 +73,25 @@ impl Step {
 
     /// The update.
     #[must_use]
-    pub fn update(&self) -> &Authentic {
+    pub(crate) fn update(&self) -> &Authentic {
         &self.update
     }
 
     /// The host's entry before it.
     #[must_use]
-    pub fn entry(&self) -> Option<&HostEntry> {
+    pub(crate) fn entry(&self) -> Option<&HostEntry> {
         self.entry.as_ref()
     }
 
     /// Whether the lines of the hosts file change.
     #[must_use]
-    pub fn moves_lines(&self) -> bool {
+    pub(crate) fn moves_lines(&self) -> bool {
         self.moves_lines
     }
 
     /// The fields of the host's record after it.
     #[must_use]
-    pub fn fields_after(&self, zone: Zone) -> Map<String, Value> {
+    pub(crate) fn fields_after(&self, zone: Zone) -> Map<String, Value> {
         let entry = self.entry.as_ref();
         let mut fields = entry.map(|entry| entry.fields.clone()).unwrap_or_default();
         record::set(&mut fields, self.update.addresses(), self.stamp(), zone);
@@ -99,7 +100,7 @@ impl Step {
 
     /// The stamp to store, which is never older than the stored one.
     #[must_use]
-    pub fn stamp(&self) -> Stamp {
+    pub(crate) fn stamp(&self) -> Stamp {
         let last = self.entry.as_ref().map_or(Stamp::NEVER, |entry| entry.record.stamp);
         self.update.stamp().max(last)
     }
@@ -157,7 +158,7 @@ mod tests {
         let replay = Decision::Replay { last: old };
         for (stored, update, first, again) in [
             // The second request of the same second, about the other family: nothing tells it from
-            // an older one that somebody kept back. Where the state says the same, it does no harm.
+            // an older one that somebody kept back. If the state says the same, it does no harm.
             (&only4, Addresses { ipv6: set6, ..keep }, Decision::Changed, replay),
             (&both, Addresses { ipv6: set6, ..keep }, Decision::Redundant, Decision::Repeated),
             (&both, Addresses { ipv4: set4, ipv6: set6 }, Decision::Redundant, Decision::Repeated),

@@ -19,7 +19,7 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// What the settingsuration says of this moment.
+    /// What the settings say of this moment.
     #[must_use]
     pub fn at(now: DateTime<Utc>, settings: &Store) -> Self {
         let limit = Some(settings.expire_after).filter(|seconds| *seconds > 0);
@@ -34,8 +34,8 @@ impl Expiry {
 
     /// Whether the host with this record has expired.
     ///
-    /// One whose last update is not known has not. Otherwise all hosts of a state that was taken from
-    /// the hosts file would be gone at once.
+    /// A host whose last update is unknown has not. Otherwise all hosts of a state that was rebuilt
+    /// from the hosts file would be gone at once.
     #[must_use]
     pub fn is_over(&self, record: &Value) -> bool {
         let (Some(limit), Some(fields)) = (self.limit, record.as_object()) else { return false };

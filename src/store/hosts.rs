@@ -14,8 +14,8 @@ use crate::protocol::stamp::{Stamp, Zone};
 use crate::store::record;
 use crate::store::replace::{Readers, replace_with};
 
-/// dnsmasq reads the file as its own user: where it cannot, all names vanish.
-pub const READERS: Readers = Readers::EverybodyAlways;
+/// dnsmasq reads the file as its own user. If it cannot, all names vanish.
+pub(crate) const READERS: Readers = Readers::EverybodyAlways;
 
 /// The hosts file of a state, in the state's order.
 #[must_use]
@@ -55,7 +55,7 @@ pub fn to_state(text: &str, zone: Zone) -> Map<String, Value> {
     state
 }
 
-/// The text of the hosts file; `None` where there is no file.
+/// The text of the hosts file; `None` if there is no file.
 pub fn read(path: &Path) -> Result<Option<String>, Fault> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
@@ -86,7 +86,8 @@ mod tests {
         );
         assert_eq!(
             render(&state),
-            "192.0.2.1 b.example\n2001:db8::1 b.example\n192.0.2.2 a.example\n2001:db8::3 c.example\n"
+            "192.0.2.1 b.example\n2001:db8::1 b.example\n192.0.2.2 a.example\n\
+             2001:db8::3 c.example\n"
         );
     }
 
@@ -94,8 +95,10 @@ mod tests {
     fn what_is_no_name_or_no_address_has_no_line() {
         let state = state(
             r#"{"a b": {"ip": "192.0.2.1"}, "a\nb": {"ip": "192.0.2.1"}, "a#": {"ip": "192.0.2.1"},
-                "": {"ip": "192.0.2.1"}, "x.example": {"ip": "192.0.2.1 y\n"}, "z.example": {"ip": 5},
-                "l.example": [], "t.example": "192.0.2.1", "n.example": null, "ok.example": {"ip": "192.0.2.9"}}"#,
+                "": {"ip": "192.0.2.1"}, "x.example": {"ip": "192.0.2.1 y\n"},
+                "z.example": {"ip": 5},
+                "l.example": [], "t.example": "192.0.2.1", "n.example": null,
+                "ok.example": {"ip": "192.0.2.9"}}"#,
         );
         assert_eq!(render(&state), "192.0.2.9 ok.example\n");
     }
@@ -107,21 +110,29 @@ mod tests {
         let state = to_state(text, Zone::Utc);
         assert_eq!(
             serde_json::to_string(&state).unwrap(),
-            r#"{"a.example":{"ip":"192.0.2.1","ip6":"2001:db8::1","update":"1970-01-01 00:00:00"},"alias.example":{"ip":"192.0.2.1","update":"1970-01-01 00:00:00"}}"#
+            concat!(
+                r#"{"a.example":{"ip":"192.0.2.1","ip6":"2001:db8::1","#,
+                r#""update":"1970-01-01 00:00:00"},"alias.example":{"#,
+                r#""ip":"192.0.2.1","update":"1970-01-01 00:00:00"}}"#
+            )
         );
     }
 
     proptest! {
         #[test]
         fn a_rendered_state_can_be_rebuilt_from_its_hosts_file(
-            hosts in prop::collection::btree_map("[a-z]{1,9}\\.example", (any::<u32>(), any::<Option<u128>>()), 0..9),
+            hosts in prop::collection::btree_map(
+                "[a-z]{1,9}\\.example",
+                (any::<u32>(), any::<Option<u128>>()),
+                0..9,
+            ),
         ) {
             let mut state = Map::new();
             for (name, (ip, ip6)) in &hosts {
                 let mut fields = Map::new();
-                record::set(&mut fields, &IpAddr::V4((*ip).into()).into(), Stamp::NEVER, Zone::Utc);
-                if let Some(ip6) = ip6 {
-                    record::set(&mut fields, &IpAddr::V6((*ip6 | 1 << 127).into()).into(), Stamp::NEVER, Zone::Utc);
+                let ip6 = ip6.map(|ip6| IpAddr::V6((ip6 | 1 << 127).into()));
+                for address in [Some(IpAddr::V4((*ip).into())), ip6].into_iter().flatten() {
+                    record::set(&mut fields, &address.into(), Stamp::NEVER, Zone::Utc);
                 }
                 state.insert(name.clone(), fields.into());
             }

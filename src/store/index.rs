@@ -1,13 +1,13 @@
 //! An index: where in a JSON file each entry is.
 //!
-//! A helper file beside the state. It has a header, then a table of slots. The header tells of which
-//! file the index is, and of which hosts file. Of the JSON file, the header has inode and size; its
-//! time is the *index's own*, since a stamp that is written in place changes that time, and to give
-//! the index the same one writes no block.
+//! A helper file beside the state. It has a header, then a table of slots. The header tells of
+//! which file the index is, and of which hosts file. Of the JSON file, the header has inode and
+//! size; its time is the *index's own*, since a stamp that is written in place changes that time,
+//! and to give the index the same one writes no block.
 //!
-//! A key has its slot at the place that its hash names, or in the next free slot. A slot holds a part
-//! of the hash, the place of the key in the JSON file, and the place of the host's lines in the hosts
-//! file. Nobody believes a slot: what stands at the place has to be the key.
+//! A key has its slot at the place that its hash names, or in the next free slot. A slot holds a
+//! part of the hash, the place of the key in the JSON file, and the place of the host's lines in
+//! the hosts file. Nobody believes a slot: what stands at the place has to be the key.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -109,13 +109,13 @@ impl Indexed {
     }
 
     /// Keeps the index after a write in place that moved nothing.
-    pub fn keep(&self) -> io::Result<()> {
+    pub(super) fn keep(&self) -> io::Result<()> {
         self.index.set_modified(self.file.metadata()?.modified()?)
     }
 
     /// Keeps the index after one entry and its lines have been replaced by longer or shorter ones,
     /// in the new files of these validities: what lies behind them has moved by so many bytes.
-    pub fn shift(
+    pub(super) fn shift(
         &self,
         place: Place,
         moved: [i64; 2],
@@ -168,7 +168,7 @@ fn open_index(path: &Path, of: Validity) -> io::Result<Option<(File, u64, Option
 }
 
 /// The bytes of an index of these keys; `None` if two of them are the same, or a place is too far.
-/// Whoever writes them gives the file the time of the JSON file.
+/// The writer gives the file the time of the JSON file.
 pub fn build<K: AsRef<str>>(
     keys: &[(K, Place)],
     of: Validity,

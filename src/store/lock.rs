@@ -22,9 +22,9 @@ pub struct Lock(File);
 impl Lock {
     /// Waits for the lock, `limit` at most.
     ///
-    /// flock(2) has no time limit, so this tries again and again, the more often the longer it has
-    /// waited. So it is mostly the one who has waited longest who comes next. With pauses that grow
-    /// instead, somebody waits for ever while others come and go.
+    /// flock(2) has no time limit, so this tries again and again. It tries more often the longer it
+    /// has waited, so the longest waiter usually comes next. With growing pauses instead, somebody
+    /// would wait for ever while others come and go.
     pub fn acquire(path: &Path, limit: Duration) -> Result<Self, Fault> {
         let asked = Instant::now();
         let file = open(path)?;
@@ -42,8 +42,8 @@ impl Lock {
         Ok(Self(file))
     }
 
-    /// Takes the lock, or `None` where another process holds it.
-    pub fn try_acquire(path: &Path) -> Result<Option<Self>, Fault> {
+    /// Takes the lock, or returns `None` if another process holds it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, Fault> {
         let file = open(path)?;
         Ok(try_lock(&file, path)?.then_some(Self(file)))
     }
@@ -88,7 +88,7 @@ fn try_lock(file: &File, path: &Path) -> Result<bool, Fault> {
     }
 }
 
-/// The file is for the web server's user and group alone: whoever can open it can hold the lock.
+/// The file is only for the web server's user and group. Anybody who can open it can hold the lock.
 fn open(path: &Path) -> Result<File, Fault> {
     open_helper(path, OpenOptions::new().read(true).write(true).mode(0o660))
         .map_err(|error| Fault::io("open the lock", path, &error))

@@ -1,7 +1,28 @@
-//! store
-pub mod change;
+//! The store: which host has which address, who may change it, and what may fail on the way.
+//!
+//! Three files come in: the state, dnsmasq's hosts file, and the operator's credentials. An update
+//! takes the lock on the state, reads the host's entry, is decided about, and becomes a change that
+//! is worked out before anything is written. Then the state is written, after it the hosts file,
+//! each whole and durable, and last the index. This room must not know requests, replies or the
+//! name server.
+//!
+//! A file is *indexed* or *whole*. An index tells the place of each entry as long as the file is
+//! the one that was indexed. Then only one entry is read, however large the file is. Any other file
+//! is read whole and strictly. The index is only a cache: what stands at a place has to be the key
+//! that is looked up, and losing the index costs one reading of the file.
+//!
+//! - [`state`]: the state under its lock, and a host's entry in it,
+//! - `decide`: what an update means, given the entry; makes the steps to store,
+//! - `change`: what steps change, planned and then written in order,
+//! - [`record`], [`expiry`], [`hosts`]: a host's record, whether it has expired, its lines,
+//! - [`credentials`]: the users,
+//! - [`json`]: JSON read strictly, with the places of entries, and written as PHP writes it,
+//! - [`index`], [`validity`]: where entries are, and whether a file is still the same,
+//! - [`replace`], [`lock`]: files that are always whole, and the lock.
+
+pub(crate) mod change;
 pub mod credentials;
-pub mod decide;
+pub(crate) mod decide;
 pub mod expiry;
 pub mod hosts;
 pub mod index;

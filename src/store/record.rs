@@ -16,25 +16,25 @@ pub const UPDATE: &str = "update";
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// The host's addresses.
     pub addresses: Vec<IpAddr>,
-    /// The last accepted stamp; [`Stamp::NEVER`] where there is none.
+    /// The last accepted stamp; [`Stamp::NEVER`] if there is none.
     pub stamp: Stamp,
 }
 
 impl Record {
     /// Whether the host has all that it is to have, and nothing that it is to lose.
     #[must_use]
-    pub fn holds(&self, addresses: &Addresses) -> bool {
+    pub(crate) fn holds(&self, addresses: &Addresses) -> bool {
         addresses.new_ones().all(|new| self.addresses.contains(&new))
             && !self.addresses.iter().any(|old| addresses.removes(*old))
     }
 
-    /// Whether an update that holds leaves the addresses as they are. Of two addresses of one family,
-    /// as only a hand writes them, it leaves the one that it names, and IPv4 comes first.
+    /// Whether a redundant update leaves the addresses as they are. Only a hand writes two
+    /// addresses of one family: of these the update leaves its own. IPv4 comes first.
     #[must_use]
-    pub fn is_in_order(&self) -> bool {
+    pub(crate) fn is_in_order(&self) -> bool {
         matches!(*self.addresses, [] | [_] | [IpAddr::V4(_), IpAddr::V6(_)])
     }
 }
@@ -57,8 +57,8 @@ pub fn stamp(fields: &Map<String, Value>, zone: Zone) -> Result<Stamp, &'static 
 const NO_STAMP: &str =
     "\"update\" is no time stamp: write it as YYYY-MM-DD HH:MM:SS, or remove the record";
 
-/// Puts new addresses and a stamp into the fields of a record. Other fields stay as they are, and so
-/// does the address of a family that the update keeps.
+/// Puts new addresses and a stamp into the fields of a record. Other fields stay as they are, and
+/// so does the address of a family that the update keeps.
 pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone: Zone) {
     let kept = addresses(fields).filter(|old| !new.removes(*old));
     let known: Vec<IpAddr> = new.new_ones().chain(kept).collect();
@@ -67,8 +67,8 @@ pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone:
     fields.insert(UPDATE.to_owned(), stamp.format(zone).into());
 }
 
-/// Sets the field of an address family. A new one comes to the front, `ip6` after `ip`. Where there is
-/// no address of the family, one of the other family goes.
+/// Sets the field of an address family. A new one comes to the front, `ip6` after `ip`. Where there
+/// is no address of the family, one of the other family goes.
 fn put(fields: &mut Map<String, Value>, name: &str, new: Option<&IpAddr>) {
     let Some(new) = new else {
         if fields.get(name).is_some_and(|field| address(field).is_some()) {

@@ -15,20 +15,20 @@ use rustix::process::geteuid;
 
 use crate::fault::Fault;
 
-/// The flag for opening a helper file: open(2) fails where it is a symbolic link.
+/// The flag for opening a helper file: open(2) then fails on a symbolic link.
 #[must_use]
-pub fn no_follow() -> i32 {
+pub(crate) fn no_follow() -> i32 {
     i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default()
 }
 
-/// Who may read a file. An existing file keeps its mode as a rule.
+/// Who may read a file. An existing file usually keeps its mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
-    /// Everybody, where the file is new.
+    /// Everybody, if the file is new.
     Everybody,
     /// Everybody, whatever mode the file had.
     EverybodyAlways,
-    /// Owner and group, where the file is new.
+    /// Owner and group, if the file is new.
     OwnerAndGroup,
 }
 
@@ -43,17 +43,17 @@ impl Readers {
     }
 }
 
-/// Replaces the file that `path` leads to. An existing file's owner and group are kept as
-/// far as this user may. Where it fails, the old file is whole.
+/// Replaces the file that `path` leads to. It keeps the owner and group of an existing file as far
+/// as this user may. If it fails, the old file is whole.
 ///
-/// Whoever calls this holds the lock on the files: there is one temporary name.
+/// The caller holds the lock on the files, because there is one temporary name.
 pub fn replace(path: &Path, contents: &[u8], readers: Readers) -> Result<(), Fault> {
     replace_with(path, |file| file.write_all(contents), readers).map(drop)
 }
 
-/// As [`replace`], with what `write` puts into the new file. Returns that of the new file, also where
-/// somebody replaces it at once.
-pub fn replace_with(
+/// Like [`replace`], with what `write` puts into the new file. Returns the metadata of the new
+/// file, even if somebody replaces it at once.
+pub(crate) fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
     readers: Readers,
@@ -75,7 +75,7 @@ pub fn replace_with(
 }
 
 /// Makes the names in the folder of `path` survive a power failure.
-pub fn sync_folder(path: &Path) -> Result<(), Fault> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
@@ -92,7 +92,7 @@ pub fn companion(path: &Path, purpose: &str) -> PathBuf {
     path.with_file_name(OsString::from_vec(companion))
 }
 
-/// Where a path leads through symbolic links, also where nothing is there yet.
+/// Where a path leads through symbolic links, even if nothing is there yet.
 #[must_use]
 pub fn follow(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
@@ -140,7 +140,7 @@ fn keep_owner(file: &File, existing: &Metadata) -> io::Result<()> {
 
 /// Gives a file that root made to the owner of its folder: what the operator's commands leave there
 /// must be the web server's.
-pub fn give_to_folder_owner(file: &File, path: &Path) -> io::Result<()> {
+pub(crate) fn give_to_folder_owner(file: &File, path: &Path) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
@@ -150,7 +150,7 @@ pub fn give_to_folder_owner(file: &File, path: &Path) -> io::Result<()> {
 
 /// Opens a helper file as `options` say, and makes it if it is not there. It is never a link: root
 /// would write to where somebody else's link leads.
-pub fn open_helper(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub(crate) fn open_helper(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.custom_flags(no_follow());
     match options.open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

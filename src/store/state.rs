@@ -68,7 +68,7 @@ pub(super) struct Whole {
 
 /// A host's entry in the state.
 #[derive(Debug)]
-pub struct HostEntry {
+pub(crate) struct HostEntry {
     /// What it says.
     pub record: Record,
     /// Whether the state has the host in one spelling. PHP told names apart by case.
@@ -84,10 +84,10 @@ pub struct HostEntry {
 }
 
 impl State {
-    /// Takes the lock and opens the state. One that is missing or empty is rebuilt from the hosts
-    /// file. One that is broken is a fault, and stays as it is.
+    /// Takes the lock and opens the state. A missing or empty state is rebuilt from the hosts file.
+    /// A broken state is a fault, and stays as it is.
     ///
-    /// Hosts that expire can be told only from all of the state, so then it is read whole.
+    /// If hosts expire, the state is read whole: only all of it tells who has.
     pub fn open(settings: &config::Store, patience: Patience) -> Result<Self, Fault> {
         let lock_file = companion(&settings.state, "lock");
         let lock = match patience {
@@ -110,7 +110,7 @@ impl State {
     }
 
     /// The entry of a host: the last one, if there are several.
-    pub fn entry(&mut self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
+    pub(crate) fn entry(&mut self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
         if let Contents::Indexed(indexed) = &self.contents {
             let name = host.as_str().to_ascii_lowercase();
             let found = indexed
@@ -167,7 +167,7 @@ impl State {
 
     /// Whether the hosts file is known to be that of the state, without reading either.
     #[must_use]
-    pub fn knows_hosts(&self) -> bool {
+    pub(crate) fn knows_hosts(&self) -> bool {
         match &self.contents {
             Contents::Indexed(indexed) => {
                 indexed.hosts.is_some() && indexed.hosts == Validity::at(&self.settings.hosts)
@@ -187,7 +187,7 @@ impl State {
 
     /// What the operator should know, if there was no state.
     #[must_use]
-    pub fn notice(&self) -> Option<Fault> {
+    pub(crate) fn notice(&self) -> Option<Fault> {
         let (count, hosts) = (self.rebuilt_hosts(), self.settings.hosts.display());
         let reason = format!("the state was missing or empty: {count} hosts taken from {hosts}");
         (count > 0).then(|| Fault::new(self.settings.state.display(), reason))

@@ -73,8 +73,8 @@ fn of_one(name: &str, address: &str, second: u32) -> Vec<Verified> {
     vec![Ok(Authentic::for_test(name, address, stamp(second)))]
 }
 
-/// Both files after the requests, in a folder of their own. If they are not to be indexed, the index
-/// is removed before each.
+/// Both files after the requests, in a folder of their own. If they are not to be indexed, the
+/// index is removed before each.
 fn files_after(
     state: &Map<String, Value>,
     requests: impl IntoIterator<Item = Vec<Verified>>,
@@ -186,7 +186,8 @@ proptest! {
             1..9,
         ),
     ) {
-        let state: Map<_, _> = NAMES.iter().skip(1).map(|name| (*name).to_owned()).zip(records).collect();
+        let names = NAMES.iter().skip(1).map(|name| (*name).to_owned());
+        let state: Map<_, _> = names.zip(records).collect();
         let requests = || (1..).zip(&requests).map(|(second, (names, addresses))| {
             let update = |name: &&str| Ok(Authentic::for_test(name, *addresses, stamp(second)));
             names.iter().map(update).collect()

@@ -71,6 +71,7 @@ fn check_way_of_dnsmasq(findings: &mut Findings, hosts: &Path) {
 fn check_helpers(findings: &mut Findings, store: &Store, user: &WebUser) {
     let helpers = [
         companion(&store.state, "lock"),
+        companion(&store.state, "index"),
         companion(&store.hosts, "restart.lock"),
         Pending::path(&store.hosts),
     ];
