@@ -4,7 +4,6 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::slice::from_ref;
 
 use serde_json::{Map, Value};
 
@@ -39,9 +38,17 @@ enum Kind {
     /// Stamps over the old ones, each at its place.
     Stamps(Vec<(u64, String)>, Contents),
     /// One record of an indexed state, and its lines in the hosts file if they change.
-    Record { indexed: Indexed, place: Place, state: Splice, hosts: Option<Splice> },
+    Record(Splices, Contents),
     /// A new state, and a new hosts file if it changes.
-    Whole { state: Whole, hosts: Option<String> },
+    Whole(Whole, Option<String>),
+}
+
+/// What is spliced into the two files.
+#[derive(Debug)]
+struct Splices {
+    place: Place,
+    state: Splice,
+    hosts: Option<Splice>,
 }
 
 /// A file with one part replaced.
@@ -58,25 +65,28 @@ impl State {
     pub(crate) fn plan(self, steps: &[Step], expiry: &Expiry) -> Result<Change, Fault> {
         let moves_lines = steps.iter().any(Step::moves_lines) || !self.settings.hosts.exists();
         let stamps = if moves_lines { None } else { self.stamps(steps)? };
+        let splices = match (&self.contents, steps) {
+            (Contents::Indexed(indexed), [step]) if stamps.is_none() => {
+                Splices::plan(indexed, &self.settings, step, moves_lines)
+            }
+            _ => None,
+        };
         let Self { settings, contents, lock } = self;
-        let kind = match (contents, stamps, steps) {
-            (contents, stamps, _) if expiry.is_on() => {
+        let kind = match (stamps, splices) {
+            (Some(stamps), _) if !expiry.is_on() => Kind::Stamps(stamps, contents),
+            (_, Some(splices)) => Kind::Record(splices, contents),
+            (stamps, None) => {
                 let mut state = contents.into_whole(&settings)?;
                 apply(&mut state.map, steps, settings.time_zone);
-                // Each update looks who has gone or come back.
                 let hosts = expiry.hosts_file(&state.map);
-                let moves_lines =
-                    moves_lines || hosts::read(&settings.hosts)?.as_ref() != Some(&hosts);
+                // If hosts expire, each update looks who has gone or come back.
+                let moves_lines = moves_lines
+                    || expiry.is_on() && hosts::read(&settings.hosts)?.as_ref() != Some(&hosts);
                 match stamps {
                     Some(stamps) if !moves_lines => Kind::Stamps(stamps, Contents::Whole(state)),
-                    _ => Kind::Whole { state, hosts: moves_lines.then_some(hosts) },
+                    _ => Kind::Whole(state, moves_lines.then_some(hosts)),
                 }
             }
-            (contents, Some(stamps), _) => Kind::Stamps(stamps, contents),
-            (Contents::Indexed(indexed), None, [step]) => {
-                plan_record(indexed, &settings, step, moves_lines)?
-            }
-            (contents, None, _) => plan_whole(contents, &settings, steps, moves_lines)?,
         };
         Ok(Change { settings, kind, _lock: lock })
     }
@@ -125,75 +135,37 @@ fn apply(state: &mut Map<String, Value>, steps: &[Step], zone: Zone) {
     }
 }
 
-fn plan_whole(
-    contents: Contents,
-    settings: &config::Store,
-    steps: &[Step],
-    moves_lines: bool,
-) -> Result<Kind, Fault> {
-    let mut state = contents.into_whole(settings)?;
-    apply(&mut state.map, steps, settings.time_zone);
-    let hosts = moves_lines.then(|| hosts::render(&state.map));
-    Ok(Kind::Whole { state, hosts })
-}
-
-/// The change of one record of an indexed state, and of its lines. If they are not where the index
-/// says, it is a change of the whole.
-fn plan_record(
-    indexed: Indexed,
-    settings: &config::Store,
-    step: &Step,
-    moves_lines: bool,
-) -> Result<Kind, Fault> {
-    let splices = splices(&indexed, settings, step, moves_lines)
-        .map_err(|error| Fault::io("read", &settings.hosts, &error))?;
-    match splices {
-        Some((place, state, hosts)) => Ok(Kind::Record { indexed, place, state, hosts }),
-        None => plan_whole(Contents::Indexed(indexed), settings, from_ref(step), moves_lines),
+impl Splices {
+    /// What is spliced into an indexed state and, if the lines move, into the hosts file that goes
+    /// with it. `None` if the state does not have the host, or its lines are not in their place.
+    fn plan(
+        indexed: &Indexed,
+        settings: &config::Store,
+        step: &Step,
+        moves_lines: bool,
+    ) -> Option<Self> {
+        let HostEntry { at, fields, lines, .. } = step.entry()?;
+        let (place, name) = (Place { entry: at.start, lines: (*lines)? }, &at.key);
+        let new = Value::Object(step.fields_after(settings.time_zone));
+        let hosts = if moves_lines {
+            let old = hosts::lines(name, &fields.clone().into());
+            let file = File::open(&settings.hosts).ok()?;
+            let validity = Validity::of_file(&file).ok()?;
+            let mut present = vec![0; old.len()];
+            file.read_exact_at(&mut present, place.lines).ok()?;
+            if indexed.hosts != Some(validity) || present != old.as_bytes() {
+                return None;
+            }
+            let part = place.lines..place.lines + old.len() as u64;
+            Some(Splice { file, validity, part, text: hosts::lines(name, &new) })
+        } else {
+            None
+        };
+        let (file, validity) = (indexed.file.try_clone().ok()?, indexed.validity);
+        let text = json::value_to_string(new).ok()?;
+        let state = Splice { file, validity, part: at.value.clone(), text };
+        Some(Self { place, state, hosts })
     }
-}
-
-/// What is spliced into the state and, if the lines move, into the hosts file. `None` if the state
-/// does not have the host, or its lines are not found.
-fn splices(
-    indexed: &Indexed,
-    settings: &config::Store,
-    step: &Step,
-    moves_lines: bool,
-) -> io::Result<Option<(Place, Splice, Option<Splice>)>> {
-    let Some(HostEntry { at, fields, lines: Some(lines), .. }) = step.entry() else {
-        return Ok(None);
-    };
-    let place = Place { entry: at.start, lines: *lines };
-    let new = Value::Object(step.fields_after(settings.time_zone));
-    let hosts = if moves_lines {
-        let old = hosts::lines(&at.key, &fields.clone().into());
-        let Some(splice) = splice_lines(indexed, settings, *lines, &old)? else { return Ok(None) };
-        Some(Splice { text: hosts::lines(&at.key, &new), ..splice })
-    } else {
-        None
-    };
-    let (file, validity) = (indexed.file.try_clone()?, indexed.validity);
-    let text = json::value_to_string(new)?;
-    Ok(Some((place, Splice { file, validity, part: at.value.clone(), text }, hosts)))
-}
-
-/// The place of a host's lines in the hosts file that goes with an indexed state, if they are
-/// there.
-fn splice_lines(
-    indexed: &Indexed,
-    settings: &config::Store,
-    start: u64,
-    old: &str,
-) -> io::Result<Option<Splice>> {
-    let Ok(file) = File::open(&settings.hosts) else { return Ok(None) };
-    let validity = Validity::of_file(&file)?;
-    let mut present = vec![0; old.len()];
-    let is_there = indexed.hosts == Some(validity)
-        && file.read_exact_at(&mut present, start).is_ok()
-        && present == old.as_bytes();
-    let part = start..start + old.len() as u64;
-    Ok(is_there.then_some(Splice { file, validity, part, text: String::new() }))
 }
 
 impl Change {
@@ -202,8 +174,8 @@ impl Change {
     pub(crate) fn moves_lines(&self) -> bool {
         match &self.kind {
             Kind::Stamps(..) => false,
-            Kind::Record { hosts, .. } => hosts.is_some(),
-            Kind::Whole { hosts, .. } => hosts.is_some(),
+            Kind::Record(splices, _) => splices.hosts.is_some(),
+            Kind::Whole(_, hosts) => hosts.is_some(),
         }
     }
 
@@ -213,10 +185,8 @@ impl Change {
     pub(crate) fn commit(self) -> Result<(), Fault> {
         match &self.kind {
             Kind::Stamps(stamps, contents) => self.write_stamps(stamps, contents),
-            Kind::Record { indexed, place, state, hosts } => {
-                self.write_record(indexed, *place, state, hosts.as_ref())
-            }
-            Kind::Whole { state, hosts } => self.write_whole(state, hosts.as_deref()),
+            Kind::Record(splices, contents) => self.write_record(splices, contents),
+            Kind::Whole(state, hosts) => self.write_whole(state, hosts.as_deref()),
         }
     }
 
@@ -239,23 +209,17 @@ impl Change {
         Ok(())
     }
 
-    fn write_record(
-        &self,
-        indexed: &Indexed,
-        place: Place,
-        state: &Splice,
-        hosts: Option<&Splice>,
-    ) -> Result<(), Fault> {
-        let write = |splice: &Splice, path, readers| {
-            replace_with(path, |new| splice.write_to(new), readers)
-        };
-        let new_state = write(state, &self.settings.state, Readers::Everybody)?;
-        let new_hosts =
-            hosts.map(|lines| write(lines, &self.settings.hosts, hosts::READERS)).transpose()?;
-        let moved = [state.growth(), hosts.map_or(0, Splice::growth)];
-        if let Ok(validity) = Validity::of(&new_state) {
-            let hosts = new_hosts.and_then(|new| Validity::of(&new).ok());
-            let _ = indexed.shift(place, moved, validity, hosts);
+    fn write_record(&self, splices: &Splices, contents: &Contents) -> Result<(), Fault> {
+        let Splices { place, state, hosts } = splices;
+        let new_state =
+            replace_with(&self.settings.state, |new| state.write_to(new), Readers::Everybody)?;
+        let new_hosts = hosts.as_ref().map(|lines| {
+            replace_with(&self.settings.hosts, |new| lines.write_to(new), hosts::READERS)
+        });
+        let new_hosts = new_hosts.transpose()?.and_then(|new| Validity::of(&new).ok());
+        let moved = [state.growth(), hosts.as_ref().map_or(0, Splice::growth)];
+        if let (Contents::Indexed(indexed), Ok(of)) = (contents, Validity::of(&new_state)) {
+            let _ = indexed.shift(*place, moved, of, new_hosts);
         }
         Ok(())
     }

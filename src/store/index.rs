@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -82,8 +82,8 @@ impl Indexed {
     /// was before.
     pub fn open(file: File, validity: Validity, index: &Path) -> Result<Self, File> {
         match open_index(index, validity) {
-            Ok(Some((index, slots, hosts))) => Ok(Self { file, validity, hosts, index, slots }),
-            Ok(None) | Err(_) => Err(file),
+            Ok((index, slots, hosts)) => Ok(Self { file, validity, hosts, index, slots }),
+            Err(_) => Err(file),
         }
     }
 
@@ -145,9 +145,9 @@ impl Indexed {
     }
 }
 
-/// Opens the index, if it is that of the file with this validity: with the number of its slots, and
-/// the hosts file that goes with it.
-fn open_index(path: &Path, of: Validity) -> io::Result<Option<(File, u64, Option<Validity>)>> {
+/// Opens the index of the file with this validity, with the number of its slots and the hosts file
+/// that goes with it.
+fn open_index(path: &Path, of: Validity) -> io::Result<(File, u64, Option<Validity>)> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).custom_flags(no_follow()).open(path)?;
     let metadata = file.metadata()?;
@@ -155,16 +155,18 @@ fn open_index(path: &Path, of: Validity) -> io::Result<Option<(File, u64, Option
     file.read_exact_at(&mut header, 0)?;
     let number = |n: usize| read_u64(&header, n * 8);
     let is_of = (FORMAT, of.inode, of.size) == (number(0), number(1), number(2));
-    let slots = metadata.len().saturating_sub(HEADER as u64) / SLOT as u64;
-    let slots = slots.saturating_sub(REACH as u64 - 1);
-    if !is_of || metadata.modified()? != of.modified || slots == 0 {
-        return Ok(None);
-    }
+    let slots =
+        (metadata.len().saturating_sub(HEADER as u64) / SLOT as u64).checked_sub(REACH as u64 - 1);
+    let Some(slots @ 1..) =
+        slots.filter(|_| is_of && metadata.modified().ok() == Some(of.modified))
+    else {
+        return Err(ErrorKind::InvalidData.into());
+    };
     // Not `Duration::new`, which panics if the seconds overflow.
     let time = Duration::from_secs(number(5)).checked_add(Duration::from_nanos(number(6)));
     let modified = time.and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time));
     let hosts = modified.map(|modified| Validity { inode: number(3), size: number(4), modified });
-    Ok(Some((file, slots, hosts.filter(|hosts| hosts.inode != 0))))
+    Ok((file, slots, hosts.filter(|hosts| hosts.inode != 0)))
 }
 
 /// The bytes of an index of these keys; `None` if two of them are the same, or a place is too far.

@@ -243,7 +243,7 @@ fn the_stored_stamp_never_goes_back() {
     let send = |updates| store(&config, updates, Utc::now()).unwrap().answers.remove(0);
     let stored = || fs::read_to_string(path("ip.txt")).unwrap();
     assert!(matches!(send(request(1, 9, Clock::Client)), Ok(Accepted::Good(_))));
-    // As a new file and as a change of one record in sealed files.
+    // As a new file and as a change of one record in indexed files.
     for (last, second) in [(2, 5), (3, 5), (4, 9)] {
         let answer = send(request(last, second, Clock::Server));
         assert!(matches!(answer, Ok(Accepted::Good(_))), "{last}");

@@ -1,4 +1,4 @@
-//! Sealed files: when the fast path must not be used.
+//! Indexed files: when an index must not be believed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
