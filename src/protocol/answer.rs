@@ -116,6 +116,12 @@ pub enum Refusal {
     },
 }
 
+impl From<(Problem, Part)> for Refusal {
+    fn from((problem, part): (Problem, Part)) -> Self {
+        Self::Form(problem, part)
+    }
+}
+
 /// How we put a refusal into words.
 struct Words {
     /// The word in the log, and in replies of protocols 1 and 2.

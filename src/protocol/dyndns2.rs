@@ -49,7 +49,7 @@ pub fn claim(request: &Request, served: Dyndns2, now: DateTime<Utc>) -> Result<C
     admit(*is_https, served)?;
     let (user, password) =
         user_and_password(authorization).ok_or(Refusal::Identity(Unproven::NoPassword))?;
-    let list = form.required(Part::Hostname, MAX_LIST)?;
+    let list = form.required(Part::Hostname, MAX_LIST).map_err(Refusal::from)?;
     Ok(Claim {
         user,
         hosts: hosts(list, Part::Hostname)?,
