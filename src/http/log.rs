@@ -20,6 +20,7 @@ use crate::fault::Fault;
 use crate::protocol::answer::{Answer, Answers, Error, Refusal, Unproven};
 use crate::protocol::claim::Claim;
 use crate::protocol::stamp::{Stamp, Zone};
+use crate::text::push_visible;
 
 /// The longest text of a field, in bytes as we log it. No user's name is as long. Apache breaks
 /// lines of 8192 bytes in two, and a list of hosts can be as long as that.
@@ -117,8 +118,7 @@ fn field(line: &mut String, name: &str, value: &str) {
         }
         match c {
             '"' | '\\' => line.extend(['\\', c]),
-            ' '..='~' => line.push(c),
-            _ => line.extend(c.escape_default()),
+            _ => push_visible(line, c),
         }
     }
     line.push('"');
