@@ -40,7 +40,8 @@ use crate::protocol::claim::Claim;
 use crate::protocol::dyndns2;
 use crate::protocol::form::Form;
 use crate::publish::restarter;
-use crate::status::{Format, Status};
+use crate::status::Status;
+use crate::status::format::Format;
 use crate::store::credentials::Credentials;
 use crate::update::Stored;
 

@@ -5,10 +5,10 @@
 //! [`Status`], which knows no files and no clock. The page only looks: it writes nothing and starts
 //! nothing. It shows nothing that only the operator may see, such as a key or a folder.
 //!
-//! - `format`: the three forms of the page, and which of them a client wants.
+//! - [`format`]: the three forms of the page, and which of them a client wants.
 //! - `html`, `json` and `metrics`: one form each.
 
-mod format;
+pub mod format;
 mod html;
 mod json;
 mod metrics;
@@ -18,7 +18,6 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-pub use self::format::Format;
 use crate::config::{self, Config};
 use crate::fault::Fault;
 use crate::protocol::host::HostName;
@@ -233,6 +232,7 @@ fn without_folders(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::format::Format;
     use chrono::TimeDelta;
     use proptest::prelude::*;
     use serde_json::json;
