@@ -13,7 +13,8 @@
 //! - [`store`]: state, hosts file and credentials,
 //! - [`config`]: the operator's settings,
 //! - [`protocol`]: what a request says, and whether to believe it; no files, no clock,
-//! - [`fault`]: what can fail on our side.
+//! - [`fault`]: what can fail on our side,
+//! - `text`: makes text safe to look at, whoever wrote it.
 
 pub mod config;
 pub mod fault;
