@@ -1,7 +1,7 @@
 //! The parameters of a request, decoded.
 //!
-//! All of it is hostile. We look at declared parameters only. Each may occur once, and must have
-//! exactly its form.
+//! Treat all of it as hostile. We look only at declared parameters. Each may occur once, and must
+//! be well-formed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -85,7 +85,7 @@ pub enum Problem {
     Repeated,
     /// It is longer than any valid value.
     Overlong,
-    /// It does not have its form.
+    /// It is not well-formed.
     Malformed,
     /// It contradicts the rest, such as a parameter of another protocol.
     Conflicting,
