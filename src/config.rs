@@ -1,6 +1,6 @@
 //! The operator's settings: one JSON object in the file that `DDNS_CONFIG` names.
 //!
-//! Each room of the program gets the group of settings that it needs.
+//! Each room has its own group of settings.
 
 use std::ffi::OsString;
 use std::fs;
@@ -42,7 +42,7 @@ pub struct Config {
 pub struct Protocol {
     /// The replay window: how many seconds a stamp may differ from the clock, either way.
     pub window: u64,
-    /// The connections over which the server answers dyndns2.
+    /// Which connections may use dyndns2.
     pub dyndns2: Dyndns2,
 }
 
@@ -59,7 +59,7 @@ pub struct Store {
     pub time_zone: Zone,
     /// How many seconds a request waits for the lock on the state.
     pub lock_timeout: u32,
-    /// After how many seconds without an update a host leaves DNS; 0 for never.
+    /// The seconds without an update after which a host leaves DNS; 0 for never.
     pub expire_after: u64,
 }
 
@@ -68,7 +68,7 @@ pub struct Store {
 pub struct Publish {
     /// The command that makes dnsmasq read the hosts file; empty for none.
     pub restart: Vec<String>,
-    /// The least time between the starts of two restarts, in seconds.
+    /// The shortest time between the starts of two restarts, in seconds.
     pub restart_interval: u32,
 }
 
@@ -211,7 +211,7 @@ fn positive(value: &Value) -> Result<u64, &'static str> {
         .ok_or("must be a positive whole number of seconds")
 }
 
-/// At most an hour. More is surely a mistake, and would keep changes or clients waiting.
+/// At most an hour. More must be a mistake, and would keep changes or clients waiting.
 fn seconds(value: &Value) -> Result<u32, &'static str> {
     value
         .as_u64()
@@ -222,7 +222,7 @@ fn seconds(value: &Value) -> Result<u32, &'static str> {
 
 fn command(value: &Value) -> Result<Vec<String>, &'static str> {
     const NEED: &str =
-        "must be a list of texts: a bare name or an absolute path, then its arguments";
+        "must be a list of strings: a bare name or an absolute path, then its arguments";
     let words = value.as_array().ok_or(NEED)?;
     let words: Vec<String> = words
         .iter()

@@ -1,4 +1,4 @@
-//! A fault: something on this machine that prevents a request, which may be a good one.
+//! A fault: something on this machine that stops a request, even a good one.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -24,7 +24,7 @@ impl Fault {
         Self { subject: subject.to_string(), reason: reason.to_string(), kind: None }
     }
 
-    /// A failed operation on a file: `action` is its verb.
+    /// A failed operation on a file. `action` is what failed, such as `read the state`.
     #[must_use]
     pub fn io(action: &str, path: &Path, error: &io::Error) -> Self {
         let advice = match error.kind() {
@@ -48,7 +48,7 @@ pub fn json_position(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Eof => "ends too early",
         Category::Data => "has a value of the wrong kind",
-        Category::Syntax | Category::Io => "is no JSON",
+        Category::Syntax | Category::Io => "is not JSON",
     };
     format!("{what} at line {} column {}", error.line(), error.column())
 }

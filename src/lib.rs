@@ -7,13 +7,14 @@
 //! The rooms of the house. A room may use those below it in this list, and none above:
 //!
 //! - [`update`]: stores authentic updates,
-//! - [`status`]: the status page, which only looks,
+//! - [`status`]: the status page, which changes nothing,
 //! - [`http`]: the request as the web server hands it over, the reply, the log,
 //! - [`publish`]: makes dnsmasq serve a change, without letting the client wait,
 //! - [`store`]: state, hosts file and credentials,
 //! - [`config`]: the operator's settings,
 //! - [`protocol`]: what a request says, and whether to believe it; no files, no clock,
-//! - [`fault`]: what can fail on our side.
+//! - [`fault`]: what can fail on our side,
+//! - `text`: makes text safe to look at, whoever wrote it.
 
 pub mod config;
 pub mod fault;
@@ -40,7 +41,8 @@ use crate::protocol::claim::Claim;
 use crate::protocol::dyndns2;
 use crate::protocol::form::Form;
 use crate::publish::restarter;
-use crate::status::{Format, Status};
+use crate::status::Status;
+use crate::status::format::Format;
 use crate::store::credentials::Credentials;
 use crate::update::Stored;
 
@@ -77,7 +79,7 @@ fn update_hosts(
     Output { reply: Reply::to_update(dialect, &outcome), log }
 }
 
-/// Who says what. Nothing of it is believed yet.
+/// Finds out who says what. Nothing is believed yet.
 fn understand(
     dialect: Dialect,
     request: &Request,
@@ -100,7 +102,7 @@ fn understand(
     Ok((config, claim))
 }
 
-/// Verifies the claim, stores what it asks for, and starts the restart that this may need.
+/// Verifies the claim, stores what it asks for, and starts a restarter if one is needed.
 fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Stored, Error> {
     let mut credentials = Credentials::open(&config.store)?;
     let user = credentials.find(&claim.user)?;
@@ -120,7 +122,7 @@ fn show_address(request: &Request) -> Result<Output, Error> {
     Ok(Output { reply: Reply::address(address).for_method(method), log: String::new() })
 }
 
-/// The status page. It takes no lock, writes nothing, and starts no restart.
+/// The status page. It takes no lock, writes nothing, and starts no restarter.
 fn show_status(request: &Request, now: DateTime<Utc>) -> Result<Output, Error> {
     let sender = request.sender()?;
     let config = Config::load(request.config_file.clone())?;

@@ -1,5 +1,5 @@
-//! The CGI program: environment and body in, log lines and one reply out. The rest of the house
-//! does not know that it is a CGI.
+//! The CGI program: environment and body in, log lines and one reply out. Nothing else in the house
+//! knows that this is a CGI.
 //!
 //! It never reads its arguments: a query string without `=` arrives there (RFC 3875, 4.4).
 
@@ -13,8 +13,8 @@ use ddns_cgi::publish::restarter;
 use dlmalloc::GlobalDlmalloc;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// Takes memory from the kernel in large pieces. The heap of musl returns each page and asks for it
-/// again, which would make a request cost a third more.
+/// Takes memory from the kernel in large pieces. The heap of musl keeps returning pages and asking
+/// for them again, which would make a request cost a third more.
 #[global_allocator]
 static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 

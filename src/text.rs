@@ -1,7 +1,7 @@
-//! Text that anybody may have written, made safe to look at.
+//! Makes text safe to look at, whoever wrote it.
 
 /// Adds a character to `text` in printable ASCII, with Rust's escapes for all others. Nothing in
-/// the result turns the direction of writing, hides, or looks like another letter.
+/// the result reverses the text, is invisible, or looks like another letter.
 pub(crate) fn push_visible(text: &mut String, c: char) {
     match c {
         ' '..='~' => text.push(c),

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::DateTime;
 use ddns_cgi::config::Config;
-use ddns_cgi::status::{Format, Status};
+use ddns_cgi::status::Status;
+use ddns_cgi::status::format::Format;
 use serde_json::{Map, Value};
 
 /// Every form has each host once, and its own marks and no others.

@@ -1,15 +1,15 @@
 //! The log: lines that Apache puts into its error log.
 //!
-//! Programs such as fail2ban read them, so the format is stable:
+//! Programs such as fail2ban read them, so their format is stable:
 //!
 //! ```text
 //! ddns-cgi: WORD address=ADDRESS user="USER" host="HOST" file="FILE" reason="REASON"
 //! ```
 //!
-//! WORD is that of the refusal or fault, or `notice`. Unknown fields are left out. If a request for
-//! several hosts fails as a whole, `host` lists them all, with commas between. Text in quotes is
-//! ASCII with Rust's escapes: nothing that a client sends can end a field or a line. Text that is
-//! too long for a line of Apache's ends in `...`.
+//! WORD belongs to the refusal or fault, or is `notice`. Unknown fields are left out. If a request
+//! for several hosts fails as a whole, `host` lists them all, with commas between. Text in quotes
+//! is ASCII with Rust's escapes: nothing that a client sends can end a field or a line. Text that
+//! is too long for Apache's log ends in `...`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -20,9 +20,10 @@ use crate::fault::Fault;
 use crate::protocol::answer::{Answer, Answers, Error, Refusal, Unproven};
 use crate::protocol::claim::Claim;
 use crate::protocol::stamp::{Stamp, Zone};
+use crate::text::push_visible;
 
-/// The longest text of a field, in bytes as we log it. No user's name is as long. Apache breaks
-/// lines of 8192 bytes in two, and a list of hosts can be as long as that.
+/// The longest text of a field, in bytes as we log it. No user's name is that long. But a list of
+/// hosts can have 8192 bytes, and Apache breaks such a line in two.
 const MAX_FIELD: usize = 1024;
 
 /// Who asks, as far as we know. User and hosts are what the client claims.
@@ -45,7 +46,7 @@ impl Who {
     }
 }
 
-/// Writes lines to standard error. Each is one write, or else the lines of simultaneous requests
+/// Writes lines to standard error, each in one write. Otherwise the lines of simultaneous requests
 /// would mix. If standard error is gone, there is nobody left to tell.
 pub fn write(lines: &str) {
     for line in lines.split_inclusive('\n') {
@@ -53,12 +54,12 @@ pub fn write(lines: &str) {
     }
 }
 
-/// Lines about what the operator should know although we accepted the request.
+/// Lines about what the operator should know even though we accepted the request.
 pub(crate) fn of_notices(faults: &[Fault]) -> String {
     faults.iter().map(|fault| fault_line("ddns-cgi: notice".to_owned(), fault)).collect()
 }
 
-/// Says why a request for an update, or some of its hosts, were refused. Empty if none were.
+/// Says why an update, or part of it, was refused. Empty if nothing was.
 pub(crate) fn of_update(who: &Who, outcome: &Result<Answers, Error>) -> String {
     match outcome {
         Err(error) => of_failure(who, error),
@@ -92,7 +93,7 @@ fn fault_line(mut line: String, fault: &Fault) -> String {
     line + "\n"
 }
 
-/// A line with its word and who asks.
+/// The start of a line: its word, and who asks.
 fn start(word: &str, who: &Who, hosts: &str) -> String {
     let mut line = format!("ddns-cgi: {word}");
     if let Some(address) = who.address {
@@ -117,8 +118,7 @@ fn field(line: &mut String, name: &str, value: &str) {
         }
         match c {
             '"' | '\\' => line.extend(['\\', c]),
-            ' '..='~' => line.push(c),
-            _ => line.extend(c.escape_default()),
+            _ => push_visible(line, c),
         }
     }
     line.push('"');
@@ -133,7 +133,7 @@ fn explain(refusal: &Refusal) -> Cow<'static, str> {
         Refusal::Identity(unproven) => explain_identity(unproven),
         Refusal::Disabled => "dyndns2 is off in the configuration".into(),
         Refusal::Insecure => {
-            "dyndns2 without HTTPS, against key \"dyndns2\" of the configuration".into()
+            "dyndns2 without HTTPS, which key \"dyndns2\" of the configuration forbids".into()
         }
         Refusal::Host => "the credentials do not list this host for this user".into(),
         Refusal::Stale { seconds } => {

@@ -2,7 +2,7 @@
 //!
 //! The web server's variables and the body come in. They become one [`request::Request`], and
 //! nothing below can tell which transport brought it. One [`reply::Output`] goes out: the reply to
-//! the client, and lines for the log. This room must not know users, files or settings. It knows
+//! the client, and lines for the log. This room knows nothing of users, files or settings. It knows
 //! the protocol's refusals, and gives each its HTTP status and its explanation in the log.
 //!
 //! - [`request`]: the variables, read once, and the body,

@@ -1,7 +1,7 @@
 //! What goes out: the reply to the client, as a CGI response (RFC 3875, 6), and the log.
 //!
-//! The reply to an update has one line for each host, and each line begins with one fixed word. The
-//! status page brings media types of its own.
+//! The reply to an update has one line for each host, and each line begins with a fixed word. The
+//! status page brings its own media types.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -9,20 +9,20 @@ use std::net::IpAddr;
 use crate::http::request::Method;
 use crate::protocol::answer::{Answer, Answers, Dialect, Error, Refusal};
 
-/// All that comes out of a request.
+/// Everything that comes out of a request.
 #[derive(Debug)]
 pub struct Output {
     /// For the client.
     pub reply: Reply,
-    /// For the log: any number of lines, each ended by LF.
+    /// For the log: any number of lines, each ending in LF.
     pub log: String,
 }
 
-/// What the client gets. Only addresses in it come from the client, and we have parsed those.
+/// What the client gets. Of the client's own text, it repeats only addresses that we have parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     status: StatusCode,
-    /// The media type and the headers that belong to it, each ended by CR LF.
+    /// The media type and the headers that belong to it, each ending in CR LF.
     headers: Cow<'static, str>,
     body: String,
 }
@@ -31,8 +31,7 @@ pub struct Reply {
 const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 
 impl Reply {
-    /// The reply to an update. The status is that of the first host that was refused, if there is
-    /// one.
+    /// The reply to an update. If hosts were refused, the status is that of the first of them.
     #[must_use]
     pub fn to_update(dialect: Dialect, outcome: &Result<Answers, Error>) -> Self {
         let reply = match outcome {
@@ -48,7 +47,7 @@ impl Reply {
         }
     }
 
-    /// Adds the line of a host. The first status that is not good stays.
+    /// Adds the line of a host. The first status other than OK stays.
     fn with_line(mut self, dialect: Dialect, answer: &Answer) -> Self {
         let (status, line) = match answer {
             Ok(accepted) => (StatusCode::Ok, accepted.to_string()),
@@ -76,7 +75,7 @@ impl Reply {
         Self::text(StatusCode::Ok, format!("{address}\n"))
     }
 
-    /// A document. The headers are its media type and what belongs to it, each ended by CR LF.
+    /// A document. The headers are its media type and what belongs to it, each ending in CR LF.
     pub(crate) fn document(headers: &'static str, body: String) -> Self {
         Self { status: StatusCode::Ok, headers: headers.into(), body }
     }
@@ -86,7 +85,7 @@ impl Reply {
     }
 
     /// Adds the length. Without it, Apache may send the reply in chunks, and ddclient takes the
-    /// frame of a chunk for text. Apache believes us if it is told to (`ap_trust_cgilike_cl`).
+    /// lengths of the chunks for text. Apache believes us if told to (`ap_trust_cgilike_cl`).
     fn with_length(self) -> Self {
         let headers = format!("{}Content-Length: {}\r\n", self.headers, self.body.len());
         Self { headers: headers.into(), ..self }
@@ -114,7 +113,7 @@ impl Reply {
     }
 }
 
-/// A status of HTTP, with the headers that it demands.
+/// An HTTP status, with the headers that it requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StatusCode {
     Ok,
@@ -128,8 +127,8 @@ enum StatusCode {
 }
 
 impl StatusCode {
-    /// The status of a refusal. Clients of dyndns2 report the word of a reply with status 200, but
-    /// hardly any other status. So they nearly always get 200.
+    /// The status of a refusal. Clients of dyndns2 report the word of a reply if its status is 200,
+    /// but with hardly any other status. So they nearly always get 200.
     fn of(dialect: Dialect, refusal: &Refusal) -> Self {
         let choose = |signed, dyndns2| match dialect {
             Dialect::Signed => signed,
@@ -149,7 +148,7 @@ impl StatusCode {
         }
     }
 
-    /// The status line, and the headers that RFC 9110, 15 demands with it.
+    /// The status line, and the headers that RFC 9110, 15 requires with it.
     fn headers(self) -> &'static str {
         match self {
             Self::Ok => "Status: 200 OK\r\n",

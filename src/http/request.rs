@@ -1,6 +1,6 @@
 //! The request: what the web server's variables and the body hold (RFC 3875).
 //!
-//! All of it is hostile.
+//! Treat all of it as hostile.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -22,14 +22,14 @@ pub struct Request {
     pub(crate) remote_address: Option<IpAddr>,
     /// The query string, still encoded.
     pub(crate) query: Vec<u8>,
-    /// How long its body is, as the client says.
+    /// How long its body is, according to the client.
     pub body_length: BodyLength,
     /// The media type of its body, if the method is POST.
     pub(crate) content_type: Vec<u8>,
-    /// Whether it came over HTTPS, if it is one of dyndns2.
+    /// Whether it came over HTTPS, if it is a request of dyndns2.
     pub is_https: bool,
     /// The header `Authorization`, if it is a request of dyndns2. Apache passes it on if
-    /// `CGIPassAuth` is on. Empty if it is no text.
+    /// `CGIPassAuth` is on. Empty if it is not text.
     pub authorization: String,
     /// The header `Accept`, if the service is the status page.
     pub(crate) accept: String,
@@ -40,8 +40,8 @@ pub struct Request {
 impl Request {
     /// Reads the variables, each of them once. Nothing is refused yet.
     ///
-    /// Each look-up walks through the whole environment. So it does not look for what the service
-    /// has no use for.
+    /// Each look-up walks through the whole environment, so this skips what the service does not
+    /// use.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let value = |name| variable(name).unwrap_or_default();
         let value_if = |is_used, name| if is_used { value(name) } else { OsString::new() };
@@ -69,7 +69,8 @@ impl Request {
     /// The address that sent the request.
     pub fn sender(&self) -> Result<IpAddr, Fault> {
         self.remote_address.ok_or_else(|| {
-            let reason = "is no IP address that DNS can hold: run this program as a CGI of Apache";
+            let reason =
+                "is not an IP address that DNS can hold: run this program as a CGI of Apache";
             Fault::new("REMOTE_ADDR", reason)
         })
     }
@@ -132,17 +133,16 @@ impl Method {
     }
 }
 
-/// How long a body is, as the client says.
+/// How long a body is, according to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// It says nothing, so there is no body.
+    /// The client gives no length, so there is no body.
     None,
     /// The body comes in chunks (RFC 9112, 7.1), and Apache ends it.
     Chunked,
-    /// It says a number of bytes.
+    /// The client gives this number of bytes.
     Bytes(u64),
-    /// It says something that is no such number. This many bytes may be there all the same: three
-    /// for `+3`.
+    /// The client gives no valid number. This many bytes may be there all the same: three for `+3`.
     Malformed(u64),
 }
 
@@ -164,7 +164,7 @@ impl BodyLength {
         }
     }
 
-    /// How many bytes may be read without waiting for a client that sends no more.
+    /// How many bytes we may read without waiting for a client that sends no more.
     #[must_use]
     pub fn readable(self) -> u64 {
         match self {

@@ -1,4 +1,4 @@
-//! The services of this program. The path of a request chooses one.
+//! The services of this program. The path of a request chooses among them.
 
 use std::ffi::OsStr;
 
@@ -7,7 +7,7 @@ use crate::protocol::answer::Dialect;
 /// What a request can be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// An update. Every path that is not special asks for it.
+    /// An update. All paths ask for one, except those of the other services.
     Update(Dialect),
     /// The client's own address.
     Address,
@@ -18,15 +18,15 @@ pub enum Service {
 /// The paths of dyndns2 end in one of these.
 const DYNDNS2: [&[u8]; 2] = [b"/nic/update", b"/v3/update"];
 
-/// The path of the client's own address: below this program, or by itself.
+/// The path of the client's own address, below this program or on its own.
 const ADDRESS: &str = "/ip";
 
 /// The path of the status page, below this program. `apache/ddns-cgi.conf` names it, too.
 const STATUS: &str = "/status";
 
 impl Service {
-    /// Chooses by `SCRIPT_NAME`, the path of this program, and `PATH_INFO`, which is what follows
-    /// it (RFC 3875, 4.1.13 and 4.1.5).
+    /// Chooses by `SCRIPT_NAME`, the path of this program, and `PATH_INFO`, the part that
+    /// follows it (RFC 3875, 4.1.13 and 4.1.5).
     pub(super) fn of(script: &OsStr, info: &OsStr) -> Self {
         let [script_bytes, info_bytes] = [script, info].map(OsStr::as_encoded_bytes);
         let is_end = |end: &&[u8]| match end.strip_suffix(info_bytes) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an update does to the addresses of a host. Each family counts by itself.
+/// What an update does to the addresses of a host. The two families are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// What happens to the IPv4 address.
@@ -50,7 +50,7 @@ impl Addresses {
         ipv4.into_iter().chain(self.ipv6.address().map(IpAddr::V6))
     }
 
-    /// Whether a host that has this address loses it and gets none in its place.
+    /// Whether a host that has this address loses it and gets no other in its place.
     pub(crate) fn removes(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => self.ipv4 == Action::Remove,

@@ -7,7 +7,7 @@ use crate::protocol::addresses::Addresses;
 use crate::protocol::form::{Part, Problem};
 use crate::protocol::stamp::Stamp;
 
-/// The language in which a client asks for an update and understands the answer.
+/// The language that a client speaks and understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Protocols 1 and 2: the client signs its request.
@@ -88,7 +88,7 @@ impl From<Fault> for Error {
 pub enum Refusal {
     /// The method is neither GET nor POST.
     Method,
-    /// The method is neither GET nor HEAD, and there is only something to read.
+    /// The method is neither GET nor HEAD, for something that can only be read.
     ReadOnly,
     /// The status page is off.
     NoPage,
@@ -114,6 +114,12 @@ pub enum Refusal {
         /// How many seconds that stamp is ahead of the clock, if that is more than the window.
         ahead: Option<i64>,
     },
+}
+
+impl From<(Problem, Part)> for Refusal {
+    fn from((problem, part): (Problem, Part)) -> Self {
+        Self::Form(problem, part)
+    }
 }
 
 /// How we put a refusal into words.
@@ -159,7 +165,7 @@ impl Refusal {
     }
 }
 
-/// dyndns2 has words of its own for a wrong list of hosts.
+/// dyndns2 has its own words for a wrong list of hosts.
 fn word_of_dyndns2(problem: Problem, part: Part) -> &'static str {
     if part != Part::Hostname {
         return "badagent";
@@ -177,12 +183,12 @@ pub enum Unproven {
     UnknownUser,
     /// The user's entry in the credentials is unusable.
     BrokenUser(&'static str),
-    /// The user's key makes another signature for this claim.
+    /// The user's key makes a different signature for this claim.
     WrongHash,
     /// The request has no user and password.
     NoPassword,
     /// The password is not the user's key.
     WrongPassword,
-    /// The key is right, but the user's entry demands the signature of protocol 2.
+    /// The key is right, but the user's entry requires the signature of protocol 2.
     Downgrade,
 }

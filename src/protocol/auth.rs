@@ -48,14 +48,14 @@ impl Authentic {
         self.clock
     }
 
-    /// An update that nobody verified, to test the rooms that come after.
+    /// An update that nobody verified, to test the rooms that use it.
     #[cfg(test)]
     pub(crate) fn for_test(host: &str, addresses: impl Into<Addresses>, stamp: Stamp) -> Self {
         let host = HostName::parse(host).unwrap();
         Self { host, addresses: addresses.into(), stamp, clock: Clock::Client }
     }
 
-    /// As if it came by dyndns2.
+    /// The same, as if it came by dyndns2.
     #[cfg(test)]
     pub(crate) fn by_server_clock(self) -> Self {
         Self { clock: Clock::Server, ..self }
@@ -65,9 +65,9 @@ impl Authentic {
 /// What verification says of one host of a claim.
 pub(crate) type Verified = Result<Authentic, Refusal>;
 
-/// Verifies a claim against what the credentials say of its user. `window` is in seconds.
+/// Verifies a claim against what the credentials say about its user. `window` is in seconds.
 ///
-/// Once we know who sent it, each host is verified by itself, in the claim's order.
+/// Once we know who sent it, we verify each host separately, in the claim's order.
 #[expect(clippy::needless_pass_by_value, reason = "a claim is used up: what it says counts once")]
 pub fn authenticate(
     claim: Claim,
@@ -89,8 +89,8 @@ pub fn authenticate(
     Ok(claim.hosts.iter().map(update).collect())
 }
 
-/// The user whose key made the proof. For unknown users, too, we compute and compare one proof. So
-/// the time it takes does not tell who exists.
+/// The user whose key made the proof. We compute and compare a proof for unknown users, too, so the
+/// time it takes does not tell who exists.
 fn verify(proof: &Proof, user: Found) -> Result<User, Unproven> {
     let nobody = || User { hosts: Vec::new(), key: Key::dummy(), signature: SignaturePolicy::Any };
     let (user, failure) = match user {
@@ -120,7 +120,7 @@ fn is_by(proof: &Proof, key: &Key) -> bool {
         Proof::HmacSha256 { text, code } => {
             hmac_sha256(text, key).is_some_and(|expected| expected.ct_eq(code).into())
         }
-        // Hashes have the same length, whatever the length of the password.
+        // Hashes have one length, whatever the length of the password.
         Proof::Password(password) => {
             let [password, key] = [password, key].map(|key| Sha256::digest(key.as_bytes()));
             password.ct_eq(&key).into()

@@ -64,8 +64,8 @@ pub enum Proof {
 impl Claim {
     /// Reads a request of protocol 2 if it has `hmac`, else one of protocol 1.
     ///
-    /// `sender` is the address that sent it. It counts if the request names no address. Stamps
-    /// without an offset are in `zone`.
+    /// `sender` is the address that sent it, which counts if the request names none. Stamps without
+    /// an offset are in `zone`.
     pub fn parse(form: &Form, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
         if form.has(Part::Hmac) {
             Self::of_protocol_2(form, sender, zone)
@@ -117,7 +117,7 @@ impl Claim {
     }
 }
 
-/// Reads a list of hosts, and keeps its order.
+/// Reads a list of hosts, in its order.
 pub(super) fn hosts(list: &str, part: Part) -> Result<Vec<HostName>, Refusal> {
     let refused = |problem| Err(Refusal::Form(problem, part));
     if list.split(',').count() > MAX_HOSTS {

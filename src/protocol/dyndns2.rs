@@ -20,14 +20,14 @@ use crate::protocol::user::Key;
 /// The longest value of `offline` that we read, in bytes.
 const MAX_WORD: usize = 16;
 
-/// Over which connections we serve dyndns2.
+/// The connections over which we serve dyndns2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dyndns2 {
-    /// Over none.
+    /// None.
     Off,
-    /// Over HTTPS only.
+    /// Those over HTTPS.
     Https,
-    /// Over any, though each request contains the key.
+    /// Any, though each request contains the key.
     Any,
 }
 
@@ -39,7 +39,7 @@ pub struct Request<'r> {
     pub authorization: &'r str,
     /// Whether it came over HTTPS.
     pub is_https: bool,
-    /// The address that sent it. It counts if the request names no address.
+    /// The address that sent it, which counts if the request names none.
     pub sender: IpAddr,
 }
 
@@ -49,7 +49,7 @@ pub fn claim(request: &Request, served: Dyndns2, now: DateTime<Utc>) -> Result<C
     admit(*is_https, served)?;
     let (user, password) =
         user_and_password(authorization).ok_or(Refusal::Identity(Unproven::NoPassword))?;
-    let list = form.required(Part::Hostname, MAX_LIST)?;
+    let list = form.required(Part::Hostname, MAX_LIST).map_err(Refusal::from)?;
     Ok(Claim {
         user,
         hosts: hosts(list, Part::Hostname)?,
@@ -108,7 +108,7 @@ fn address(text: &str, part: Part) -> Option<IpAddr> {
     }
 }
 
-/// Sets the address of a family. The request may name it again, but no other one.
+/// Sets the address of a family. The request may repeat it, but must not name another.
 fn set<A: Copy + PartialEq>(action: &mut Action<A>, address: A) -> Result<(), Problem> {
     let new = Action::Set(address);
     if *action != Action::Keep && *action != new {

@@ -1,14 +1,12 @@
 //! The parameters of a request, decoded.
 //!
-//! All of it is hostile. We look at declared parameters only. Each may occur once, and must have
-//! exactly its form.
+//! Treat all of it as hostile. We look only at declared parameters. Each may occur once, and must
+//! be well-formed.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use url::form_urlencoded;
-
-use crate::protocol::answer::Refusal;
 
 /// The longest query or body that we read, in bytes: about Apache's own limit for a request line.
 pub const MAX_FORM: usize = 8192;
@@ -44,29 +42,28 @@ impl<'r> Form<'r> {
     }
 
     /// The value of a parameter that must not be missing: at most `max` bytes of printable text.
-    pub(crate) fn required(&self, part: Part, max: usize) -> Result<&str, Refusal> {
-        self.optional(part, max)?.ok_or(Refusal::Form(Problem::Missing, part))
+    pub(crate) fn required(&self, part: Part, max: usize) -> Result<&str, (Problem, Part)> {
+        self.optional(part, max)?.ok_or((Problem::Missing, part))
     }
 
     /// The value of a parameter that may be missing. An empty value counts as missing.
-    pub(crate) fn optional(&self, part: Part, max: usize) -> Result<Option<&str>, Refusal> {
-        let refused = |problem| Refusal::Form(problem, part);
+    pub(crate) fn optional(&self, part: Part, max: usize) -> Result<Option<&str>, (Problem, Part)> {
         let mut found = None;
         for pair in self.0.iter().filter(|pair| pair.name == part.name()) {
             if !has_whole_escapes(pair.text) {
-                return Err(refused(Problem::Malformed));
+                return Err((Problem::Malformed, part));
             }
             if found.replace(&*pair.value).is_some() {
-                return Err(refused(Problem::Repeated));
+                return Err((Problem::Repeated, part));
             }
         }
         let value = found.unwrap_or_default();
         if value.len() > max {
-            return Err(refused(Problem::Overlong));
+            return Err((Problem::Overlong, part));
         }
         // The decoder replaces bytes that are not UTF-8 by U+FFFD.
         if value.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
-            return Err(refused(Problem::Malformed));
+            return Err((Problem::Malformed, part));
         }
         Ok(Some(value).filter(|value| !value.is_empty()))
     }
@@ -88,7 +85,7 @@ pub enum Problem {
     Repeated,
     /// It is longer than any valid value.
     Overlong,
-    /// It does not have its form.
+    /// It is not well-formed.
     Malformed,
     /// It contradicts the rest, such as a parameter of another protocol.
     Conflicting,

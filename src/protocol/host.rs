@@ -7,7 +7,7 @@ use std::net::IpAddr;
 ///
 /// RFC 1123, 2.1: letters, digits and hyphens, in labels of 1 to 63 characters that neither begin
 /// nor end with a hyphen, 253 characters in all. We allow the underscore because dnsmasq does.
-/// Names compare without case (RFC 4343), and keep the case they were written in.
+/// Names compare without regard to case (RFC 4343), and keep the case they were written in.
 #[derive(Clone, Debug)]
 pub struct HostName(String);
 
@@ -15,7 +15,7 @@ impl HostName {
     /// The longest name in characters (RFC 1035, 2.3.4, without the root label).
     pub const MAX: usize = 253;
 
-    /// Reads `text` as a host name; `None` if it is none.
+    /// Reads `text` as a host name; `None` if it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_name = text.len() <= Self::MAX

@@ -1,9 +1,9 @@
 //! The protocol: what a request for an update says, and whether to believe it.
 //!
-//! The parameters of a request come in, with its sender's address and what the credentials say of
-//! its user. Out comes a list of updates that are proved to be the user's, or the reason why not;
-//! the words of the answer live here, too. This room must not know HTTP, files or the settings, and
-//! it has no clock: whoever calls it passes the time.
+//! The parameters of a request come in, with its sender's address and what the credentials say
+//! about its user. Out comes a list of updates that are proved to be the user's, or the reason why
+//! not. The words of the answer live here, too. This room knows nothing of HTTP, files or settings,
+//! and it has no clock: its callers pass the time.
 //!
 //! - [`form`]: the parameters, decoded,
 //! - [`claim`]: who says what, in protocols 1 and 2,

@@ -35,7 +35,7 @@ pub fn sha1(text: &str, key: &Key) -> [u8; 20] {
 /// The HMAC-SHA-256 of protocol 2 (RFC 2104, RFC 6234) with this key. In a shell:
 /// `openssl dgst -sha256 -hmac "$key"`.
 ///
-/// The type of the HMAC can refuse a key for its length, but this one takes keys of any length.
+/// `None` stands for a key of a wrong length, but HMAC takes keys of any length.
 #[must_use]
 pub fn hmac_sha256(text: &str, key: &Key) -> Option<[u8; 32]> {
     let hmac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;

@@ -20,7 +20,7 @@ pub enum Zone {
 /// Whose clock a stamp is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// The client's. The client signed the stamp, so the request counts only once.
+    /// The client's. It signed the stamp, so the request counts only once.
     Client,
     /// This machine's: the moment at which the request arrived.
     Server,
@@ -100,7 +100,7 @@ impl Stamp {
     }
 }
 
-/// The first moment at which clocks here show `time`; `None` in the hour that spring leaves out.
+/// The first moment at which clocks here show `time`; `None` in the hour that spring skips.
 fn parse_local(time: NaiveDateTime) -> Option<DateTime<Utc>> {
     let found = Local.from_local_datetime(&time);
     [found.earliest(), found.latest()]

@@ -4,7 +4,7 @@
 //! { "user1": { "id": ["host1.h.lohray.com"], "key": "secretkey1" } }
 //! ```
 //!
-//! With `"signature": "hmac-sha256"` in the entry, the user may sign by protocol 2 only.
+//! With `"signature": "hmac-sha256"` in the entry, the user may sign only with protocol 2.
 
 use serde_json::Value;
 
@@ -43,9 +43,9 @@ pub struct User {
 /// How a user may sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignaturePolicy {
-    /// In any protocol.
+    /// With any protocol.
     Any,
-    /// In protocol 2 only.
+    /// Only with protocol 2.
     HmacSha256,
 }
 
@@ -54,7 +54,7 @@ pub const SIGNATURE: &str = "signature";
 /// The only value of that field.
 pub const HMAC_SHA256: &str = "hmac-sha256";
 
-/// What the credentials say of a name.
+/// What the credentials say about a name.
 pub enum Found {
     /// A user has this name.
     Known(User),

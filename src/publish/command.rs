@@ -50,7 +50,7 @@ fn output_file() -> io::Result<File> {
     Ok(File::from(memfd_create("output", MemfdFlags::CLOEXEC)?))
 }
 
-/// Starts the program in its own process group. At the limit its children are killed with it.
+/// Starts the program in its own process group, so that its children can be killed with it.
 fn start(program: &Path, arguments: &[String], output: &File) -> io::Result<Child> {
     Command::new(program)
         .args(arguments)
@@ -64,8 +64,8 @@ fn start(program: &Path, arguments: &[String], output: &File) -> io::Result<Chil
         .spawn()
 }
 
-/// Waits for the program to end. Returns `None` if it did not end in time. We cannot kill the
-/// program of another user, such as sudo, and leave it alone.
+/// Waits for the program to end, and kills it if it does not end in time: then the result is
+/// `None`. We cannot kill the program of another user, such as sudo, and leave it alone.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
@@ -84,7 +84,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// The last line of the output, for the operator. It cannot disturb a log: see `escape_debug`.
+/// The last line of the output, for the operator, with escapes so that it cannot disturb a log.
 fn last_line(output: &mut File) -> String {
     let mut bytes = Vec::new();
     let _ = output.seek(SeekFrom::End(-TAIL)).or_else(|_| output.seek(SeekFrom::Start(0)));

@@ -3,9 +3,9 @@
 //! What comes in is a mark on disk. Whoever changes the state first adds a line to the mark, and
 //! only then touches a file. What goes out is a hosts file that agrees with the state, and a
 //! restart of dnsmasq, which reads it. Nobody removes the mark before a restart has succeeded.
-//! Until then every accepted request sees the mark and starts a *restarter*: this same program in
-//! another role, detached from the request. No change is left behind, not even if a process is
-//! killed halfway:
+//! Until then, every accepted request sees the mark and starts a *restarter*: this same program in
+//! another role, detached from the request. No change is left behind, even if a process is killed
+//! halfway:
 //!
 //! - A request adds its line to the mark under the lock of the state, and starts a restarter
 //!   afterwards.
@@ -17,9 +17,9 @@
 //!
 //! The modules:
 //!
-//! - [`pending`]: the mark, which exists while a change waits.
-//! - [`restarter`]: starts the restarter, and does its work.
-//! - `turn`: the right to be the restarter at work.
+//! - [`pending`]: the mark, which exists while a change waits,
+//! - [`restarter`]: starts the restarter, and does its work,
+//! - `turn`: the right to be the restarter at work,
 //! - `command`: runs the restart command with a time limit.
 
 mod command;

@@ -1,9 +1,9 @@
 //! The mark `.hosts.dns.pending`: while it exists, the name server may not know what the state
 //! says.
 //!
-//! A request writes the mark before it touches any other file. Only a restart that succeeded
-//! removes it. Each change adds a line, so the restarter can tell whether another change came while
-//! it worked. All of this happens under the lock of the state.
+//! A request writes the mark before it touches any other file. Only a successful restart removes
+//! it. Each change adds a line, so the restarter can tell whether another change came while it
+//! worked. All of this happens under the lock of the state.
 //!
 //! ```text
 //! changed host1.h.lohray.com 129.118.243.10
@@ -48,8 +48,8 @@ impl Pending {
         self.0.lines().next_back()?.strip_prefix("failed ")
     }
 
-    /// Adds a line about `change`. When this returns, the mark will survive a power failure. Its
-    /// text may not.
+    /// Adds a line about `change`. When this returns, the mark is there even after a power failure,
+    /// though perhaps without its text.
     pub fn add(hosts: &Path, change: impl fmt::Display) -> Result<(), Fault> {
         let line = format!("changed {change}\n");
         let path = Self::path(hosts);
@@ -82,7 +82,7 @@ impl Pending {
         }
     }
 
-    /// Replaces the text of the mark by the reason why the restart failed.
+    /// Replaces the text of the mark with the reason why the restart failed.
     pub(crate) fn fail(hosts: &Path, reason: &str) -> Result<(), Fault> {
         replace(&Self::path(hosts), format!("failed {reason}\n").as_bytes(), Readers::Everybody)
     }

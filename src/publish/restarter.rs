@@ -1,5 +1,5 @@
-//! The restarter: makes dnsmasq serve what the state says. The room's own description says why it
-//! leaves no change behind.
+//! The restarter: makes dnsmasq serve what the state says. [`crate::publish`] says why it leaves no
+//! change behind.
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -32,8 +32,7 @@ const NAME: &str = "ddns-cgi-restarter";
 /// The environment variable with the local time zone, environ(7).
 const TIME_ZONE: &str = "TZ";
 
-/// How long a restart may take. dnsmasq needs a second or two. systemd itself waits longer for a
-/// stop and a start.
+/// How long a restart may take. dnsmasq needs a second or two; systemd itself would wait longer.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts a restarter if a change is pending. An accepted request calls this at its end. The

@@ -18,9 +18,8 @@ impl Format {
     /// All of them. A client without a preference gets the first.
     pub const ALL: [Self; 3] = [Self::Html, Self::Json, Self::Metrics];
 
-    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1). If it wants several alike, it
-    /// gets the one that it names most precisely. If it accepts none, it gets the first, as the RFC
-    /// allows.
+    /// The form that the header `Accept` asks for (RFC 9110, 12.5.1). Among equals, the one that it
+    /// names most precisely; if it accepts none, the first, as the RFC allows.
     pub(crate) fn wanted(accept: &str) -> Self {
         let mut best = (Self::Html, (0.0, 0));
         for format in Self::ALL {

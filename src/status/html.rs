@@ -1,4 +1,4 @@
-//! The status as a page for people. The templates in `templates/` escape everything they get.
+//! The status as a page for people. The templates in `templates/` escape all that they are given.
 
 use askama::Template;
 
@@ -6,8 +6,8 @@ use crate::protocol::stamp::{Stamp, Zone};
 use crate::status::{Condition, Host, Restart, Status};
 use crate::text::visible;
 
-/// The headers of this form. They forbid the browser to load or run anything, or to use any style
-/// sheet but `templates/style.css`, whose SHA-256 they contain.
+/// The headers of this form. The browser may load and run nothing, and may use no style sheet but
+/// `templates/style.css`, whose SHA-256 is here.
 pub(super) const HEADERS: &str = "Content-Type: text/html; charset=utf-8\r\n\
     Content-Security-Policy: default-src 'none'; \
     style-src 'sha256-RR2LCkPhpyX1G0halueuueOHryxOQgg4RgRJucrbNmA='; \
@@ -36,13 +36,13 @@ pub(super) fn page_of_fault() -> String {
     rendered(&PageOfFault)
 }
 
-/// Writing into memory does not fail.
+/// Writing to memory does not fail.
 fn rendered(template: &impl Template) -> String {
     template.render().unwrap_or_default()
 }
 
 impl Page<'_> {
-    /// The page in a nutshell, for its head.
+    /// The page in one line, for its head.
     fn verdict(&self) -> String {
         let hosts = self.status.hosts.len();
         let fresh = self.status.count(Condition::Fresh);

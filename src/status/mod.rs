@@ -1,14 +1,14 @@
-//! The status page: tells at a glance how all hosts are, for people, programs and Prometheus.
+//! The status page: shows at a glance how all hosts are doing, to people, programs and Prometheus.
 //!
 //! What comes in is a look at the state and at the mark of a pending change, both as they are at
 //! one moment, without a lock. What goes out is a page. In between there is one value, a
 //! [`Status`], which knows no files and no clock. The page only looks: it writes nothing and starts
 //! nothing. It shows nothing that only the operator may see, such as a key or a folder.
 //!
-//! - `format`: the three forms of the page, and which of them a client wants.
+//! - `format`: the three forms of the page, and which of them a client wants,
 //! - `html`, `json` and `metrics`: one form each.
 
-mod format;
+pub mod format;
 mod html;
 mod json;
 mod metrics;
@@ -18,7 +18,6 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-pub use self::format::Format;
 use crate::config::{self, Config};
 use crate::fault::Fault;
 use crate::protocol::host::HostName;
@@ -33,7 +32,7 @@ use crate::store::state;
 pub struct Status {
     /// When somebody looked.
     pub(crate) now: DateTime<Utc>,
-    /// The hosts. Those that need attention come first, then the order is by name.
+    /// The hosts. Those that need attention come first; otherwise they are sorted by name.
     pub hosts: Vec<Host>,
     /// Whether dnsmasq serves what the state says.
     pub(crate) restart: Restart,
@@ -52,16 +51,16 @@ pub struct Host {
     pub update: Option<Stamp>,
     /// Seconds since that stamp; negative if the stamp is ahead of the clock.
     pub(crate) age: Option<i64>,
-    /// How the host is.
+    /// How the host is doing.
     pub(crate) condition: Condition,
     /// Whether it has left DNS because it was silent for longer than `expire_after`.
     pub(crate) has_expired: bool,
 }
 
-/// How a host is, the worst first.
+/// How a host is doing, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Condition {
-    /// Its updates are refused, or dnsmasq does not get it, until somebody repairs its record.
+    /// Its updates are refused, or dnsmasq does not learn of it, until somebody repairs its record.
     Broken,
     /// It has sent no update for [`Limits::silent_after`], or never.
     Silent,
@@ -130,7 +129,7 @@ impl Status {
     }
 }
 
-/// What it takes to judge a record at one moment.
+/// What is needed to judge a record at one moment.
 struct Moment {
     now: DateTime<Utc>,
     zone: Zone,
@@ -158,7 +157,7 @@ impl Host {
     }
 }
 
-/// The addresses of a record. If somebody wrote the same one into both fields, it is there once.
+/// The addresses of a record. If somebody wrote the same one into both fields, it counts once.
 fn addresses(fields: &Map<String, Value>) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = record::addresses(fields).collect();
     addresses.dedup();
@@ -176,8 +175,8 @@ impl Condition {
             Ok(age) if age >= limits.silent_after => Self::Silent,
             Ok(age) if age >= limits.late_after => Self::Late,
             Ok(_) => Self::Fresh,
-            // A stamp may be ahead within the window. A stamp beyond that makes every update until
-            // then a replay.
+            // A stamp may be ahead by as much as the window. If it is further ahead, every update
+            // until then is refused as a replay.
             Err(_) if age.unsigned_abs() <= limits.window => Self::Fresh,
             Err(_) => Self::Broken,
         }
@@ -222,8 +221,8 @@ impl Restart {
     }
 }
 
-/// Leaves only the bare names of the files in a text. Nobody outside needs to know where things are
-/// on this machine.
+/// Shortens the paths in a text to the names of the files. Nobody outside needs to know where they
+/// are on this machine.
 fn without_folders(text: &str) -> String {
     let words: Vec<&str> =
         text.split(' ').map(|word| word.rsplit('/').next().unwrap_or_default()).collect();
@@ -233,6 +232,7 @@ fn without_folders(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::format::Format;
     use chrono::TimeDelta;
     use proptest::prelude::*;
     use serde_json::json;

@@ -36,7 +36,7 @@ pub fn run(config: Result<Config, Fault>, options: &CheckOptions) -> Report {
     findings.into_report(options.json, &summary)
 }
 
-/// Looks at every part. Returns how many hosts and users there are.
+/// Looks at every part. Returns a summary: how many hosts and users there are.
 fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> String {
     let user = web_user(findings, options);
     let user = user.as_ref();
@@ -58,7 +58,7 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
     format!("{hosts} hosts, {users} users")
 }
 
-/// The web server's user, if this process can try what that user may do.
+/// The web server's user, if this process can find out what that user may do.
 fn web_user(findings: &mut Findings, options: &CheckOptions) -> Option<WebUser> {
     let user = WebUser::find(options.web_user.as_deref());
     if user.is_none() {

@@ -11,7 +11,7 @@ use ddns_cgi::protocol::user::SignaturePolicy;
 
 /// Looks after an installation of ddns-cgi, the dynamic-DNS update endpoint.
 ///
-/// Run it as root, because it reads the credentials. It gives each file to its proper owner.
+/// Run it as root, because it reads the credentials. Files that it writes get the right owner.
 #[derive(Parser)]
 #[command(name = "ddnsctl", version, max_term_width = 100)]
 pub struct Arguments {
@@ -27,9 +27,9 @@ pub struct Arguments {
 pub enum Command {
     /// Examines the installation, and says what to do about each finding
     ///
-    /// Looks at the configuration, the credentials, the state and the hosts file, at owners and
-    /// modes, at the sudo rule, dnsmasq's answers, pending restarts and the clock. The exit status
-    /// is for monitoring: 0 if all is well, 1 with warnings, 2 with errors.
+    /// Looks at the configuration, the credentials, the state, the hosts file, their owners and
+    /// modes, the sudo rule, dnsmasq's answers, pending restarts and the clock. The exit status is
+    /// for monitoring: 0 if all is well, 1 with warnings, 2 with errors.
     Check(CheckOptions),
 
     /// Lists the hosts: addresses, last update, age and owner
@@ -58,17 +58,17 @@ pub enum Command {
 
     /// Repairs a broken state
     ///
-    /// Keeps a copy of the broken state. Takes every record from it that is still readable, and the
-    /// other names from the hosts file. Does nothing if the state is not broken.
+    /// Keeps a copy of the broken state. Takes from it every record that is still readable, and
+    /// all other names from the hosts file. Does nothing if the state is not broken.
     Rebuild,
 
-    /// Takes over the files of an ip.php
+    /// Takes over the files of ip.php
     ///
     /// Checks the files, says what it found, and copies them byte for byte to the paths in the
     /// configuration. Never overwrites a file.
     Import(ImportOptions),
 
-    /// Takes a host out of the state and out of DNS
+    /// Removes a host from the state and from DNS
     #[command(hide = true)]
     Forget { host: String },
 
@@ -94,7 +94,7 @@ pub struct CheckOptions {
 
 #[derive(Args)]
 pub struct ListOptions {
-    /// Lists only hosts whose last update is at least this old, such as 2h or 3days
+    /// Lists only hosts that were last updated at least this long ago, such as 2h or 3days
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     pub stale: Option<Duration>,
 
@@ -115,7 +115,7 @@ pub enum UserCommand {
         /// A host that the user may update; can be repeated
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
-        /// How the user may sign: hmac-sha256 means protocol 2 only
+        /// How the user may sign: hmac-sha256 means only with protocol 2
         #[arg(long, value_enum, default_value_t)]
         signature: SignatureChoice,
     },
@@ -129,7 +129,7 @@ pub enum UserCommand {
     },
     /// Gives a user a new random key, and prints it. The old key stops working at once
     Rekey { name: String },
-    /// Sets how a user may sign: hmac-sha256 means protocol 2 only
+    /// Sets how a user may sign: hmac-sha256 means only with protocol 2
     Signature { name: String, signature: SignatureChoice },
 }
 
@@ -138,7 +138,7 @@ pub enum SignatureChoice {
     /// With any protocol
     #[default]
     Any,
-    /// With protocol 2 only
+    /// Only with protocol 2
     HmacSha256,
 }
 
@@ -155,7 +155,7 @@ impl From<SignatureChoice> for SignaturePolicy {
 pub enum HostCommand {
     /// Allows a user to update a host
     Add { user: String, host: String },
-    /// Takes a host away from its user, and out of the state and DNS
+    /// Takes a host from its user, and removes it from the state and from DNS
     Remove { user: String, host: String },
 }
 

@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> Result<Map<String, Value>, Fault> {
     json::parse(&text).map_err(|error| Fault::new(path.display(), json_position(&error)))
 }
 
-/// Changes the credentials under their lock, all at once. An error changes nothing.
+/// Changes the credentials under their lock, as a whole. An error changes nothing.
 pub fn edit(
     path: &Path,
     change: impl FnOnce(&mut Map<String, Value>) -> Result<String, String>,

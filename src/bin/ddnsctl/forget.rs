@@ -11,7 +11,7 @@ use ddns_cgi::store::state::{Patience, State};
 
 use crate::{Report, apply};
 
-/// Takes a host out of the state, and has dnsmasq forget it.
+/// Removes a host from the state, and makes dnsmasq forget it.
 pub fn run(config: &Config, host: &str) -> Result<Report, Fault> {
     let store = &config.store;
     let host = host_name(host)?;

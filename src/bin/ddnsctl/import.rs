@@ -36,7 +36,7 @@ struct Transfer<'a> {
 pub fn run(store: &Store, options: &ImportOptions) -> Result<Report, Fault> {
     let old = examine(store, options)?;
     let transfers = old.transfers(store, options);
-    // No update comes between the copies.
+    // No update may come between the copies.
     let _lock = if options.dry_run { None } else { Some(state::lock(store)?) };
     for transfer in &transfers {
         transfer.refuse_to_overwrite()?;
@@ -70,7 +70,7 @@ impl Old {
 }
 
 impl Transfer<'_> {
-    /// An import may replace an empty file. It leaves a file with the same contents as it is.
+    /// An import may replace an empty file. A file that has the same contents stays.
     fn refuse_to_overwrite(&self) -> Result<(), Fault> {
         let present = fs::read(self.to).ok();
         let is_same = present.as_deref() == Some(self.bytes);
@@ -102,8 +102,8 @@ impl Transfer<'_> {
     }
 }
 
-/// Reads the three files. It is an error if the endpoint could not work with them. It is a warning
-/// if the operator may be surprised at what the endpoint does with them.
+/// Reads the three files. It is an error if the endpoint could not work with them, and a warning if
+/// what it does with them may surprise the operator.
 fn examine(store: &Store, options: &ImportOptions) -> Result<Old, Fault> {
     let read = |path: &Path| fs::read(path).map_err(|error| Fault::io("read", path, &error));
     let (state, hosts, credentials) =

@@ -23,7 +23,7 @@ struct Entry {
     update: String,
     /// Seconds since the last update, or `None` if that is not known.
     age: Option<i64>,
-    /// Whether it was silent for so long that DNS no longer has it.
+    /// Whether it has been silent for so long that it has left DNS.
     has_expired: bool,
     owner: Option<String>,
 }

@@ -54,8 +54,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints a report and returns its status. A reader that has seen enough, such as `head`, is no
-/// failure.
+/// Prints a report and returns its status. It is no failure if a reader such as `head` has seen
+/// enough.
 fn print(report: &Report) -> Result<u8, Fault> {
     let mut output = io::stdout();
     match output.write_all(report.text.as_bytes()).and_then(|()| output.flush()) {
@@ -67,7 +67,7 @@ fn print(report: &Report) -> Result<u8, Fault> {
     }
 }
 
-/// The advice about access is for root. It is of no use to another user.
+/// Advice about access is for root. Any other user is told to run this as root.
 fn for_a_user(fault: Fault) -> Fault {
     match fault.kind {
         Some(ErrorKind::PermissionDenied) => {
@@ -83,8 +83,7 @@ fn run(arguments: Arguments) -> Result<Report, Fault> {
     match arguments.command {
         Command::Generate { folder } => generate::run(&folder),
         Command::Check(options) => Ok(check::run(load(), &options)),
-        // The operator may need a saved copy in order to restore it, so a broken configuration does
-        // not matter.
+        // The operator may be about to restore this copy. A broken configuration does not matter.
         Command::List(options) if options.state.is_some() => {
             list::run(&load().unwrap_or_default(), &options)
         }

@@ -1,6 +1,6 @@
-//! Work in the web server's folder is the work of that folder's owner, even if root asks for it. A
-//! link that somebody plants there leads no further than the owner may go, and no file of root's is
-//! left behind.
+//! Work in the web server's folder is done as that folder's owner, even if root asks for it. So a
+//! link that somebody plants there leads no further than the owner may go, and root leaves no file
+//! of its own behind.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,8 @@ use rustix::process::geteuid;
 
 use crate::Report;
 
-/// The environment variable of a process that works for root. Nobody need advise it to be root.
+/// The environment variable of a process that works for root. Such a process does not advise its
+/// user to be root.
 pub const FOR_ROOT: &str = "DDNSCTL_FOR_ROOT";
 
 /// Does the work here, or has the owner of the state's folder do it: `arguments` are the same work

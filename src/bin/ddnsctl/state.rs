@@ -1,4 +1,4 @@
-//! The state, as several commands look at it.
+//! The state, as several commands see it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::credentials;
 
-/// Takes the lock on the state, and waits for it as long as a request would.
+/// Takes the lock on the state. Waits for it as long as a request would.
 pub fn lock(store: &Store) -> Result<Lock, Fault> {
     let limit = Duration::from_secs(store.lock_timeout.into());
     Lock::acquire(&companion(&store.state, "lock"), limit)

@@ -52,8 +52,7 @@ pub fn host(config: &Config, command: HostCommand) -> Result<Report, Fault> {
         }),
         HostCommand::Remove { user, host } => {
             let name = host_name(&host)?;
-            // First the right to update the host. Otherwise an update could bring it back in
-            // between.
+            // The right to update the host goes first. Otherwise an update could bring it back.
             edit(path, |users| take_away(users, &user, &name))?;
             owner::run(config, &["forget", &host])
         }

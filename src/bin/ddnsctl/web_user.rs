@@ -15,8 +15,7 @@ pub struct WebUser {
 }
 
 impl WebUser {
-    /// The user of this name. Without a name, the first of the distributions' usual ones that
-    /// exists.
+    /// The user of this name. Without a name, the first of the usual ones that exists.
     pub fn find(name: Option<&str>) -> Option<Self> {
         let candidates = name.map_or(vec!["www-data", "apache", "httpd"], |name| vec![name]);
         candidates.into_iter().find_map(|name| {
@@ -43,14 +42,13 @@ impl WebUser {
     }
 }
 
-/// What `id` says about a user. It asks all sources of the system, which a static program cannot
-/// do.
+/// What `id` says about a user. It asks all the system's sources, which a static program cannot.
 fn id(option: &str, name: &str) -> Option<u32> {
     let output = Command::new("id").args([option, name]).stderr(Stdio::null()).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// Gives the credentials to the web server's group. It can read them then, and others cannot.
+/// Gives the credentials to the web server's group. That group can then read them; others cannot.
 pub fn give_credentials_to_group(path: &Path) -> Result<(), Fault> {
     match WebUser::find(None) {
         Some(user) if rustix::process::geteuid().is_root() => chown(path, None, Some(user.gid))

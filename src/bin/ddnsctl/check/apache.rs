@@ -10,8 +10,8 @@ use super::findings::Findings;
 const FILES: [&str; 2] =
     ["/etc/apache2/conf-available/ddns-cgi.conf", "/etc/httpd/conf.d/ddns-cgi.conf"];
 
-/// An upgrade keeps a file that somebody has changed. Such a file may be older than the status
-/// page.
+/// An upgrade keeps a file that somebody has edited. Such a file may be older than the status page,
+/// and not restrict it.
 pub fn check(findings: &mut Findings, status: &Status) {
     if !status.page {
         return;

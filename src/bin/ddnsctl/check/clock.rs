@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::findings::Findings;
 
-/// If the clock is wrong, every client looks stale. A container has the clock of its host.
+/// If the clock is wrong, every client looks stale. In a container, the host's clock counts.
 pub fn check(findings: &mut Findings) {
     let container = Command::new("systemd-detect-virt").args(["--quiet", "--container"]).status();
     if container.is_ok_and(|status| status.success()) {

@@ -1,4 +1,4 @@
-//! What `ddnsctl check` finds. It can print that as text and as JSON.
+//! What `ddnsctl check` finds, as text or as JSON.
 
 use ddns_cgi::fault::Fault;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ enum Level {
     Error = 2,
 }
 
-/// What is wrong, with which thing, and what to do about it.
+/// What is wrong with which thing, and what to do about it.
 struct Finding {
     level: Level,
     subject: String,

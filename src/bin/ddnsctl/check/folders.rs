@@ -21,7 +21,7 @@ pub fn check(findings: &mut Findings, store: &Store, user: Option<&WebUser>) {
     }
 }
 
-/// The folders that must be writable, because a file is replaced as a whole.
+/// The folders that must be writable, because their files are replaced as a whole.
 fn folders(store: &Store) -> Vec<PathBuf> {
     let mut folders: Vec<_> = [&store.state, &store.hosts]
         .into_iter()
@@ -66,8 +66,8 @@ fn check_way_of_dnsmasq(findings: &mut Findings, hosts: &Path) {
     }
 }
 
-/// The web server's user must be able to write the helper files. An earlier run as root may have
-/// left them.
+/// The web server's user must be able to write the helper files, but a run as root may have left
+/// them behind.
 fn check_helpers(findings: &mut Findings, store: &Store, user: &WebUser) {
     let helpers = [
         companion(&store.state, "lock"),

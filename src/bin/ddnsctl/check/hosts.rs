@@ -33,8 +33,8 @@ pub fn check(findings: &mut Findings, store: &Store, state: &Map<String, Value>,
     }
 }
 
-/// Whether the text is the hosts file of this state. A host that has expired may still be in it:
-/// such a host leaves with the next update.
+/// Whether the text is the hosts file of this state. A host that has expired may still be in it,
+/// because it leaves only with the next update.
 fn is_of(text: &str, state: &Map<String, Value>, expiry: &Expiry, store: &Store) -> bool {
     let listed = hosts::to_state(text, store.time_zone);
     let mut wanted = state.clone();
