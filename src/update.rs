@@ -48,7 +48,11 @@ pub(crate) fn store(
         return Ok(Stored { answers, notices: Vec::new() });
     }
     let notices = state.notice().into_iter().collect();
-    write(config, state, &steps, now)?;
+    let change = state.plan(&steps, &Expiry::at(now, &config.store))?;
+    change.commit(|| {
+        let hosts: Vec<String> = steps.iter().map(Step::to_string).collect();
+        Pending::add(&config.store.hosts, hosts.join(", "))
+    })?;
     Ok(Stored { answers, notices })
 }
 
@@ -73,15 +77,6 @@ fn answer(
             Err(Refusal::Replay { last, ahead })
         }
     })
-}
-
-fn write(config: &Config, state: State, steps: &[Step], now: DateTime<Utc>) -> Result<(), Fault> {
-    let change = state.plan(steps, &Expiry::at(now, &config.store))?;
-    if change.moves_lines() {
-        let hosts: Vec<String> = steps.iter().map(Step::to_string).collect();
-        Pending::add(&config.store.hosts, hosts.join(", "))?;
-    }
-    change.commit()
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl Splices {
 impl Change {
     /// Whether the hosts file changes.
     #[must_use]
-    pub(crate) fn moves_lines(&self) -> bool {
+    fn moves_lines(&self) -> bool {
         match &self.kind {
             Kind::Stamps(..) => false,
             Kind::Record(splices, _) => splices.hosts.is_some(),
@@ -179,10 +179,14 @@ impl Change {
         }
     }
 
-    /// Writes the change: the state before the hosts file, each durably, and then the index, which
-    /// is only a cache. Stamps alone go over the old ones, without fsync: what a power failure can
-    /// cost is one of these stamps.
-    pub(crate) fn commit(self) -> Result<(), Fault> {
+    /// Writes the change: the state, then the hosts file, each durably, and then the index, which is
+    /// only a cache. If the hosts file changes, `mark` comes before all of them, and has to make a
+    /// mark that is durable. Stamps alone go over the old ones, without fsync: what a power failure
+    /// can cost is one of these stamps.
+    pub(crate) fn commit(self, mark: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        if self.moves_lines() {
+            mark()?;
+        }
         match &self.kind {
             Kind::Stamps(stamps, contents) => self.write_stamps(stamps, contents),
             Kind::Record(splices, contents) => self.write_record(splices, contents),
