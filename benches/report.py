@@ -11,7 +11,7 @@ NAMES = {
     "answer": "only answers",
     "answer-musl": "only answers, musl",
     "job": "only moves the files",
-    "ddns-cgi": "**ddns-cgi**",
+    "ddns-cgi": "ddns-cgi",
     "naive": "naive Rust",
     "php": "ip.php",
 }
@@ -75,8 +75,11 @@ def milliseconds(microseconds):
 
 
 def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    """Columns as wide as they need to be, the first one to the left."""
+    rows = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    return "\n".join(["```text", *lines, "```"])
 
 
 def by_hosts(figures, programs, cell):
@@ -98,7 +101,7 @@ def cost_tables(data):
 def least_and_most(figures, cell):
     """The cells of the fewest and of the most hosts, in words."""
     values = [cell(of) for of in figures.values()]
-    return f"{values[0]} to {values[-1]}"
+    return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
 def walls(data):
@@ -136,7 +139,7 @@ def writes_table(data):
         return [f"{calls['bytes']:,.0f}", f"{calls['blocks']:,.0f}", f"{disk['written'] / BLOCK:,.0f}"]
 
     rows = [[NAMES[name], *(cell for kind in kinds for cell in cells(kind, name))] for name in data["calls"][kinds[0]]]
-    return table(["", *(f"{kind}: {what}" for kind in kinds for what in ("bytes", "blocks", "on disk"))], rows)
+    return table(["", "redundant: bytes", "blocks", "on disk", "changed: bytes", "blocks", "on disk"], rows)
 
 
 def waits(data):
@@ -169,9 +172,9 @@ def targets(data):
             text = f"{number(value)}{unit} ({'≤' if is_upper else '≥'} {bound:g}{unit})"
             if is_met:
                 return text
-            text = f"**{text}, missed by {abs(value / bound - 1) * 100:.0f} %**"
+            text = f"missed by {abs(value / bound - 1) * 100:.0f} %: {text}"
             least_here = (least or {}).get(hosts)
-            return text + (f" (but within {least_here:g}{unit})" if least_here and value <= least_here else "")
+            return text + (f", within {least_here:g}{unit}" if least_here and value <= least_here else "")
 
         rows.append([what, *(cell(hosts) for hosts in redundant)])
 
