@@ -245,7 +245,7 @@ def chart(data, output):
 def write(data, folder):
     chart(data, folder / "cost.svg")
     of = data["machine"]
-    rounds = ", ".join(f"{counts[0]} x {counts[1]} at {int(size):,}" for size, counts in of["rounds"].items())
+    rounds = ", ".join(f"{counts[0]}x{counts[1]}" for counts in of["rounds"].values())
     text = Path(__file__).with_name("results.template").read_text()
     text = text.format(
         **{key: of[key] for key in ("date", "processor", "virtual", "system", "versions", "commit", "disk")},
