@@ -45,8 +45,7 @@ def run(scene, program, tools, requests, changed, before=()):
 def rounds(scene, programs, tools, count, requests, changed):
     """The medians over `count` rounds of the rounds' means. In a round each program has its turn, in
     random order, since what ran before leaves its traces in the caches.
-    One more round comes first and does not count: it fills caches, and `ddns-cgi` reads all and
-    makes its indexes."""
+    One more round comes first and does not count: it fills caches, and `ddns-cgi` indexes its files."""
     means = {program: [] for program in programs}
     for number in range(count + 1):
         (file,) = scene.requests("requests", requests, changed)

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 NAMES = {
-    "answer": "floor: only answers (C, glibc)",
-    "answer-musl": "the same with musl",
-    "job": "floor: only moves the files (C, glibc)",
-    "ddns-cgi": "**ddns-cgi**",
-    "naive": "naive Rust (glibc)",
-    "php": "ip.php, php-cgi",
+    "answer": "only answers",
+    "answer-musl": "only answers, musl",
+    "job": "only moves the files",
+    "ddns-cgi": "ddns-cgi",
+    "naive": "naive Rust",
+    "php": "ip.php",
 }
 # The targets, for 10, 1,000, 10,000 and 100,000 hosts.
 REDUNDANT = {"10": 1.15, "1000": 1.15, "10000": 1.5, "100000": 5}
@@ -75,8 +75,11 @@ def milliseconds(microseconds):
 
 
 def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    """Columns as wide as they need to be, the first one to the left."""
+    rows = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    return "\n".join(["```text", *lines, "```"])
 
 
 def by_hosts(figures, programs, cell):
@@ -88,55 +91,67 @@ def by_hosts(figures, programs, cell):
 
 def cost_tables(data):
     parts = []
-    for kind, floor, programs in [
-        ("redundant", "answer", ["answer", "answer-musl", "job", "ddns-cgi", "naive", "php"]),
-        ("changed", "job", ["job", "ddns-cgi", "naive", "php"]),
-    ]:
-        figures = data["cost"][kind]
-
-        def cpu(of, name, floor=floor):
-            ratio = of[name]["cpu"] / of[floor]["cpu"]
-            return milliseconds(of[name]["cpu"]) + ("" if name == floor else f" ({number(ratio)}x)")
-
-        parts += [
-            f"### CPU of a {kind} update, in ms, and times the floor that only "
-            + ("answers" if floor == "answer" else "moves the files"),
-            by_hosts(figures, programs, cpu),
-            f"### Wall time of a {kind} update, in ms",
-            by_hosts(figures, programs, lambda of, name: milliseconds(of[name]["wall"])),
-            f"### Peak memory of a {kind} update, in MiB",
-            by_hosts(figures, programs, lambda of, name: f"{of[name]['memory'] / 1024:.1f}"),
-        ]
+    for kind, figures in data["cost"].items():
+        programs = [name for name in NAMES if all(name in of for of in figures.values())]
+        cpu = by_hosts(figures, programs, lambda of, name: milliseconds(of[name]["cpu"]))
+        parts += [f"### CPU of a {kind} update, in ms", cpu]
     return parts
 
 
+def least_and_most(figures, cell):
+    """The cells of the fewest and of the most hosts, in words."""
+    values = [cell(of) for of in figures.values()]
+    return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def walls(data):
+    """The wall time of ddns-cgi, for each kind of update."""
+
+    def of_kind(kind):
+        return least_and_most(data["cost"][kind], lambda of: milliseconds(of["ddns-cgi"]["wall"]))
+
+    return f"{of_kind('redundant')} ms for a redundant update, {of_kind('changed')} ms for a changed one"
+
+
+def memories(data):
+    """The peak memory of the programs that need more for more hosts."""
+    figures = data["cost"]["redundant"]
+
+    def of_program(name):
+        return least_and_most(figures, lambda of: f"{of[name]['memory'] / 1024:.1f}")
+
+    return ", ".join(f"{NAMES[name]} {of_program(name)} MiB" for name in ("ddns-cgi", "job", "naive", "php"))
+
+
 def detached(data):
-    figures = data["cost"]["changed"].items()
-    return ", ".join(f"{milliseconds(of['ddns-cgi']['detached'])} ms at {int(size):,}" for size, of in figures)
+    figures = data["cost"]["changed"]
+    return least_and_most(figures, lambda of: milliseconds(of["ddns-cgi"]["detached"])) + " ms"
 
 
-def writes_table(data, kind):
-    rows = []
-    for name, calls in data["calls"][kind].items():
-        disk, ram = (data["disk"][kind][place][name] for place in ("disk", "RAM disk"))
-        rows.append(
-            [
-                NAMES[name],
-                *(f"{calls[what]:,.0f}" for what in ("calls", "bytes", "blocks")),
-                *(f"{place['written'] / BLOCK:,.0f}" for place in (disk, ram)),
-                *(milliseconds(place["wall"]) for place in (disk, ram)),
-            ]
-        )
-    columns = ["system calls", "bytes", "blocks", "disk: blocks", "RAM disk: blocks", "disk: ms", "RAM disk: ms"]
-    return f"### A {kind} update\n\n" + table(["", *columns], rows)
+def writes_table(data):
+    """A row for each program, with what it writes in a redundant and in a changed update."""
+    kinds = ("redundant", "changed")
+
+    def cells(kind, name):
+        if name not in data["calls"][kind]:
+            return ["", "", ""]
+        calls, disk = data["calls"][kind][name], data["disk"][kind]["disk"][name]
+        return [f"{calls['bytes']:,.0f}", f"{calls['blocks']:,.0f}", f"{disk['written'] / BLOCK:,.0f}"]
+
+    rows = [[NAMES[name], *(cell for kind in kinds for cell in cells(kind, name))] for name in data["calls"][kinds[0]]]
+    return table(["", "redundant: bytes", "blocks", "on disk", "changed: bytes", "blocks", "on disk"], rows)
+
+
+def waits(data):
+    """How long a changed update of ddns-cgi takes on a disk and on a RAM disk."""
+    disk, ram = (data["disk"]["changed"][place]["ddns-cgi"]["wall"] for place in ("disk", "RAM disk"))
+    return f"{milliseconds(disk)} ms on a disk and {milliseconds(ram)} ms on the RAM disk"
 
 
 def rates_table(data):
     names = {
-        "answer": "floor: only answers (C, glibc), event and mod_cgid",
-        "answer-musl": "the same with musl",
-        "ddns-cgi": "**ddns-cgi**, event and mod_cgid",
-        "php": "ip.php, prefork and mod_php",
+        **{name: f"{NAMES[name]} (mod_cgid)" for name in ("answer", "answer-musl", "ddns-cgi")},
+        "php": "ip.php (mod_php)",
     }
     sizes = data["rates"]
     rows = [[text, *(number(sizes[size][name]) for size in sizes)] for name, text in names.items()]
@@ -144,43 +159,44 @@ def rates_table(data):
 
 
 def targets(data):
-    """Rows of: what, hosts, target, measured, state."""
+    """A row for each figure, a column for each number of hosts: what was measured, and its bound."""
+    redundant, changed, rates = data["cost"]["redundant"], data["cost"]["changed"], data["rates"]
     rows = []
 
-    def row(what, hosts, bound, value, is_upper, unit="x", least=None):
-        is_met = value <= bound if is_upper else value >= bound
-        missed = abs(value / bound - 1) * 100
-        sign = "at most" if is_upper else "at least"
-        state = "met" if is_met else f"**missed by {missed:.0f} %**"
-        if not is_met and least and value <= least:
-            state += f" (but within {least:g}{unit})"
-        rows.append([what, f"{int(hosts):,}", f"{sign} {bound:g}{unit}", f"{number(value)}{unit}", state])
+    def row(what, bounds, measured, is_upper, unit="x", least=None):
+        def cell(hosts):
+            if hosts not in measured:
+                return ""
+            value, bound = measured[hosts], bounds[hosts]
+            is_met = value <= bound if is_upper else value >= bound
+            text = f"{number(value)}{unit} ({'≤' if is_upper else '≥'} {bound:g}{unit})"
+            if is_met:
+                return text
+            text = f"missed by {abs(value / bound - 1) * 100:.0f} %: {text}"
+            least_here = (least or {}).get(hosts)
+            return text + (f", within {least_here:g}{unit}" if least_here and value <= least_here else "")
 
-    redundant, changed = data["cost"]["redundant"], data["cost"]["changed"]
-    for hosts, of in redundant.items():
-        ratio = of["ddns-cgi"]["cpu"] / of["answer"]["cpu"]
-        what = "CPU of a redundant update / floor that only answers"
-        row(what, hosts, REDUNDANT[hosts], ratio, True, least=REDUNDANT_BOUND.get(hosts))
-    for hosts, of in redundant.items():
-        ratio = of["ddns-cgi"]["cpu"] / of["answer-musl"]["cpu"]
-        row("the same / floor with musl", hosts, REDUNDANT_MUSL[hosts], ratio, True)
-    for hosts, of in changed.items():
-        ratio = of["ddns-cgi"]["cpu"] / of["job"]["cpu"]
-        row("CPU of a changed update / floor that only moves the files", hosts, CHANGED[hosts], ratio, True)
-    for hosts in redundant:
-        memory = max(kind[hosts]["ddns-cgi"]["memory"] for kind in (redundant, changed)) / 1024
-        row("peak memory, of either update", hosts, MEMORY[hosts], memory, True, " MiB")
-    for hosts, of in redundant.items():
-        ratio = of["php"]["cpu"] / of["ddns-cgi"]["cpu"]
-        row("CPU of ip.php (php-cgi) / CPU of a redundant update", hosts, AGAINST_PHP[hosts], ratio, False)
-    for hosts, of in data["rates"].items():
-        if hosts == "10":
-            row("requests per second / floor that only answers", hosts, 0.95, of["ddns-cgi"] / of["answer"], False)
-        else:
-            row("requests per second / mod_php", hosts, 1, of["ddns-cgi"] / of["php"], False)
-    blocks = data["calls"]["redundant"]["ddns-cgi"]["blocks"]
-    row("blocks of files that a redundant update writes", "1000", 1, blocks, True, "")
-    return table(["figure", "hosts", "target", "measured", "state"], rows)
+        rows.append([what, *(cell(hosts) for hosts in redundant)])
+
+    def against(figures, above, below):
+        return {hosts: of[above]["cpu"] / of[below]["cpu"] for hosts, of in figures.items()}
+
+    of_answer = against(redundant, "ddns-cgi", "answer")
+    row("CPU, redundant / only answers", REDUNDANT, of_answer, True, least=REDUNDANT_BOUND)
+    row("CPU, redundant / only answers, musl", REDUNDANT_MUSL, against(redundant, "ddns-cgi", "answer-musl"), True)
+    row("CPU, changed / only moves the files", CHANGED, against(changed, "ddns-cgi", "job"), True)
+    row("CPU, ip.php / redundant", AGAINST_PHP, against(redundant, "php", "ddns-cgi"), False)
+    memory = {
+        hosts: max(kind[hosts]["ddns-cgi"]["memory"] for kind in (redundant, changed)) / 1024 for hosts in redundant
+    }
+    row("peak memory in MiB", MEMORY, memory, True, "")
+    rate = {hosts: of["ddns-cgi"] / of["answer"] for hosts, of in rates.items() if hosts == "10"}
+    row("requests per second / only answers", {"10": 0.95}, rate, False)
+    rate = {hosts: of["ddns-cgi"] / of["php"] for hosts, of in rates.items() if hosts != "10"}
+    row("requests per second / ip.php", dict.fromkeys(rate, 1), rate, False)
+    blocks = {"1000": data["calls"]["redundant"]["ddns-cgi"]["blocks"]}
+    row("blocks that a redundant update writes", {"1000": 1}, blocks, True, "")
+    return table(["hosts", *(f"{int(hosts):,}" for hosts in redundant)], rows)
 
 
 CHART = """
@@ -229,7 +245,7 @@ def chart(data, output):
 def write(data, folder):
     chart(data, folder / "cost.svg")
     of = data["machine"]
-    rounds = ", ".join(f"{counts[0]} x {counts[1]} at {int(size):,}" for size, counts in of["rounds"].items())
+    rounds = ", ".join(f"{counts[0]}x{counts[1]}" for counts in of["rounds"].values())
     text = Path(__file__).with_name("results.template").read_text()
     text = text.format(
         **{key: of[key] for key in ("date", "processor", "virtual", "system", "versions", "commit", "disk")},
@@ -237,8 +253,11 @@ def write(data, folder):
         rounds=rounds,
         targets=targets(data),
         costs="\n\n".join(cost_tables(data)),
+        walls=walls(data),
+        memories=memories(data),
         detached=detached(data),
         rates=rates_table(data),
-        writes="\n\n".join(writes_table(data, kind) for kind in data["calls"]),
+        writes=writes_table(data),
+        waits=waits(data),
     )
     (folder / "RESULTS.md").write_text(text)

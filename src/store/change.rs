@@ -179,10 +179,10 @@ impl Change {
         }
     }
 
-    /// Writes the change: the state, then the hosts file, each durably, and then the index, which is
-    /// only a cache. If the hosts file changes, `mark` comes before all of them, and has to make a
-    /// mark that is durable. Stamps alone go over the old ones, without fsync: what a power failure
-    /// can cost is one of these stamps.
+    /// Writes the change: the state, then the hosts file, each durably, and then the index, which
+    /// is only a cache. If the hosts file changes, `mark` comes before all of them, and has to make
+    /// a mark that is durable. Stamps alone go over the old ones, without fsync: what a power
+    /// failure can cost is one of these stamps.
     pub(crate) fn commit(self, mark: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
         if self.moves_lines() {
             mark()?;
