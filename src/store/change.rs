@@ -18,7 +18,7 @@ use crate::store::index::{self, Indexed, Place};
 use crate::store::json::{self, Entry};
 use crate::store::lock::Lock;
 use crate::store::record;
-use crate::store::replace::{Readers, open_helper, replace_with};
+use crate::store::replace::{Readers, open_helper, replace_if};
 use crate::store::state::{Contents, HostEntry, State, Whole, index_path};
 use crate::store::validity::Validity;
 
@@ -179,7 +179,7 @@ fn splices(
 }
 
 /// The place of a host's lines in the hosts file that goes with an indexed state, if they are
-/// there.
+/// there. Where there are none, nothing shows that the place is right.
 fn splice_lines(
     indexed: &Indexed,
     settings: &config::Store,
@@ -189,7 +189,8 @@ fn splice_lines(
     let Ok(file) = File::open(&settings.hosts) else { return Ok(None) };
     let validity = Validity::of_file(&file)?;
     let mut present = vec![0; old.len()];
-    let is_there = indexed.hosts == Some(validity)
+    let is_there = !old.is_empty()
+        && indexed.hosts == Some(validity)
         && file.read_exact_at(&mut present, start).is_ok()
         && present == old.as_bytes();
     let part = start..start + old.len() as u64;
@@ -225,7 +226,7 @@ impl Change {
         let (file, validity) =
             contents.file().ok_or_else(|| Fault::new(path.display(), "is gone"))?;
         validity
-            .check(file)
+            .check(path)
             .and_then(|()| {
                 let mut stamps = stamps.iter();
                 stamps.try_for_each(|(place, stamp)| file.write_all_at(stamp.as_bytes(), *place))
@@ -247,7 +248,8 @@ impl Change {
         hosts: Option<&Splice>,
     ) -> Result<(), Fault> {
         let write = |splice: &Splice, path, readers| {
-            replace_with(path, |new| splice.write_to(new), readers)
+            let check = || splice.validity.check(path);
+            replace_if(path, |new| splice.write_to(new), check, readers)
         };
         let new_state = write(state, &self.settings.state, Readers::Everybody)?;
         let new_hosts =
@@ -261,15 +263,13 @@ impl Change {
     }
 
     fn write_whole(&self, state: &Whole, hosts: Option<&str>) -> Result<(), Fault> {
-        let edited = |error| Fault::io("replace", &self.settings.state, &error);
-        if let Some((file, validity)) = &state.file {
-            validity.check(file).map_err(edited)?;
-        }
         let path = &self.settings.state;
         let text =
             json::to_string(&state.map).map_err(|error| Fault::new(path.display(), error))?;
         let write = |new: &mut File| new.write_all(text.as_bytes());
-        let new_state = replace_with(path, write, Readers::Everybody)?;
+        let file = state.file.as_ref();
+        let check = || file.map_or(Ok(()), |(_, validity)| validity.check(path));
+        let new_state = replace_if(path, write, check, Readers::Everybody)?;
         let hosts = match hosts {
             Some(hosts) => Validity::of(&hosts::store(&self.settings.hosts, hosts)?).ok(),
             None => state.file.as_ref().and_then(|_| self.hosts_of(&state.map)),
@@ -317,8 +317,10 @@ impl Change {
         let places: Vec<_> = entries.iter().zip(state).map(place).collect();
         let index = index::build(&places, of, Some(hosts))?;
         let mut options = OpenOptions::new();
+        // It does not read. But to open a pipe only for writing waits for a reader.
         let file =
-            open_helper(&index_path(&self.settings), options.write(true).mode(0o640)).ok()?;
+            open_helper(&index_path(&self.settings), options.read(true).write(true).mode(0o640))
+                .ok()?;
         file.set_len(index.len() as u64).ok()?;
         file.write_all_at(&index, 0).ok()?;
         file.set_modified(of.modified).ok()
@@ -340,9 +342,8 @@ impl Splice {
         i64::try_from(self.text.len()).unwrap_or(i64::MAX) - i64::try_from(old).unwrap_or(i64::MAX)
     }
 
-    /// Writes the new contents. The kernel copies the rest, without memory of ours.
-    ///
-    /// It is an error if somebody edited the file meanwhile: the part may be elsewhere now.
+    /// Writes the new contents. The kernel copies the rest, without memory of ours. If somebody
+    /// edited the file meanwhile, the part may be elsewhere now: see [`Validity::check`].
     fn write_to(&self, new: &mut File) -> io::Result<()> {
         let mut old = &self.file;
         old.rewind()?;
@@ -350,6 +351,6 @@ impl Splice {
         new.write_all(self.text.as_bytes())?;
         old.seek(SeekFrom::Start(self.part.end))?;
         io::copy(&mut old, new)?;
-        self.validity.check(&self.file)
+        Ok(())
     }
 }

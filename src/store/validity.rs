@@ -37,9 +37,10 @@ impl Validity {
         Self::of(&fs::metadata(path).ok()?).ok()
     }
 
-    /// Whether the file is still the same. The error is for the operator, who may have edited it.
-    pub fn check(self, file: &File) -> io::Result<()> {
-        if Self::of_file(file)? == self {
+    /// Whether this file is still what is at the path. The error is for the operator, who may have
+    /// edited it, or put another one in its place, as most editors do.
+    pub fn check(self, path: &Path) -> io::Result<()> {
+        if Self::at(path) == Some(self) {
             return Ok(());
         }
         Err(io::Error::other(
@@ -72,19 +73,27 @@ mod tests {
 
     #[test]
     fn any_write_makes_another_file_of_it() {
-        let mut file = tempfile::tempfile().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut file = File::create(&path).unwrap();
         file.write_all(b"{}").unwrap();
         let validity = || Validity::of_file(&file).unwrap();
         let before = validity();
         assert_eq!(validity(), before);
-        assert!(before.check(&file).is_ok());
+        assert!(before.check(&path).is_ok());
         // The clock of a file system may tick every 10 ms.
         std::thread::sleep(Duration::from_millis(20));
         file.write_all_at(b"[", 0).unwrap();
         assert_ne!(validity(), before);
-        assert!(before.check(&file).is_err());
+        assert!(before.check(&path).is_err());
         file.write_all(b" ").unwrap();
         assert_ne!(Validity::of_file(&file).unwrap().size, before.size);
+        let open = Validity::of_file(&file).unwrap();
+        assert!(open.check(&path).is_ok());
+        fs::remove_file(&path).unwrap();
+        assert!(open.check(&path).is_err());
+        fs::write(&path, "[} ").unwrap();
+        assert!(open.check(&path).is_err());
     }
 
     #[test]
