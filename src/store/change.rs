@@ -1,9 +1,10 @@
 //! What updates change: worked out whole before anything is written, then written in order.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::slice::from_ref;
 
 use serde_json::{Map, Value};
@@ -20,7 +21,7 @@ use crate::store::lock::Lock;
 use crate::store::record;
 use crate::store::replace::{Readers, open_helper, replace_if};
 use crate::store::state::{Contents, HostEntry, State, Whole, index_path};
-use crate::store::validity::Validity;
+use crate::store::validity::{Validity, edited};
 
 /// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure
 /// could leave one half old and one half new: another stamp, perhaps one in the future.
@@ -197,6 +198,15 @@ fn splice_lines(
     Ok(is_there.then_some(Splice { file, validity, part, text: String::new() }))
 }
 
+/// Whether there is no state, or nothing in it.
+fn is_nothing(path: &Path) -> io::Result<bool> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(json::is_empty_map(&text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 impl Change {
     /// Whether the hosts file changes.
     #[must_use]
@@ -267,8 +277,12 @@ impl Change {
         let text =
             json::to_string(&state.map).map_err(|error| Fault::new(path.display(), error))?;
         let write = |new: &mut File| new.write_all(text.as_bytes());
-        let file = state.file.as_ref();
-        let check = || file.map_or(Ok(()), |(_, validity)| validity.check(path));
+        let check = || match &state.file {
+            Some((_, validity)) => validity.check(path),
+            // Perhaps somebody has just restored a copy.
+            None if is_nothing(path)? => Ok(()),
+            None => Err(edited()),
+        };
         let new_state = replace_if(path, write, check, Readers::Everybody)?;
         let hosts = match hosts {
             Some(hosts) => Validity::of(&hosts::store(&self.settings.hosts, hosts)?).ok(),

@@ -40,12 +40,7 @@ impl Validity {
     /// Whether this file is still what is at the path. The error is for the operator, who may have
     /// edited it, or put another one in its place, as most editors do.
     pub fn check(self, path: &Path) -> io::Result<()> {
-        if Self::at(path) == Some(self) {
-            return Ok(());
-        }
-        Err(io::Error::other(
-            "it was edited meanwhile, without the lock: the next request tries again",
-        ))
+        if Self::at(path) == Some(self) { Ok(()) } else { Err(edited()) }
     }
 
     /// The text of the file, of which this is known. With the size at hand, that is one call.
@@ -62,6 +57,11 @@ impl Validity {
     pub fn is_settled(self, now: DateTime<Utc>) -> bool {
         SystemTime::from(now).duration_since(self.modified).is_ok_and(|age| age.as_secs() >= 2)
     }
+}
+
+/// Somebody changed a file after it was read.
+pub(super) fn edited() -> io::Error {
+    io::Error::other("it was edited meanwhile, without the lock: the next request tries again")
 }
 
 #[cfg(test)]

@@ -180,6 +180,35 @@ fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_indexed(
     }
 }
 
+#[test]
+fn a_copy_that_is_restored_meanwhile_is_not_replaced_by_what_the_hosts_file_tells() {
+    for before in [None, Some("[]")] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config_in(&folder);
+        store(&config, of_one("a.example", "192.0.2.1", 9), Utc::now()).unwrap();
+        let path = &config.store.state;
+        let copy = fs::read_to_string(path).unwrap();
+        fs::remove_file(path).unwrap();
+        if let Some(before) = before {
+            fs::write(path, before).unwrap();
+        }
+        let plan = || {
+            let mut state = State::open(&config.store, Patience::Client).unwrap();
+            let update = of_one("b.example", "192.0.2.2", 9).remove(0).unwrap();
+            let entry = state.entry(update.host()).unwrap();
+            let step = Step::decide(update, entry).1.unwrap();
+            state.plan(&[step], &Expiry::at(Utc::now(), &config.store)).unwrap()
+        };
+        let change = plan();
+        fs::write(path, &copy).unwrap();
+        let fault = change.commit().unwrap_err();
+        assert!(fault.reason.contains("edited meanwhile"), "{before:?}: {fault}");
+        assert_eq!(fs::read_to_string(path).unwrap(), copy, "{before:?}");
+        plan().commit().unwrap();
+        assert!(fs::read_to_string(path).unwrap().contains("b.example"), "{before:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn indexed_files_become_what_others_become(
