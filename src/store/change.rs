@@ -4,6 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -17,9 +18,9 @@ use crate::store::index::{self, Indexed, Place};
 use crate::store::json::{self, Entry};
 use crate::store::lock::Lock;
 use crate::store::record;
-use crate::store::replace::{Readers, open_helper, replace_with};
+use crate::store::replace::{Readers, open_helper, replace_if};
 use crate::store::state::{Contents, HostEntry, State, Whole, index_path};
-use crate::store::validity::Validity;
+use crate::store::validity::{Validity, check};
 
 /// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure
 /// could leave one half old and one half new: another stamp, perhaps one in the future.
@@ -153,7 +154,8 @@ impl Splices {
             let validity = Validity::of_file(&file).ok()?;
             let mut present = vec![0; old.len()];
             file.read_exact_at(&mut present, place.lines).ok()?;
-            if indexed.hosts != Some(validity) || present != old.as_bytes() {
+            // Without lines, nothing shows that the place is right.
+            if old.is_empty() || indexed.hosts != Some(validity) || present != old.as_bytes() {
                 return None;
             }
             let part = place.lines..place.lines + old.len() as u64;
@@ -196,10 +198,8 @@ impl Change {
 
     fn write_stamps(&self, stamps: &[(u64, String)], contents: &Contents) -> Result<(), Fault> {
         let path = &self.settings.state;
-        let (file, validity) =
-            contents.file().ok_or_else(|| Fault::new(path.display(), "is gone"))?;
-        validity
-            .check(file)
+        let file = contents.file().ok_or_else(|| Fault::new(path.display(), "is gone"))?;
+        check(path, contents.was())
             .and_then(|()| {
                 let mut stamps = stamps.iter();
                 stamps.try_for_each(|(place, stamp)| file.write_all_at(stamp.as_bytes(), *place))
@@ -215,11 +215,9 @@ impl Change {
 
     fn write_record(&self, splices: &Splices, contents: &Contents) -> Result<(), Fault> {
         let Splices { place, state, hosts } = splices;
-        let new_state =
-            replace_with(&self.settings.state, |new| state.write_to(new), Readers::Everybody)?;
-        let new_hosts = hosts.as_ref().map(|lines| {
-            replace_with(&self.settings.hosts, |new| lines.write_to(new), hosts::READERS)
-        });
+        let new_state = state.replace(&self.settings.state, Readers::Everybody)?;
+        let new_hosts =
+            hosts.as_ref().map(|lines| lines.replace(&self.settings.hosts, hosts::READERS));
         let new_hosts = new_hosts.transpose()?.and_then(|new| Validity::of(&new).ok());
         let moved = [state.growth(), hosts.as_ref().map_or(0, Splice::growth)];
         if let (Contents::Indexed(indexed), Ok(of)) = (contents, Validity::of(&new_state)) {
@@ -229,15 +227,11 @@ impl Change {
     }
 
     fn write_whole(&self, state: &Whole, hosts: Option<&str>) -> Result<(), Fault> {
-        let edited = |error| Fault::io("replace", &self.settings.state, &error);
-        if let Some((file, validity)) = &state.file {
-            validity.check(file).map_err(edited)?;
-        }
         let path = &self.settings.state;
         let text =
             json::to_string(&state.map).map_err(|error| Fault::new(path.display(), error))?;
         let write = |new: &mut File| new.write_all(text.as_bytes());
-        let new_state = replace_with(path, write, Readers::Everybody)?;
+        let new_state = replace_if(path, write, || check(path, state.was), Readers::Everybody)?;
         let hosts = match hosts {
             Some(hosts) => Validity::of(&hosts::store(&self.settings.hosts, hosts)?).ok(),
             None => state.file.as_ref().and_then(|_| self.hosts_of(&state.map)),
@@ -285,8 +279,10 @@ impl Change {
         let places: Vec<_> = entries.iter().zip(state).map(place).collect();
         let index = index::build(&places, of, Some(hosts))?;
         let mut options = OpenOptions::new();
+        // It does not read. But to open a pipe only for writing waits for a reader.
         let file =
-            open_helper(&index_path(&self.settings), options.write(true).mode(0o640)).ok()?;
+            open_helper(&index_path(&self.settings), options.read(true).write(true).mode(0o640))
+                .ok()?;
         file.set_len(index.len() as u64).ok()?;
         file.write_all_at(&index, 0).ok()?;
         file.set_modified(of.modified).ok()
@@ -308,9 +304,14 @@ impl Splice {
         i64::try_from(self.text.len()).unwrap_or(i64::MAX) - i64::try_from(old).unwrap_or(i64::MAX)
     }
 
+    /// Puts the new contents in the place of the file. If somebody edited it meanwhile, the part may
+    /// be elsewhere now.
+    fn replace(&self, path: &Path, readers: Readers) -> Result<Metadata, Fault> {
+        let unchanged = || check(path, Some(self.validity));
+        replace_if(path, |new| self.write_to(new), unchanged, readers)
+    }
+
     /// Writes the new contents. The kernel copies the rest, without memory of ours.
-    ///
-    /// It is an error if somebody edited the file meanwhile: the part may be elsewhere now.
     fn write_to(&self, new: &mut File) -> io::Result<()> {
         let mut old = &self.file;
         old.rewind()?;
@@ -318,6 +319,6 @@ impl Splice {
         new.write_all(self.text.as_bytes())?;
         old.seek(SeekFrom::Start(self.part.end))?;
         io::copy(&mut old, new)?;
-        self.validity.check(&self.file)
+        Ok(())
     }
 }

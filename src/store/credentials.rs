@@ -87,9 +87,14 @@ impl Credentials {
             new.write_all(&index)?;
             new.set_modified(validity.modified)
         };
+        let path = index_path(settings);
+        // A link is not followed in the place of a helper file.
+        if path.is_symlink() {
+            return;
+        }
         // Another request may be at it.
         if let Ok(Some(_lock)) = Lock::try_acquire(&companion(&settings.state, "lock")) {
-            let _ = replace_with(&index_path(settings), write, Readers::OwnerAndGroup);
+            let _ = replace_with(&path, write, Readers::OwnerAndGroup);
         }
     }
 }

@@ -58,12 +58,24 @@ pub(crate) fn replace_with(
     write: impl FnOnce(&mut File) -> io::Result<()>,
     readers: Readers,
 ) -> Result<Metadata, Fault> {
+    replace_if(path, write, || Ok(()), readers)
+}
+
+/// Like [`replace_with`], unless `check` finds, at the last moment, that the old file must stay. To
+/// make the new one durable takes long, and somebody may edit the old one meanwhile.
+pub(crate) fn replace_if(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+    check: impl FnOnce() -> io::Result<()>,
+    readers: Readers,
+) -> Result<Metadata, Fault> {
     let target = follow(path);
     let temporary = companion(&target, "tmp");
     let new = write_temporary(&temporary, &target, write, readers)
         .map_err(|error| Fault::io("write", &temporary, &error))
         .and_then(|new| {
-            fs::rename(&temporary, &target)
+            check()
+                .and_then(|()| fs::rename(&temporary, &target))
                 .map_err(|error| Fault::io("replace", &target, &error))?;
             Ok(new)
         })
@@ -241,6 +253,22 @@ mod tests {
         let fault = replace(&path, b"new", Readers::Everybody).unwrap_err();
         assert!(fault.subject.ends_with("ip.txt"), "{fault}");
         assert!(path.is_dir() && !folder.path().join(".ip.txt.tmp").exists());
+    }
+
+    #[test]
+    fn an_edit_is_not_lost_if_it_comes_before_the_new_file_takes_the_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ip.txt");
+        fs::write(&path, b"old").unwrap();
+        let check = || {
+            assert_eq!(fs::read(folder.path().join(".ip.txt.tmp")).unwrap(), b"new", "too early");
+            Err(io::Error::other("it was edited"))
+        };
+        let write = |file: &mut File| file.write_all(b"new");
+        let fault = replace_if(&path, write, check, Readers::Everybody).unwrap_err();
+        assert!(fault.reason.contains("it was edited"), "{fault}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ use crate::store::index::{Indexed, Search};
 use crate::store::json::{self, Entry};
 use crate::store::lock::Lock;
 use crate::store::record::{self, Record};
-use crate::store::replace::{Readers, companion, replace};
-use crate::store::validity::Validity;
+use crate::store::replace::{Readers, companion, replace_if};
+use crate::store::validity::{Validity, check};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
 /// which must not cost the machine its memory.
@@ -58,9 +58,11 @@ pub(super) enum Contents {
 /// A state that has been read.
 #[derive(Debug)]
 pub(super) struct Whole {
-    /// The state file, and what it was before it was read; `None` if all this comes from the hosts
-    /// file, because there was no state, or nothing in it.
-    pub(super) file: Option<(File, Validity)>,
+    /// The state file; `None` if all this comes from the hosts file, because there was no state, or
+    /// nothing in it.
+    pub(super) file: Option<File>,
+    /// What was at its path before it was read.
+    pub(super) was: Option<Validity>,
     pub(super) text: String,
     pub(super) map: Map<String, Value>,
     pub(super) entries: Vec<Entry>,
@@ -97,7 +99,7 @@ impl State {
             Patience::Endless => Lock::wait(&lock_file)?,
         };
         let contents = match open(&settings.state, OpenOptions::new().read(true).write(true))? {
-            None => Contents::Whole(rebuild(settings)?),
+            None => Contents::Whole(rebuild(settings, None)?),
             Some((file, validity)) if settings.expire_after > 0 => {
                 Contents::Whole(read(file, validity, settings)?)
             }
@@ -197,7 +199,9 @@ impl State {
     pub fn replace(&self, new: &Map<String, Value>) -> Result<(), Fault> {
         let path = &self.settings.state;
         let text = json::to_string(new).map_err(|error| Fault::new(path.display(), error))?;
-        replace(path, text.as_bytes(), Readers::Everybody)
+        let write = |file: &mut File| file.write_all(text.as_bytes());
+        let unchanged = || check(path, self.contents.was());
+        replace_if(path, write, unchanged, Readers::Everybody).map(drop)
     }
 
     pub(super) fn broken(&self, why: impl fmt::Display) -> Fault {
@@ -206,11 +210,19 @@ impl State {
 }
 
 impl Contents {
-    /// The state file, and what it was when it was opened.
-    pub(super) fn file(&self) -> Option<(&File, Validity)> {
+    /// The state file, if that is where the state comes from.
+    pub(super) fn file(&self) -> Option<&File> {
         match self {
-            Self::Indexed(indexed) => Some((&indexed.file, indexed.validity)),
-            Self::Whole(whole) => whole.file.as_ref().map(|(file, validity)| (file, *validity)),
+            Self::Indexed(indexed) => Some(&indexed.file),
+            Self::Whole(whole) => whole.file.as_ref(),
+        }
+    }
+
+    /// What was at the path of the state when it was opened.
+    pub(super) fn was(&self) -> Option<Validity> {
+        match self {
+            Self::Indexed(indexed) => Some(indexed.validity),
+            Self::Whole(whole) => whole.was,
         }
     }
 
@@ -228,7 +240,7 @@ impl Contents {
 pub fn snapshot(settings: &config::Store) -> Result<Map<String, Value>, Fault> {
     let whole = match open(&settings.state, OpenOptions::new().read(true))? {
         Some((file, validity)) => read(file, validity, settings)?,
-        None => rebuild(settings)?,
+        None => rebuild(settings, None)?,
     };
     Ok(whole.map)
 }
@@ -268,19 +280,19 @@ fn read(file: File, validity: Validity, settings: &config::Store) -> Result<Whol
     }
     let text = validity.read(&file).map_err(|error| Fault::io("read the state", path, &error))?;
     if json::is_empty_map(&text) {
-        return rebuild(settings);
+        return rebuild(settings, Some(validity));
     }
-    parse(text, Some((file, validity))).map_err(|error| broken(path, json_position(&error)))
+    parse(text, Some(file), Some(validity)).map_err(|error| broken(path, json_position(&error)))
 }
 
 /// The state that the hosts file tells of.
-fn rebuild(settings: &config::Store) -> Result<Whole, Fault> {
+fn rebuild(settings: &config::Store, was: Option<Validity>) -> Result<Whole, Fault> {
     let hosts = hosts::read(&settings.hosts)?.unwrap_or_default();
     json::to_string(&hosts::to_state(&hosts, settings.time_zone))
-        .and_then(|text| parse(text, None))
+        .and_then(|text| parse(text, None, was))
         .map_err(|error| Fault::new(settings.hosts.display(), error))
 }
 
-fn parse(text: String, file: Option<(File, Validity)>) -> serde_json::Result<Whole> {
-    Ok(Whole { map: json::parse(&text)?, entries: json::entries(&text)?, text, file })
+fn parse(text: String, file: Option<File>, was: Option<Validity>) -> serde_json::Result<Whole> {
+    Ok(Whole { map: json::parse(&text)?, entries: json::entries(&text)?, text, file, was })
 }

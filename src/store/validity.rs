@@ -37,16 +37,6 @@ impl Validity {
         Self::of(&fs::metadata(path).ok()?).ok()
     }
 
-    /// Whether the file is still the same. The error is for the operator, who may have edited it.
-    pub fn check(self, file: &File) -> io::Result<()> {
-        if Self::of_file(file)? == self {
-            return Ok(());
-        }
-        Err(io::Error::other(
-            "it was edited meanwhile, without the lock: the next request tries again",
-        ))
-    }
-
     /// The text of the file, of which this is known. With the size at hand, that is one call.
     pub fn read(self, file: &File) -> io::Result<String> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default());
@@ -63,6 +53,15 @@ impl Validity {
     }
 }
 
+/// Whether what is at the path is still what it was, or still nothing. Somebody may have edited the
+/// file, or put another one in its place, as most editors do.
+pub fn check(path: &Path, was: Option<Validity>) -> io::Result<()> {
+    if Validity::at(path) == was {
+        return Ok(());
+    }
+    Err(io::Error::other("it was edited meanwhile, without the lock: the next request tries again"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,19 +71,29 @@ mod tests {
 
     #[test]
     fn any_write_makes_another_file_of_it() {
-        let mut file = tempfile::tempfile().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut file = File::create(&path).unwrap();
         file.write_all(b"{}").unwrap();
         let validity = || Validity::of_file(&file).unwrap();
         let before = validity();
         assert_eq!(validity(), before);
-        assert!(before.check(&file).is_ok());
+        assert!(check(&path, Some(before)).is_ok());
         // The clock of a file system may tick every 10 ms.
         std::thread::sleep(Duration::from_millis(20));
         file.write_all_at(b"[", 0).unwrap();
         assert_ne!(validity(), before);
-        assert!(before.check(&file).is_err());
+        assert!(check(&path, Some(before)).is_err());
         file.write_all(b" ").unwrap();
         assert_ne!(Validity::of_file(&file).unwrap().size, before.size);
+        let open = Validity::of_file(&file).unwrap();
+        assert!(check(&path, Some(open)).is_ok());
+        assert!(check(&path, None).is_err());
+        fs::remove_file(&path).unwrap();
+        assert!(check(&path, Some(open)).is_err());
+        assert!(check(&path, None).is_ok());
+        fs::write(&path, "[} ").unwrap();
+        assert!(check(&path, Some(open)).is_err());
     }
 
     #[test]

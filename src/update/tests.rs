@@ -147,9 +147,10 @@ fn where_a_redundant_update_makes_two_spellings_one_the_hosts_file_has_one_too()
 #[test]
 fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_indexed() {
     let [one, both] = [&["b.example"][..], &["a.example", "b.example"]];
-    for (names, address) in
-        [(one, "192.0.2.1"), (one, "192.0.2.2"), (both, "192.0.2.1"), (both, "192.0.2.2")]
-    {
+    let requests =
+        [(one, "192.0.2.1"), (one, "192.0.2.2"), (both, "192.0.2.1"), (both, "192.0.2.2")];
+    // Some editors write into the file, others put a new one in its place.
+    for ((names, address), is_new) in requests.into_iter().flat_map(|r| [(r, false), (r, true)]) {
         let folder = tempfile::tempdir().unwrap();
         let config = config_in(&folder);
         for (name, second) in [("a.example", 1), ("b.example", 2)] {
@@ -168,7 +169,9 @@ fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_indexed(
         // The clock of a file system may tick every 10 ms.
         std::thread::sleep(std::time::Duration::from_millis(20));
         let edited = fs::read_to_string(&config.store.state).unwrap().replace("a.example", "A");
-        fs::write(&config.store.state, &edited).unwrap();
+        let written = if is_new { folder.path().join("new") } else { config.store.state.clone() };
+        fs::write(&written, &edited).unwrap();
+        fs::rename(&written, &config.store.state).unwrap();
         let mut is_marked = false;
         let mark = || {
             is_marked = true;
@@ -176,9 +179,38 @@ fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_indexed(
         };
         let fault = change.commit(mark).unwrap_err();
         assert_eq!(is_marked, address != "192.0.2.1", "the mark comes first");
-        assert!(fault.reason.contains("edited meanwhile"), "{names:?} {address}: {fault}");
+        assert!(fault.reason.contains("edited meanwhile"), "{names:?} {address} {is_new}: {fault}");
         assert_eq!(fs::read_to_string(&config.store.state).unwrap(), edited);
         assert!(!knows_hosts(&config), "{names:?} {address}: the edited state is indexed");
+    }
+}
+
+#[test]
+fn a_copy_that_is_restored_meanwhile_is_not_replaced_by_what_the_hosts_file_tells() {
+    for before in [None, Some("[]")] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config_in(&folder);
+        store(&config, of_one("a.example", "192.0.2.1", 9), Utc::now()).unwrap();
+        let path = &config.store.state;
+        let copy = fs::read_to_string(path).unwrap();
+        fs::remove_file(path).unwrap();
+        if let Some(before) = before {
+            fs::write(path, before).unwrap();
+        }
+        let plan = || {
+            let mut state = State::open(&config.store, Patience::Client).unwrap();
+            let update = of_one("b.example", "192.0.2.2", 9).remove(0).unwrap();
+            let entry = state.entry(update.host()).unwrap();
+            let step = Step::decide(update, entry).1.unwrap();
+            state.plan(&[step], &Expiry::at(Utc::now(), &config.store)).unwrap()
+        };
+        let change = plan();
+        fs::write(path, &copy).unwrap();
+        let fault = change.commit(|| Ok(())).unwrap_err();
+        assert!(fault.reason.contains("edited meanwhile"), "{before:?}: {fault}");
+        assert_eq!(fs::read_to_string(path).unwrap(), copy, "{before:?}");
+        plan().commit(|| Ok(())).unwrap();
+        assert!(fs::read_to_string(path).unwrap().contains("b.example"), "{before:?}");
     }
 }
 

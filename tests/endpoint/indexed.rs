@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -203,4 +204,52 @@ fn an_index_of_the_state_that_is_out_of_date_or_garbage_misleads_nobody() {
         assert_eq!(slots(), index, "{seconds}: the index is not written anew");
         assert!(scene.state().contains(&stamp), "{seconds}: {}", scene.state());
     }
+}
+
+#[test]
+fn an_update_succeeds_whatever_is_in_the_place_of_an_index() {
+    for name in [".ip.txt.index", ".ip.txt.users"] {
+        // How to make what is there, of the file and a path elsewhere.
+        for what in ["mkfifo \"$0\"", "mkdir \"$0\"", "ln -s \"$1\" \"$0\""] {
+            let scene = Scene::new();
+            scene.write("other", "not ours");
+            scene.write_long_ago("etc/credentials.json", &enlarged(CREDENTIALS));
+            let [place, other] = [&format!("www/ramcache/{name}"), "other"].map(|p| scene.path(p));
+            let made = Command::new("sh").args(["-c", what]).args([place, other]).status();
+            assert!(made.unwrap().success());
+            for (seconds, address) in [(-9, ADDRESS), (-8, "127.0.0.11"), (-7, "127.0.0.11")] {
+                let query = signed("user1", "secretkey1", "host1.h.lohray.com", &time(seconds));
+                // A request that waits for somebody ends after ten seconds, without an answer.
+                let reply = scene.cgi(address, &query).by(&["/usr/bin/timeout", "10"]).0.output();
+                let reply = String::from_utf8(reply.unwrap().stdout).unwrap();
+                assert!(reply.ends_with(&format!(" {address}\n")), "{what} for {name}: {reply:?}");
+            }
+            assert_eq!(scene.hosts(), HOSTS.replace(ADDRESS, "127.0.0.11"), "{what} for {name}");
+            assert_eq!(scene.read("other"), "not ours", "{what} for {name}");
+        }
+    }
+}
+
+#[test]
+fn a_place_where_no_line_is_misleads_nobody() {
+    let scene = Scene::new();
+    scene.reset(&STATE.replace("\n        \"ip\": \"75.110.204.100\",", ""), HOSTS);
+    let query = |user, key, host, seconds| signed(user, key, host, &time(seconds));
+    let update = query("user2", "secretkey2", "host3.h.lohray.com", -9);
+    assert_eq!(scene.answer("50.19.108.106", &update), "good 50.19.108.106");
+    scene.settle();
+    // The lines of host2, which has none, are in the middle of those of host1.
+    let path = scene.path("www/ramcache/.ip.txt.index");
+    let entry = u32::try_from(scene.state().find("\"host2").unwrap()).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    let slots = fs::read(&path).unwrap().split_off(HEADER);
+    let slot = slots.chunks(SLOT).position(|slot| slot[4..8] == entry.to_le_bytes()).unwrap();
+    let place = HEADER + slot * SLOT + 8;
+    file.write_all_at(&5_u32.to_le_bytes(), place as u64).unwrap();
+    file.set_modified(modified).unwrap();
+    let update = query("user1", "secretkey1", "host2.h.lohray.com", -8);
+    assert_eq!(scene.answer("127.0.0.12", &update), "good 127.0.0.12");
+    let expected = HOSTS.replace("75.110.204.100", "127.0.0.12").replace("108.105", "108.106");
+    assert_eq!(scene.hosts(), expected);
 }

@@ -199,6 +199,16 @@ fn apply_brings_the_hosts_file_to_the_state_and_restarts_or_tells_why_not() {
     assert_eq!(scene.hosts(), HOSTS);
     assert_eq!(scene.restarts().len(), 1);
     assert!(!scene.mark().exists());
+    // An edit that no index notices.
+    assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11");
+    scene.settle();
+    let path = scene.path("www/ramcache/ip.txt");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    scene.write("www/ramcache/ip.txt", &scene.state().replace("50.19.108.105", "50.19.108.106"));
+    let state = fs::File::options().write(true).open(&path).unwrap();
+    state.set_modified(modified).unwrap();
+    scene.does(&["apply"]);
+    assert!(scene.hosts().contains("50.19.108.106 host3"), "{}", scene.hosts());
     scene.configure(&json!({"restart": ["sh", "-c", "echo broken; exit 1"]}));
     assert!(scene.refuses(&["apply"]).contains("exit status: 1: broken"));
     assert!(scene.mark().exists(), "the next request tries again");

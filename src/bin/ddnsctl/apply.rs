@@ -1,5 +1,6 @@
 //! `ddnsctl apply`.
 
+use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::publish::pending::Pending;
 use ddns_cgi::publish::restarter;
+use ddns_cgi::store::replace::companion;
 use ddns_cgi::store::state::{Patience, State};
 
 use crate::Report;
@@ -21,6 +23,9 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     if state.rebuilt_hosts() > 0 {
         state.replace(&map)?;
     }
+    // An edit within one tick of the file system's clock, or one that kept size and time, can leave an
+    // index that still takes the state for what it was.
+    let _ = fs::remove_file(companion(&config.store.state, "index"));
     drop(state);
     settle(config)
 }
