@@ -304,8 +304,8 @@ impl Splice {
         i64::try_from(self.text.len()).unwrap_or(i64::MAX) - i64::try_from(old).unwrap_or(i64::MAX)
     }
 
-    /// Puts the new contents in the place of the file. If somebody edited it meanwhile, the part may
-    /// be elsewhere now.
+    /// Puts the new contents in the place of the file. If somebody edited it meanwhile, the part
+    /// may be elsewhere now.
     fn replace(&self, path: &Path, readers: Readers) -> Result<Metadata, Fault> {
         let unchanged = || check(path, Some(self.validity));
         replace_if(path, |new| self.write_to(new), unchanged, readers)

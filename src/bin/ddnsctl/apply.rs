@@ -23,8 +23,8 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     if state.rebuilt_hosts() > 0 {
         state.replace(&map)?;
     }
-    // An edit within one tick of the file system's clock, or one that kept size and time, can leave an
-    // index that still takes the state for what it was.
+    // An edit within one tick of the file system's clock, or one that kept size and time, can leave
+    // an index that still takes the state for what it was.
     let _ = fs::remove_file(companion(&config.store.state, "index"));
     drop(state);
     settle(config)
