@@ -65,7 +65,8 @@ pub enum Command {
     /// Takes over the files of ip.php
     ///
     /// Checks the files and says what it found. Copies state and credentials unchanged to the paths
-    /// in the configuration, and writes the hosts file anew from the state. Never overwrites a file.
+    /// in the configuration, and writes the hosts file anew from the state. Never overwrites a
+    /// file.
     Import(ImportOptions),
 
     /// Removes a host from the state and from DNS
