@@ -39,7 +39,7 @@ pub enum Command {
     #[command(subcommand)]
     User(UserCommand),
 
-    /// Allows a user to update a host, or forbids it
+    /// Gives a host to a user, or removes it
     #[command(subcommand)]
     Host(HostCommand),
 
@@ -52,8 +52,8 @@ pub enum Command {
 
     /// Makes the hosts file agree with the state, and restarts dnsmasq
     ///
-    /// Run this at boot, from cron, and after you have edited the state. The exit status is 1 if
-    /// the restart failed. The next accepted request or the next apply will try again.
+    /// Run this after you have edited the state, and from cron if hosts expire. The exit status is
+    /// 1 if the restart failed. The next accepted request or the next apply tries again.
     Apply,
 
     /// Repairs a broken state
@@ -64,8 +64,9 @@ pub enum Command {
 
     /// Takes over the files of ip.php
     ///
-    /// Checks the files, says what it found, and copies them byte for byte to the paths in the
-    /// configuration. Never overwrites a file.
+    /// Checks the files and says what it found. Copies state and credentials unchanged to the paths
+    /// in the configuration, and writes the hosts file anew from the state. Never overwrites a
+    /// file.
     Import(ImportOptions),
 
     /// Removes a host from the state and from DNS
@@ -119,7 +120,9 @@ pub enum UserCommand {
         #[arg(long, value_enum, default_value_t)]
         signature: SignatureChoice,
     },
-    /// Removes a user. The user's hosts keep their addresses
+    /// Removes a user. The user's hosts stay in DNS
+    ///
+    /// To remove these, too, first run ddnsctl host remove for each.
     Remove { name: String },
     /// Lists the users and their hosts. Shows no keys
     List {
