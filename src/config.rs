@@ -267,6 +267,31 @@ mod tests {
     }
 
     #[test]
+    fn each_word_and_each_bound_is_a_value() {
+        let with = |text: &str| Config::parse(text.as_bytes()).unwrap();
+        assert_eq!(with(r#"{"time_zone": "UTC"}"#).store.time_zone, Zone::Utc);
+        assert_eq!(with(r#"{"dyndns2": "off"}"#).protocol.dyndns2, Dyndns2::Off);
+        assert_eq!(with(r#"{"dyndns2": "https"}"#).protocol.dyndns2, Dyndns2::Https);
+        assert_eq!(with(r#"{"restart_interval": 3600}"#).publish.restart_interval, 3600);
+        assert_eq!(with(r#"{"window": 1}"#).protocol.window, 1);
+        assert_eq!(with(r#"{"restart": ["true", ""]}"#).publish.restart, ["true", ""]);
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_be_there_but_the_default_one_need_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let fault = Config::load(Some(path.clone().into())).unwrap_err();
+        assert_eq!(fault.kind, Some(ErrorKind::NotFound));
+        fs::write(&path, "{}").unwrap();
+        let named = Config { file: Some(path.clone()), ..Config::default() };
+        assert_eq!(Config::load(Some(path.into())).unwrap(), named);
+        if !Path::new(DEFAULT_FILE).exists() {
+            assert_eq!(Config::load(None).unwrap(), Config::default());
+        }
+    }
+
+    #[test]
     fn a_relative_path_of_the_file_itself_is_refused() {
         let fault = Config::load(Some("config.json".into())).unwrap_err();
         assert_eq!(fault.subject, VARIABLE);
@@ -285,6 +310,7 @@ mod tests {
             ("restart", "[\"\"]"),
             ("restart", "[\"bin/x\"]"),
             ("restart", "[1]"),
+            ("restart", "[\"true\", \"\\u0000\"]"),
             ("restart_interval", "-1"),
             ("restart_interval", "1.5"),
             ("restart_interval", "3601"),

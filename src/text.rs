@@ -23,6 +23,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn printable_ascii_stays_as_it_is_and_nothing_else_does() {
+        let printable: String = (' '..='~').collect();
+        assert_eq!(visible(&printable), printable);
+        assert_eq!(visible("a\n\u{7f}é"), "a\\n\\u{7f}\\u{e9}");
+    }
+
     proptest! {
         #[test]
         fn what_is_shown_is_printable_and_tells_texts_apart(

@@ -288,6 +288,22 @@ mod tests {
     }
 
     #[test]
+    fn a_query_or_a_body_of_the_greatest_length_is_read_and_no_longer_one() {
+        let long = |length| "x".repeat(length);
+        let query = request(&[("QUERY_STRING", &long(MAX_FORM))]);
+        assert_eq!(query.form_query().unwrap().len(), MAX_FORM);
+        let post = |length: usize| {
+            let [text, body] = [length.to_string(), long(length)];
+            let post = ("REQUEST_METHOD", "POST");
+            let post = request(&[post, ("CONTENT_LENGTH", &text), ("CONTENT_TYPE", FORM)]);
+            post.form_body(body.as_bytes())
+        };
+        assert_eq!(post(MAX_FORM).unwrap().len(), MAX_FORM);
+        let result = post(MAX_FORM + 1);
+        assert!(matches!(result, Err(Refusal::Form(Problem::Overlong, Part::Body))));
+    }
+
+    #[test]
     fn only_remote_addr_tells_the_address() {
         let address = |text| {
             request(&[

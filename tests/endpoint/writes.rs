@@ -96,6 +96,19 @@ fn a_changed_update_writes_the_mark_then_the_state_then_the_hosts_file_each_dura
 }
 
 #[test]
+fn a_changed_update_of_indexed_files_writes_in_the_same_order() {
+    if !can_run("the order of writes of indexed files", &[STRACE]) {
+        return;
+    }
+    let is_data = |step: &String| !step.starts_with("pwrite .ip.txt.index");
+    let (indexed, others) = (steps(&scene(), Deed::ChangedIndexed), steps_of_a_change());
+    assert!(indexed.iter().rev().skip(2).take(2).all(|step| !is_data(step)), "{indexed:?}");
+    let [indexed, others] =
+        [indexed, others].map(|steps| steps.into_iter().filter(is_data).collect::<Vec<_>>());
+    assert_eq!(indexed, others);
+}
+
+#[test]
 fn a_list_of_hosts_is_one_write_of_each_file_under_one_lock_and_one_restart() {
     if !can_run("the order of writes of a list", &[STRACE]) {
         return;
