@@ -17,9 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
-use crate::store::replace::{
-    Readers, companion, give_to_folder_owner, no_follow, replace, sync_folder,
-};
+use crate::store::replace::{Readers, companion, open_helper, replace, sync_folder};
 
 /// The text of the mark, as somebody read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,21 +49,10 @@ impl Pending {
     /// Adds a line about `change`. When this returns, the mark is there even after a power failure,
     /// though perhaps without its text.
     pub fn add(hosts: &Path, change: impl fmt::Display) -> Result<(), Fault> {
-        let line = format!("changed {change}\n");
         let path = Self::path(hosts);
         let is_new = !path.exists();
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o644)
-            .custom_flags(no_follow())
-            .open(&path)
-            .and_then(|mut file| {
-                if is_new {
-                    give_to_folder_owner(&file, &path)?;
-                }
-                file.write_all(line.as_bytes())
-            })
+        open_helper(&path, OpenOptions::new().append(true).mode(0o644))
+            .and_then(|mut file| file.write_all(format!("changed {change}\n").as_bytes()))
             .map_err(|error| Fault::io("write the mark", &path, &error))?;
         if is_new { sync_folder(&path) } else { Ok(()) }
     }

@@ -152,7 +152,7 @@ fn keep_owner(file: &File, existing: &Metadata) -> io::Result<()> {
 
 /// Gives a file that root made to the owner of its folder: what the operator's commands leave there
 /// must be the web server's.
-pub(crate) fn give_to_folder_owner(file: &File, path: &Path) -> io::Result<()> {
+fn give_to_folder_owner(file: &File, path: &Path) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
