@@ -155,11 +155,10 @@ fn prepare(turn: Turn, store: &Store) -> Result<Prepared, Failed> {
 /// Writes the hosts file if it differs from the state. A request may have been killed after it had
 /// written the state, and hosts expire without any request.
 fn bring_hosts_up_to_date(state: &mut State, store: &Store) -> Result<(), Fault> {
-    let expiry = Expiry::at(Utc::now(), store);
-    if !expiry.is_on() && state.knows_hosts() {
+    if state.knows_hosts() {
         return Ok(());
     }
-    let wanted = expiry.hosts_file(state.map()?);
+    let wanted = Expiry::at(Utc::now(), store).hosts_file(state.map()?);
     if hosts::read(&store.hosts)?.as_ref() != Some(&wanted) {
         hosts::store(&store.hosts, &wanted)?;
     }

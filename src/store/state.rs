@@ -167,7 +167,8 @@ impl State {
         }
     }
 
-    /// Whether the hosts file is known to be that of the state, without reading either.
+    /// Whether the hosts file is known to be that of the state, without reading either. It never is
+    /// if hosts expire, since then there is no index.
     #[must_use]
     pub(crate) fn knows_hosts(&self) -> bool {
         match &self.contents {
