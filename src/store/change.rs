@@ -299,9 +299,9 @@ impl Change {
 
 impl Splice {
     /// By how many bytes the file grows.
-    fn growth(&self) -> i64 {
-        let old = self.part.end - self.part.start;
-        i64::try_from(self.text.len()).unwrap_or(i64::MAX) - i64::try_from(old).unwrap_or(i64::MAX)
+    fn growth(&self) -> i32 {
+        let length = |bytes| i32::try_from(bytes).unwrap_or(i32::MAX);
+        length(self.text.len() as u64) - length(self.part.end - self.part.start)
     }
 
     /// Puts the new contents in the place of the file. If somebody edited it meanwhile, the part

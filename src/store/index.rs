@@ -118,7 +118,7 @@ impl Indexed {
     pub(super) fn shift(
         &self,
         place: Place,
-        moved: [i64; 2],
+        moved: [i32; 2],
         state: Validity,
         hosts: Option<Validity>,
     ) -> io::Result<()> {
@@ -128,13 +128,12 @@ impl Indexed {
         while at < end {
             chunk.truncate(usize::try_from(end - at).unwrap_or(usize::MAX));
             self.index.read_exact_at(&mut chunk, at)?;
-            for slot in chunk.chunks_exact_mut(SLOT) {
-                let (tag, Place { entry, lines }) = read_slot(slot);
-                if entry > place.entry {
-                    let entry = entry.saturating_add_signed(moved[0]);
-                    let lines = lines.saturating_add_signed(moved[1]);
-                    // A place that no slot can hold stays the old one, and is noticed there.
-                    let _ = write_slot(slot, tag, Place { entry, lines });
+            for [_, entry, lines] in chunk.chunks_exact_mut(SLOT).filter_map(numbers) {
+                if u64::from(u32::from_le_bytes(*entry)) > place.entry {
+                    // A place that no slot can hold is wrong, and is noticed there.
+                    for (number, by) in [entry, lines].into_iter().zip(moved) {
+                        *number = u32::from_le_bytes(*number).wrapping_add_signed(by).to_le_bytes();
+                    }
                 }
             }
             self.index.write_all_at(&chunk, at)?;
@@ -219,11 +218,18 @@ fn read_slot(slot: &[u8]) -> (u32, Place) {
 
 /// `None` if a place does not fit into a slot.
 fn write_slot(slot: &mut [u8], tag: u32, place: Place) -> Option<()> {
-    let numbers = [tag, u32::try_from(place.entry).ok()?, u32::try_from(place.lines).ok()?];
-    for (bytes, number) in slot.chunks_exact_mut(4).zip(numbers) {
-        bytes.copy_from_slice(&number.to_le_bytes());
-    }
+    let [own_tag, entry, lines] = numbers(slot)?;
+    *own_tag = tag.to_le_bytes();
+    *entry = u32::try_from(place.entry).ok()?.to_le_bytes();
+    *lines = u32::try_from(place.lines).ok()?.to_le_bytes();
     Some(())
+}
+
+/// The three numbers of a slot.
+fn numbers(slot: &mut [u8]) -> Option<[&mut [u8; 4]; 3]> {
+    let (tag, rest) = slot.split_first_chunk_mut()?;
+    let (entry, rest) = rest.split_first_chunk_mut()?;
+    Some([tag, entry, rest.first_chunk_mut()?])
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
@@ -398,7 +404,7 @@ mod tests {
             if let Some(indexed) = files.open() {
                 prop_assert!(is_headed);
                 let _ = indexed.find(&key, |found| found == key).unwrap();
-                indexed.shift(Place::default(), [i64::MIN, i64::MAX], validity, None).unwrap();
+                indexed.shift(Place::default(), [i32::MIN, i32::MAX], validity, None).unwrap();
             }
         }
     }
