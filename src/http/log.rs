@@ -177,6 +177,7 @@ mod tests {
     use super::*;
     use crate::protocol::addresses::Addresses;
     use crate::protocol::answer::Accepted;
+    use crate::protocol::form::{Part, Problem};
 
     #[test]
     fn a_line_has_the_documented_fields() {
@@ -194,6 +195,32 @@ mod tests {
             of_failure(&Who::default(), &Fault::new("/f", "broken").into()),
             "ddns-cgi: 911 file=\"/f\" reason=\"broken\"\n"
         );
+    }
+
+    #[test]
+    fn each_refusal_has_its_reason() {
+        let replay = |ahead| Refusal::Replay { last: Stamp::NEVER, ahead };
+        for (refusal, reason) in [
+            (Refusal::Method, "only GET and POST"),
+            (Refusal::ReadOnly, "only GET and HEAD"),
+            (Refusal::NoPage, "the status page is off"),
+            (Refusal::Form(Problem::Missing, Part::Id), "missing id"),
+            (Refusal::Identity(Unproven::UnknownUser), "unknown user"),
+            (Refusal::Identity(Unproven::BrokenUser("no key")), "is unusable: no key"),
+            (Refusal::Identity(Unproven::WrongPassword), "wrong password"),
+            (Refusal::Identity(Unproven::Downgrade), "demands protocol 2"),
+            (Refusal::Identity(Unproven::NoPassword), "CGIPassAuth"),
+            (Refusal::Disabled, "dyndns2 is off"),
+            (Refusal::Insecure, "without HTTPS"),
+            (Refusal::Stale { seconds: 16 }, "is 16 s ahead"),
+            (replay(None), "not newer than the last accepted stamp, 1970-01-01 00:00:00 UTC"),
+            (replay(Some(99)), "is 99 s in the future"),
+        ] {
+            let line = of_failure(&Who::default(), &refusal.into());
+            assert!(line.contains(reason), "{reason}: {line}");
+        }
+        let notice = of_notices(&[Fault::new("/f", "look"), Fault::new("/g", "look")]);
+        assert_eq!(notice.matches("ddns-cgi: notice file=").count(), 2, "{notice}");
     }
 
     #[test]

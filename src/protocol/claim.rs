@@ -247,6 +247,15 @@ mod tests {
     }
 
     #[test]
+    fn half_an_escape_is_refused_even_where_any_text_is_allowed() {
+        for user in ["u%", "u%4", "u%zz", "u%4g", "%%75"] {
+            let query = SEED.replace("user1", user);
+            assert_eq!(refusal(query), (Problem::Malformed, Part::User), "{user}");
+        }
+        assert_eq!(claim(SEED.replace("user1", "u%25").as_bytes(), b"").unwrap().user, "u%");
+    }
+
+    #[test]
     fn hash_digits_may_be_upper_case() {
         let (head, hash) = SEED.rsplit_once('=').unwrap();
         let upper = format!("{head}={}", hash.to_uppercase());
@@ -333,6 +342,17 @@ mod tests {
         }
         let query = SEED.replace(HOST1, "host1.h.lohray.com,host2.h.lohray.com");
         assert_eq!(refusal(query), (Problem::Malformed, Part::Id), "protocol 1 has one host");
+    }
+
+    #[test]
+    fn a_list_of_the_longest_names_is_read_and_no_longer_one() {
+        let label = "x".repeat(59);
+        let name =
+            |n: usize| format!("{n:05}.{label}.{label}.{label}.{label}.{label}")[..253].to_owned();
+        let list = (0..MAX_HOSTS).map(name).collect::<Vec<_>>().join(",");
+        assert_eq!(list.len(), MAX_HOSTS * 254 - 1);
+        assert_eq!(claim(request_2(&list, "").as_bytes(), b"").unwrap().hosts.len(), MAX_HOSTS);
+        assert_eq!(refusal(request_2(&(list + "x"), "")), (Problem::Overlong, Part::Id));
     }
 
     #[test]

@@ -196,6 +196,17 @@ mod tests {
     }
 
     #[test]
+    fn two_of_the_longest_addresses_are_read_and_no_more() {
+        let long = "2001:0db8:0000:0000:0000:0000:192.168.100.200";
+        assert_eq!(long.len(), MAX_ADDRESS);
+        let query = format!("hostname=a.example&myip={long},{long}");
+        let claim = claim_of(&query, &[HEADER], Dyndns2::Any).unwrap();
+        assert_eq!(claim.addresses, long.parse::<IpAddr>().unwrap().into());
+        let refusal = refusal(&(query + ","), &[HEADER], Dyndns2::Any);
+        assert!(matches!(refusal, Refusal::Form(Problem::Overlong, Part::MyIp)));
+    }
+
+    #[test]
     fn what_is_no_host_or_no_address_is_refused() {
         for (query, problem, part) in [
             ("", Problem::Missing, Part::Hostname),

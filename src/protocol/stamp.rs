@@ -184,6 +184,12 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_has_one_text_in_local_time_too() {
+        let text = "2012-06-14 15:58:27";
+        assert_eq!(Stamp::parse(text, Zone::Local).unwrap().format(Zone::Local), text);
+    }
+
+    #[test]
     fn ahead_is_positive_and_behind_negative() {
         let stamp = utc("2012-06-14 15:58:27").unwrap();
         let now = |text| Utc.from_utc_datetime(&parse_civil(text).unwrap());
