@@ -348,6 +348,47 @@ mod tests {
         assert_eq!(read(), Restart::Failed { reason });
     }
 
+    #[test]
+    fn each_form_tells_how_hosts_and_restart_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let hosts = folder.path().join("hosts.dns");
+        let state = json!({
+            "a.example": {"ip": "192.0.2.1", "update": ago(60)}, "b.example": 5,
+            "c.example": {"update": ago(-9)}, "d.example": {"update": ago(-99)},
+        });
+        let tells = |html: &str, json: &str, metrics: &str| {
+            let pending = Pending::read(&hosts).unwrap();
+            let config = Config::default();
+            let status = Status::of(state.as_object().unwrap(), pending.as_ref(), &config, now());
+            let pages = [html::page(&status), json::page(&status), metrics::page(&status)];
+            for (page, text) in pages.iter().zip([html, json, metrics]) {
+                assert!(page.contains(text), "{text}: {page}");
+            }
+            assert!(pages[1].ends_with("}\n"));
+        };
+        tells("2 of 4 hosts are fresh", "\"fresh\": 2", "ddns_hosts{condition=\"fresh\"} 2\n");
+        tells(">1 min<", "\"age_seconds\": 60", "{host=\"a.example\"} 1795409940\n");
+        tells(">0 s<", "\"age_seconds\": -9", "# TYPE ddns_host_address_info gauge\n");
+        tells(">in the future<", "192.0.2.1", "\",address=\"192.0.2.1\"} 1\n");
+        tells("less than 1 h ago", ":59:00Z", "# HELP ddns_hosts ");
+        tells("less than 1 day ago", "\"update\": null", "ddns_host_expired{");
+        tells(">2026-11-23 04:59:00<", "\"condition\": \"broken\"", "ddns_hosts{");
+        tells("has every change", "\"pending\": false", "ddns_restart_pending 0\n");
+        Pending::add(&hosts, "a.example 192.0.2.1").unwrap();
+        tells("about to be restarted", "\"pending\": true", "ddns_restart_pending 1\n");
+        tells("a change waits", "\"failure\": null", "ddns_restart_failed 0\n");
+        Pending::fail(&hosts, "exit status: 1").unwrap();
+        tells("restarted:</strong> exit status: 1.", "exit status: 1", "ddns_restart_failed 1\n");
+    }
+
+    #[test]
+    fn each_form_has_a_page_of_a_fault() {
+        let pages = [html::page_of_fault(), json::page_of_fault(), metrics::page_of_fault()];
+        for (page, text) in pages.iter().zip(["</html>", "\"error\": \"911\"", "# 911\n"]) {
+            assert!(page.contains(text), "{page}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_state_can_be_shown(

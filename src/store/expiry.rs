@@ -103,6 +103,16 @@ mod tests {
     }
 
     #[test]
+    fn the_hosts_file_has_the_hosts_that_are_served() {
+        let settings = Store { expire_after: HOUR, ..Store::default() };
+        let now = DateTime::parse_from_rfc3339("2026-11-23T12:30:00Z").unwrap().to_utc();
+        let (state, expiry) = (state(), Expiry::at(now, &settings));
+        let served = hosts::render(&expiry.served(&state));
+        assert!(served.contains("new.example") && !served.contains("old.example"), "{served}");
+        assert_eq!(expiry.hosts_file(&state), served);
+    }
+
+    #[test]
     fn without_a_limit_no_host_expires() {
         assert!(expired(1_000_000_000, 0).is_empty());
         let (state, settings) = (state(), Store::default());

@@ -118,6 +118,16 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_hosts_file_may_be_missing_but_not_unreadable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts.dns");
+        assert_eq!(read(&path).unwrap(), None);
+        store(&path, "192.0.2.1 a.example\n").unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some("192.0.2.1 a.example\n"));
+        assert!(read(folder.path()).is_err());
+    }
+
     proptest! {
         #[test]
         fn a_rendered_state_can_be_rebuilt_from_its_hosts_file(

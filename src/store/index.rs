@@ -317,6 +317,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_entries_has_an_index_too() {
+        let files = Files::new(names(0..0));
+        files.write(None);
+        assert!(matches!(files.open().unwrap().find("a", |_| true).unwrap(), Search::Absent));
+    }
+
+    #[test]
+    fn as_many_keys_as_a_search_reaches_may_have_one_hash_and_no_more() {
+        let of = Files::new(names(0..1)).json().1;
+        for (count, has_index) in [(REACH - 1, true), (REACH, false)] {
+            let slots = 2 * count as u64 + 1;
+            let keys = names(0..usize::MAX).filter(|key| hash(key, slots).0 == 0).take(count);
+            let places: Vec<_> = keys.map(|key| (key, Place { entry: 1, lines: 0 })).collect();
+            assert_eq!(build(&places, of, None).is_some(), has_index, "{count}");
+        }
+    }
+
+    #[test]
     fn an_index_is_of_one_file_as_it_is_and_has_its_time() {
         let files = Files::new(names(0..3));
         assert!(files.open().is_none(), "there is no index");

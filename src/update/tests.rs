@@ -106,6 +106,18 @@ fn knows_hosts(config: &Config) -> bool {
 }
 
 #[test]
+fn a_record_keeps_what_an_update_does_not_name() {
+    let record = serde_json::json!({"ip": "192.0.2.1", "ip6": "2001:db8::1", "note": 1});
+    let state = Map::from_iter([("a.example".to_owned(), record)]);
+    for is_indexed in [true, false] {
+        let requests = [1, 2].map(|n| of_one("a.example", &format!("192.0.2.{}", n + 1), n));
+        let (text, hosts) = files_after(&state, requests, is_indexed);
+        assert!(text.contains("\"note\": 1"), "{text}");
+        assert_eq!(hosts, "192.0.2.3 a.example\n2001:db8::1 a.example\n");
+    }
+}
+
+#[test]
 fn where_a_redundant_update_drops_an_address_the_hosts_file_loses_it_too() {
     for (record, address) in [
         // Both of one family, as only a hand makes them.
