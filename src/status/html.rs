@@ -137,6 +137,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_that_is_ahead_counts_as_now_within_the_window_only() {
+        for (update, age) in [
+            ("2026-11-23 04:59:00", "1 min"),
+            ("2026-11-23 05:00:15", "0 s"),
+            ("2026-11-23 05:00:16", "in the future"),
+        ] {
+            let page = page(&status(&json!({"a.example": {"update": update}})));
+            assert!(page.contains(&format!("class=\"age\">{age}<")), "{age}: {page}");
+        }
+    }
+
+    #[test]
     fn a_duration_is_in_its_largest_unit() {
         for (seconds, text) in [
             (0, "0 s"),
