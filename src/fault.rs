@@ -36,7 +36,7 @@ impl Fault {
             ErrorKind::ReadOnlyFilesystem => "; mount its file system read-write",
             _ => "",
         };
-        let reason = format_args!("cannot {action}: {error}{advice}");
+        let reason = format!("cannot {action}: {error}{advice}");
         Self { kind: Some(error.kind()), ..Self::new(path.display(), reason) }
     }
 }

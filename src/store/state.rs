@@ -276,7 +276,7 @@ fn open(path: &Path, options: &OpenOptions) -> Result<Option<(File, Validity)>, 
 fn read(file: File, validity: Validity, settings: &config::Store) -> Result<Whole, Fault> {
     let (path, size) = (&settings.state, validity.size);
     if size > MAX {
-        let reason = format_args!("the state has {size} bytes, over {MAX}");
+        let reason = format!("the state has {size} bytes, over {MAX}");
         return Err(Fault::new(path.display(), reason));
     }
     let text = validity.read(&file).map_err(|error| Fault::io("read the state", path, &error))?;

@@ -49,7 +49,7 @@ fn check_mode(findings: &mut Findings, path: &Path, mode: u32, user: Option<&Web
         [(0o007, "others can use the keys"), (0o020, "its group can change the keys")]
     {
         if mode & right != 0 {
-            let problem = format_args!("{problem} (mode {:o})", mode & 0o777);
+            let problem = format!("{problem} (mode {:o})", mode & 0o777);
             findings.error(path.display(), problem, advice(path, user));
         }
     }

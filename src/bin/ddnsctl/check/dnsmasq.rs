@@ -29,7 +29,7 @@ pub fn check(
                 ),
             ),
             Err(why) => {
-                let problem = format_args!("no answer from {server}: {why}");
+                let problem = format!("no answer from {server}: {why}");
                 findings.error("dnsmasq", problem, "service dnsmasq status");
                 return;
             }

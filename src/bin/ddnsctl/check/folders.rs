@@ -41,7 +41,7 @@ fn check_folder(findings: &mut Findings, folder: &Path, user: Option<&WebUser>) 
         return;
     };
     if metadata.mode() & 0o002 != 0 {
-        let advice = format_args!("chmod o-w {shown}");
+        let advice = format!("chmod o-w {shown}");
         findings.error(&shown, "everybody can change the files in it", advice);
     }
     if let Some(user) = user.filter(|user| !user.may("-w", folder)) {
@@ -60,7 +60,7 @@ fn check_way_of_dnsmasq(findings: &mut Findings, hosts: &Path) {
     for ancestor in folder.ancestors() {
         if fs::metadata(ancestor).is_ok_and(|m| m.mode() & 0o001 == 0) {
             let shown = ancestor.display();
-            let advice = format_args!("chmod o+x {shown}");
+            let advice = format!("chmod o+x {shown}");
             findings.error(&shown, "dnsmasq's user may not pass through it", advice);
         }
     }
@@ -79,11 +79,11 @@ fn check_helpers(findings: &mut Findings, store: &Store, user: &WebUser) {
         let Ok(metadata) = fs::metadata(&helper) else { continue };
         let shown = helper.display();
         if !user.may("-w", &helper) {
-            let advice = format_args!("chown {}:{} {shown}", user.uid, user.gid);
+            let advice = format!("chown {}:{} {shown}", user.uid, user.gid);
             findings.error(&shown, format_args!("{} cannot write it", user.name), advice);
         }
         if metadata.mode() & 0o002 != 0 {
-            let advice = format_args!("chmod o= {shown}");
+            let advice = format!("chmod o= {shown}");
             findings.warning(&shown, "everybody can write it", advice);
         }
     }

@@ -65,7 +65,7 @@ fn check_name(findings: &mut Findings, host: &Host, are_users_known: bool) {
         findings.warning(&shown, problem, "ddnsctl host add USER HOST");
     }
     if let Some(twin) = host.earlier_twin {
-        let problem = format_args!("is also listed as {twin}");
+        let problem = format!("is also listed as {twin}");
         findings.warning(&shown, problem, "Its next change of address merges them");
     }
 }
