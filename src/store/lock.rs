@@ -113,6 +113,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_becomes_free_in_time_is_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".ip.txt.lock");
+        let held = Lock::acquire(&path, Duration::ZERO).unwrap();
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| Lock::acquire(&path, Duration::from_secs(60)).is_ok());
+            sleep(Duration::from_millis(30));
+            drop(held);
+            assert!(waits.join().unwrap());
+        });
+    }
+
+    #[test]
     fn those_who_have_waited_longest_come_next() {
         const CLIENTS: u32 = 32;
         const TURNS: u32 = 30;
