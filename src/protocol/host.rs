@@ -35,7 +35,24 @@ impl HostName {
     pub fn is(&self, text: &str) -> bool {
         self.0.eq_ignore_ascii_case(text)
     }
+
+    /// Whether this is the name `zone` or a name below it.
+    #[must_use]
+    pub fn lies_in(&self, zone: &Self) -> bool {
+        let (name, zone) = (self.0.as_bytes(), zone.0.as_bytes());
+        let Some(above) = name.len().checked_sub(zone.len()) else { return false };
+        let (above, end) = name.split_at(above);
+        end.eq_ignore_ascii_case(zone) && above.last().is_none_or(|last| *last == b'.')
+    }
 }
+
+impl PartialEq for HostName {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(&other.0)
+    }
+}
+
+impl Eq for HostName {}
 
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -93,6 +110,23 @@ mod tests {
     #[test]
     fn names_compare_without_case() {
         assert!(HostName::parse("Host1.Example").unwrap().is("hOST1.eXAMPLE"));
+    }
+
+    #[test]
+    fn a_name_lies_in_a_zone_at_the_bound_of_a_label() {
+        let name = |text| HostName::parse(text).unwrap();
+        let zone = name("h.Example.net");
+        for (text, lies_in_it) in [
+            ("a.h.example.net", true),
+            ("b.a.H.EXAMPLE.NET", true),
+            ("h.example.net", true),
+            ("xh.example.net", false),
+            ("example.net", false),
+            ("a.example.net", false),
+            ("h.example.net.a", false),
+        ] {
+            assert_eq!(name(text).lies_in(&zone), lies_in_it, "{text}");
+        }
     }
 
     proptest! {

@@ -1,16 +1,23 @@
 //! The operator's settings: one JSON object in the file that `DDNS_CONFIG` names.
 //!
 //! Each room has its own group of settings.
+//!
+//! - `value`: the kinds of values, and what the operator reads if one is wrong.
 
+mod value;
+
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::fault::{Fault, json_position};
 use crate::protocol::dyndns2::Dyndns2;
+use crate::protocol::host::HostName;
 use crate::protocol::stamp::Zone;
 
 /// The environment variable that names the configuration file (Apache: `SetEnv`).
@@ -19,8 +26,17 @@ pub const VARIABLE: &str = "DDNS_CONFIG";
 /// The configuration file if the variable is not set. If the file is missing, all defaults apply.
 const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
 
+/// A name server on this machine, at the port of DNS.
+const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
+
 /// The folders in which the program looks for a command without a path.
 pub const COMMAND_PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// What a value must be, or what to do about a key.
+type Need = Cow<'static, str>;
+
+/// About a key that nobody knows.
+const UNKNOWN: &str = "is unknown: correct its spelling or remove it";
 
 /// The settings, checked, in one group for each room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,13 +79,31 @@ pub struct Store {
     pub expire_after: u64,
 }
 
-/// How the name server learns of a change.
+/// How name servers learn of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// The command that makes dnsmasq read the hosts file; empty for none.
     pub restart: Vec<String>,
     /// The shortest time between the starts of two restarts, in seconds.
     pub restart_interval: u32,
+    /// The name server that serves the hosts file, if there is one.
+    pub name_server: Option<SocketAddr>,
+    /// The zones that get dynamic updates: key `publish`.
+    pub zones: Option<Zones>,
+}
+
+/// Zones of an authoritative name server, and how it learns of a change: by dynamic updates (RFC
+/// 2136), which a command sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zones {
+    /// The command. It reads a script in the language of nsupdate(1).
+    pub command: Vec<String>,
+    /// The primary server, as the command sees it.
+    pub server: SocketAddr,
+    /// The names of the zones.
+    pub names: Vec<HostName>,
+    /// The time to live of the records, in seconds.
+    pub ttl: u32,
 }
 
 /// The status page.
@@ -105,7 +139,18 @@ impl Default for Store {
 impl Default for Publish {
     fn default() -> Self {
         let restart = ["sudo", "-n", "service", "dnsmasq", "restart"];
-        Self { restart: restart.map(String::from).into(), restart_interval: 3 }
+        Self {
+            restart: restart.map(String::from).into(),
+            restart_interval: 3,
+            name_server: Some(DNS),
+            zones: None,
+        }
+    }
+}
+
+impl Default for Zones {
+    fn default() -> Self {
+        Self { command: Vec::new(), server: DNS, names: Vec::new(), ttl: 7 }
     }
 }
 
@@ -153,86 +198,54 @@ impl Config {
     }
 
     /// Sets one key. The error says what the key must be.
-    fn set(&mut self, key: &str, value: &Value) -> Result<(), &'static str> {
+    fn set(&mut self, key: &str, value: &Value) -> Result<(), Need> {
         match key {
-            "state" => self.store.state = file(value)?,
-            "hosts" => self.store.hosts = file(value)?,
-            "credentials" => self.store.credentials = file(value)?,
-            "restart" => self.publish.restart = command(value)?,
-            "restart_interval" => self.publish.restart_interval = seconds(value)?,
-            "window" => self.protocol.window = positive(value)?,
-            "time_zone" => self.store.time_zone = zone(value)?,
-            "lock_timeout" => self.store.lock_timeout = seconds(value)?,
-            "expire_after" => self.store.expire_after = any_seconds(value)?,
-            "dyndns2" => self.protocol.dyndns2 = dyndns2(value)?,
-            "status_page" => self.status.page = value.as_bool().ok_or("must be true or false")?,
-            "late_after" => self.status.late_after = positive(value)?,
-            "silent_after" => self.status.silent_after = positive(value)?,
-            _ => return Err("is unknown: correct its spelling or remove it"),
+            "state" => self.store.state = value::file(value)?,
+            "hosts" => self.store.hosts = value::file(value)?,
+            "credentials" => self.store.credentials = value::file(value)?,
+            "restart" => self.publish.restart = value::command(value)?,
+            "restart_interval" => self.publish.restart_interval = value::seconds(value)?,
+            "name_server" => self.publish.name_server = value::name_server(value)?,
+            "publish" => self.publish.zones = Some(Zones::parse(value)?),
+            "window" => self.protocol.window = value::positive(value)?,
+            "time_zone" => self.store.time_zone = value::zone(value)?,
+            "lock_timeout" => self.store.lock_timeout = value::seconds(value)?,
+            "expire_after" => self.store.expire_after = value::any_seconds(value)?,
+            "dyndns2" => self.protocol.dyndns2 = value::dyndns2(value)?,
+            "status_page" => self.status.page = value::flag(value)?,
+            "late_after" => self.status.late_after = value::positive(value)?,
+            "silent_after" => self.status.silent_after = value::positive(value)?,
+            _ => return Err(UNKNOWN.into()),
         }
         Ok(())
     }
 }
 
-fn file(value: &Value) -> Result<PathBuf, &'static str> {
-    value
-        .as_str()
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute() && path.file_name().is_some())
-        .filter(|path| !path.as_os_str().as_encoded_bytes().contains(&0))
-        .ok_or("must be the absolute path of a file")
-}
-
-fn zone(value: &Value) -> Result<Zone, &'static str> {
-    match value.as_str() {
-        Some("UTC") => Ok(Zone::Utc),
-        Some("local") => Ok(Zone::Local),
-        _ => Err("must be \"UTC\" or \"local\""),
+impl Zones {
+    /// Reads the object of key `publish`.
+    fn parse(value: &Value) -> Result<Self, Need> {
+        let keys = value.as_object().ok_or("must be an object, such as { \"command\": ... }")?;
+        let mut zones = Self::default();
+        for (key, value) in keys {
+            zones.set(key, value).map_err(|need| format!("has a key \"{key}\" that {need}"))?;
+        }
+        match (zones.command.is_empty(), zones.names.is_empty()) {
+            (true, _) => Err("needs a \"command\", such as [\"nsupdate\", \"-k\", ...]".into()),
+            (_, true) => Err("needs \"zones\", such as [\"h.example.net\"]".into()),
+            (false, false) => Ok(zones),
+        }
     }
-}
 
-fn dyndns2(value: &Value) -> Result<Dyndns2, &'static str> {
-    match value.as_str() {
-        Some("off") => Ok(Dyndns2::Off),
-        Some("https") => Ok(Dyndns2::Https),
-        Some("any") => Ok(Dyndns2::Any),
-        _ => Err("must be \"off\", \"https\" or \"any\""),
-    }
-}
-
-fn any_seconds(value: &Value) -> Result<u64, &'static str> {
-    value.as_u64().ok_or("must be a whole number of seconds")
-}
-
-fn positive(value: &Value) -> Result<u64, &'static str> {
-    value
-        .as_u64()
-        .filter(|seconds| *seconds > 0)
-        .ok_or("must be a positive whole number of seconds")
-}
-
-/// At most an hour. More must be a mistake, and would keep changes or clients waiting.
-fn seconds(value: &Value) -> Result<u32, &'static str> {
-    value
-        .as_u64()
-        .and_then(|seconds| u32::try_from(seconds).ok())
-        .filter(|seconds| *seconds <= 3600)
-        .ok_or("must be a whole number of seconds from 0 to 3600")
-}
-
-fn command(value: &Value) -> Result<Vec<String>, &'static str> {
-    const NEED: &str =
-        "must be a list of strings: a bare name or an absolute path, then its arguments";
-    let words = value.as_array().ok_or(NEED)?;
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| word.as_str().filter(|word| !word.contains('\0')).map(str::to_owned))
-        .collect::<Option<_>>()
-        .ok_or(NEED)?;
-    match words.first() {
-        Some(program) if program.is_empty() => Err(NEED),
-        Some(program) if program.contains('/') && !program.starts_with('/') => Err(NEED),
-        _ => Ok(words),
+    fn set(&mut self, key: &str, value: &Value) -> Result<(), Need> {
+        match key {
+            "command" => self.command = value::command(value)?,
+            "server" => self.server.set_ip(value::address(value)?),
+            "port" => self.server.set_port(value::port(value)?),
+            "zones" => self.names = value::names(value)?,
+            "ttl" => self.ttl = value::time_to_live(value)?,
+            _ => return Err(UNKNOWN.into()),
+        }
+        Ok(())
     }
 }
 
@@ -250,13 +263,21 @@ mod tests {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
             "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
             "dyndns2": "any", "expire_after": 604800, "status_page": true,
-            "late_after": 2, "silent_after": 3}"#;
+            "late_after": 2, "silent_after": 3, "name_server": "[::1]:5353",
+            "publish": {"command": ["nsupdate"], "server": "192.0.2.1", "port": 54, "ttl": 60,
+                "zones": ["h.example.net.", "example.org"]}}"#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.store.state, Path::new("/s"));
         assert_eq!(config.store.hosts, Path::new("/h"));
         assert_eq!(config.store.credentials, Path::new("/c"));
         assert!(config.publish.restart.is_empty());
         assert_eq!(config.publish.restart_interval, 0);
+        assert_eq!(config.publish.name_server, "[::1]:5353".parse().ok());
+        let zones = config.publish.zones.unwrap();
+        assert_eq!(zones.command, ["nsupdate"]);
+        assert_eq!((zones.server, zones.ttl), ("192.0.2.1:54".parse().unwrap(), 60));
+        let names: Vec<&str> = zones.names.iter().map(HostName::as_str).collect();
+        assert_eq!(names, ["h.example.net", "example.org"]);
         assert_eq!(config.protocol.window, 999_999_999_999);
         assert_eq!(config.store.time_zone, Zone::Local);
         assert_eq!(config.store.lock_timeout, 1);
@@ -275,6 +296,11 @@ mod tests {
         assert_eq!(with(r#"{"restart_interval": 3600}"#).publish.restart_interval, 3600);
         assert_eq!(with(r#"{"window": 1}"#).protocol.window, 1);
         assert_eq!(with(r#"{"restart": ["true", ""]}"#).publish.restart, ["true", ""]);
+        assert_eq!(with("{}").publish.name_server, "127.0.0.1:53".parse().ok());
+        assert_eq!(with(r#"{"name_server": "none"}"#).publish.name_server, None);
+        let zones = with(r#"{"publish": {"command": ["x"], "zones": ["a"]}}"#).publish.zones;
+        let zones = zones.unwrap();
+        assert_eq!((zones.server, zones.ttl), ("127.0.0.1:53".parse().unwrap(), 7));
     }
 
     #[test]
@@ -326,6 +352,21 @@ mod tests {
             ("status_page", "\"on\""),
             ("late_after", "0"),
             ("silent_after", "-1"),
+            ("name_server", "\"localhost:53\""),
+            ("name_server", "53"),
+            ("publish", "[]"),
+            ("publish", r#"{"command": ["x"]}"#),
+            ("publish", r#"{"zones": ["a"]}"#),
+            ("publish", r#"{"command": [], "zones": ["a"]}"#),
+            ("publish", r#"{"command": ["x"], "zones": []}"#),
+            ("publish", r#"{"command": ["x"], "zones": ["a b"]}"#),
+            ("publish", r#"{"command": ["x"], "zones": "a"}"#),
+            ("publish", r#"{"command": ["x"], "zones": ["a"], "server": "localhost"}"#),
+            ("publish", r#"{"command": ["x"], "zones": ["a"], "port": 0}"#),
+            ("publish", r#"{"command": ["x"], "zones": ["a"], "port": 65536}"#),
+            ("publish", r#"{"command": ["x"], "zones": ["a"], "ttl": -1}"#),
+            ("publish", r#"{"command": ["x"], "zones": ["a"], "ttl": 2147483648}"#),
+            ("publish", r#"{"command": ["x"], "zones": ["a"], "key": "secret"}"#),
             ("Window", "15"),
             ("statte", "\"/s\""),
         ] {
