@@ -9,7 +9,7 @@
 //! - [`update`]: stores authentic updates,
 //! - [`status`]: the status page, which changes nothing,
 //! - [`http`]: the request as the web server hands it over, the reply, the log,
-//! - [`publish`]: makes dnsmasq serve a change, without letting the client wait,
+//! - [`publish`]: makes name servers serve a change, without letting the client wait,
 //! - [`store`]: state, hosts file and credentials,
 //! - [`config`]: the operator's settings,
 //! - [`protocol`]: what a request says, and whether to believe it; no files, no clock,

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::fault::Fault;
 use crate::protocol::answer::{Accepted, Answer, Answers, Refusal};
 use crate::protocol::auth::{Authentic, Verified};
-use crate::publish::pending::Pending;
+use crate::publish::pending;
 use crate::store::decide::{Decision, Step};
 use crate::store::expiry::Expiry;
 use crate::store::state::{Patience, State};
@@ -23,8 +23,8 @@ pub(crate) struct Stored {
 /// Brings the state up to date and, if an address changed, the hosts file. All the updates of a
 /// request are stored under one lock, by one write of each file.
 ///
-/// The pending mark comes first. Wherever this is killed, the mark is there before the files differ
-/// from what dnsmasq serves, and the next request finds it.
+/// The pending marks come first. Wherever this is killed, they are there before the files differ
+/// from what name servers serve, and the next request finds them.
 ///
 /// `updates` has those that were refused already, too, with their answers.
 pub(crate) fn store(
@@ -51,7 +51,7 @@ pub(crate) fn store(
     let change = state.plan(&steps, &Expiry::at(now, &config.store))?;
     change.commit(|| {
         let hosts: Vec<String> = steps.iter().map(Step::to_string).collect();
-        Pending::add(&config.store.hosts, hosts.join(", "))
+        pending::add(config, hosts.join(", "))
     })?;
     Ok(Stored { answers, notices })
 }

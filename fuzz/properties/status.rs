@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// Every form has each host once, and its own marks and no others.
 pub fn shown(map: &Map<String, Value>) {
     let now = DateTime::from_timestamp(1_339_689_507, 0).unwrap();
-    let status = Status::of(map, None, &Config::default(), now);
+    let status = Status::of(map, &[], &Config::default(), now);
     assert_eq!(status.hosts.len(), map.len());
     let body = |format: Format| {
         let reply = String::from_utf8(format.page(&status).to_bytes()).unwrap();

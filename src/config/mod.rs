@@ -1,6 +1,8 @@
 //! The operator's settings: one JSON object in the file that `DDNS_CONFIG` names.
 //!
-//! Each room has its own group of settings.
+//! Each room has its own group of settings, with the defaults of version 0.1. An unknown key or a
+//! wrong value is refused with the name of its key: a setting that is quietly not in force would
+//! only be found when it is missed.
 //!
 //! - `value`: the kinds of values, and what the operator reads if one is wrong.
 
@@ -222,6 +224,17 @@ impl Config {
 }
 
 impl Zones {
+    /// The zone of a host: the longest of those that it lies in.
+    ///
+    /// A name with an underscore has none, since it is no host name (RFC 1123, 2.1): nsupdate and
+    /// BIND refuse an address for it.
+    #[must_use]
+    pub fn zone_of(&self, host: &HostName) -> Option<&HostName> {
+        let zones = self.names.iter().filter(|zone| host.lies_in(zone));
+        let zone = zones.max_by_key(|zone| zone.as_str().len());
+        zone.filter(|_| !host.as_str().contains('_'))
+    }
+
     /// Reads the object of key `publish`.
     fn parse(value: &Value) -> Result<Self, Need> {
         let keys = value.as_object().ok_or("must be an object, such as { \"command\": ... }")?;
@@ -301,6 +314,23 @@ mod tests {
         let zones = with(r#"{"publish": {"command": ["x"], "zones": ["a"]}}"#).publish.zones;
         let zones = zones.unwrap();
         assert_eq!((zones.server, zones.ttl), ("127.0.0.1:53".parse().unwrap(), 7));
+    }
+
+    #[test]
+    fn a_host_belongs_to_the_longest_zone_that_it_lies_in() {
+        let name = |text| HostName::parse(text).unwrap();
+        let names = ["example.net", "h.example.net", "example.org"].map(name).into();
+        let zones = Zones { names, ..Zones::default() };
+        for (host, zone) in [
+            ("a.h.example.net", Some("h.example.net")),
+            ("H.Example.Net", Some("h.example.net")),
+            ("h2.example.net", Some("example.net")),
+            ("a.example.org", Some("example.org")),
+            ("a.example.com", None),
+            ("a_b.example.org", None),
+        ] {
+            assert_eq!(zones.zone_of(&name(host)).map(HostName::as_str), zone, "{host}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Host names.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -53,6 +54,19 @@ impl PartialEq for HostName {
 }
 
 impl Eq for HostName {}
+
+impl Ord for HostName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let [one, two] = [self, other].map(|name| name.0.bytes().map(|b| b.to_ascii_lowercase()));
+        one.cmp(two)
+    }
+}
+
+impl PartialOrd for HostName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -1,10 +1,10 @@
 //! Runs a command with a time limit. No shell, no inherited environment, no terminal.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,17 @@ const TAIL: i64 = 400;
 /// The longest pause between two looks at whether the command has ended.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Runs `words`, a program and its arguments. The error says why the program did not succeed within
-/// `limit`, and quotes the last line that it printed. Without words there is nothing to do.
-pub(super) fn run(words: &[String], limit: Duration) -> Result<(), String> {
+/// Runs `words`, a program and its arguments, with `input` as its standard input. The error says
+/// why the program did not succeed within `limit`, and quotes the last line that it printed.
+/// Without words there is nothing to do.
+pub(super) fn run(words: &[String], input: &str, limit: Duration) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let program_file = find(program)
-        .ok_or_else(|| format!("{program} not found: install it or correct key \"restart\""))?;
-    let mut output = output_file().map_err(|error| format!("no file for the output: {error}"))?;
-    let status = start(&program_file, arguments, &output)
+        .ok_or_else(|| format!("{program} not found: install it or correct the configuration"))?;
+    let no_file = |error| format!("no file for input and output: {error}");
+    let mut output = memory_file("output", "").map_err(no_file)?;
+    let input = memory_file("input", input).map_err(no_file)?;
+    let status = start(&program_file, arguments, input, &output)
         .and_then(|mut child| wait(&mut child, limit))
         .map_err(|error| format!("cannot run {}: {error}", program_file.display()))?;
     match status {
@@ -44,20 +47,23 @@ fn find(program: &str) -> Option<PathBuf> {
     COMMAND_PATH.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
 }
 
-/// A file for the output. A daemon that the command starts may keep it open, and with a pipe we
-/// would wait for that daemon.
-fn output_file() -> io::Result<File> {
-    Ok(File::from(memfd_create("output", MemfdFlags::CLOEXEC)?))
+/// A file for the input or the output. A daemon that the command starts may keep it open, and with
+/// a pipe we would wait for that daemon.
+fn memory_file(name: &str, text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Starts the program in its own process group, so that its children can be killed with it.
-fn start(program: &Path, arguments: &[String], output: &File) -> io::Result<Child> {
+fn start(program: &Path, arguments: &[String], input: File, output: &File) -> io::Result<Child> {
     Command::new(program)
         .args(arguments)
         .env_clear()
         .env("PATH", COMMAND_PATH.join(":"))
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?)
         .process_group(0)
@@ -99,7 +105,7 @@ mod tests {
     use super::*;
 
     fn sh(script: &str, limit: Duration) -> Result<(), String> {
-        run(&["sh", "-c", script].map(String::from), limit)
+        run(&["sh", "-c", script].map(String::from), "", limit)
     }
 
     const ENOUGH: Duration = Duration::from_secs(20);
@@ -112,14 +118,14 @@ mod tests {
             "exit status: 3: two"
         );
         assert_eq!(sh("exit 1", ENOUGH).unwrap_err(), "exit status: 1");
-        assert_eq!(run(&[], ENOUGH), Ok(()));
+        assert_eq!(run(&[], "", ENOUGH), Ok(()));
     }
 
     #[test]
     fn what_cannot_be_started_is_named() {
-        let missing = run(&["no-such-program".to_owned()], ENOUGH).unwrap_err();
+        let missing = run(&["no-such-program".to_owned()], "", ENOUGH).unwrap_err();
         assert!(missing.contains("no-such-program not found"), "{missing}");
-        let missing = run(&["/no/such/program".to_owned()], ENOUGH).unwrap_err();
+        let missing = run(&["/no/such/program".to_owned()], "", ENOUGH).unwrap_err();
         assert!(missing.contains("cannot run /no/such/program"), "{missing}");
     }
 
@@ -141,6 +147,13 @@ mod tests {
         let started = Instant::now();
         assert_eq!(sh("sleep 5 & exit 0", ENOUGH), Ok(()));
         assert!(started.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn the_program_reads_its_input_to_the_end() {
+        let words = ["sh", "-c", "test \"$(cat | tail -n 1)\" = last"].map(String::from);
+        assert_eq!(run(&words, &("line\n".repeat(100_000) + "last\n"), ENOUGH), Ok(()));
+        assert!(run(&words, "first\n", ENOUGH).is_err());
     }
 
     #[test]

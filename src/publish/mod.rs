@@ -1,28 +1,38 @@
-//! Publishing: the name server learns what the state says, and no client waits for that.
+//! Publishing: the name servers learn what the state says, and no client waits for that.
 //!
-//! What comes in is a mark on disk. Whoever changes the state first adds a line to the mark, and
-//! only then touches a file. What goes out is a hosts file that agrees with the state, and a
-//! restart of dnsmasq, which reads it. Nobody removes the mark before a restart has succeeded.
+//! There are two *targets*, and both may be on. One is the hosts file, with a restart of the name
+//! server that reads it. The other is zones, whose primary server gets dynamic updates (RFC 2136).
+//!
+//! What comes in is a mark on disk for each target. Whoever changes the state first adds a line to
+//! the marks, and only then touches a file. What goes out is a hosts file that agrees with the
+//! state, and name servers that serve it. Nobody removes a mark before its target has succeeded.
 //! Until then, every accepted request sees the mark and starts a *restarter*: this same program in
 //! another role, detached from the request. No change is left behind, even if a process is killed
 //! halfway:
 //!
-//! - A request adds its line to the mark under the lock of the state, and starts a restarter
+//! - A request adds its line to the marks under the lock of the state, and starts restarters
 //!   afterwards.
-//! - One restarter works at a time: the one that has the turn. The others leave at once.
-//! - The restarter that has the turn compares the mark with what it was before the restart, removes
-//!   it and *gives up its turn*, all under the lock of the state. So it either sees the line of a
-//!   request, or the request adds its line when nobody has the turn. Then the request's own
-//!   restarter gets the turn.
+//! - One restarter works on a target at a time: the one that has the turn. The others leave at
+//!   once.
+//! - The restarter that has the turn compares the mark with what it was before it published,
+//!   removes it and *gives up its turn*, all under the lock of the state. So it either sees the
+//!   line of a request, or the request adds its line when nobody has the turn. Then the request's
+//!   own restarter gets the turn.
 //!
 //! The modules:
 //!
+//! - [`target`]: the two targets, and their files,
 //! - [`pending`]: the mark, which exists while a change waits,
 //! - [`restarter`]: starts the restarter, and does its work,
 //! - `turn`: the right to be the restarter at work,
-//! - `command`: runs the restart command with a time limit.
+//! - [`zones`]: sends what has changed to the primary server of the zones,
+//! - `script`: the script that does that, from two texts,
+//! - `command`: runs a command with a time limit.
 
 mod command;
 pub mod pending;
 pub mod restarter;
+mod script;
+pub mod target;
 mod turn;
+pub mod zones;

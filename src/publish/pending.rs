@@ -1,9 +1,9 @@
-//! The mark `.hosts.dns.pending`: while it exists, the name server may not know what the state
+//! The mark of a target: while it exists, the target's name servers may not know what the state
 //! says.
 //!
-//! A request writes the mark before it touches any other file. Only a successful restart removes
-//! it. Each change adds a line, so the restarter can tell whether another change came while it
-//! worked. All of this happens under the lock of the state.
+//! A request writes the marks before it touches any other file. Only a success of the target
+//! removes its mark. Each change adds a line, so the restarter can tell whether another change came
+//! while it worked. All of this happens under the lock of the state.
 //!
 //! ```text
 //! changed host1.h.lohray.com 129.118.243.10
@@ -12,95 +12,161 @@
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use crate::fault::Fault;
-use crate::store::replace::{Readers, companion, open_helper, replace, sync_folder};
+use crate::publish::target::{Target, published};
+use crate::store::replace::{Readers, open_helper, replace, sync_folder};
 
-/// The text of the mark, as somebody read it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The mark of a target.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    path: PathBuf,
+    /// The file that exists since the first success, if the target has one.
+    published: Option<PathBuf>,
+}
+
+/// The text of a mark, as somebody read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pending(String);
 
-impl Pending {
-    /// The path of the mark: it is beside the hosts file.
+/// Adds a line about `change` to the mark of each target. When this returns, the marks are there
+/// even after a power failure, though perhaps without their text.
+pub fn add(config: &Config, change: impl fmt::Display) -> Result<(), Fault> {
+    let hosts = &config.store.hosts;
+    let line = format!("changed {change}\n");
+    let mut is_any_new = false;
+    for target in Target::of(&config.publish) {
+        let mark = Mark::of(target, hosts);
+        is_any_new |= !mark.path.exists();
+        mark.append(&line).map_err(|error| Fault::io("write the mark", &mark.path, &error))?;
+    }
+    if is_any_new { sync_folder(hosts) } else { Ok(()) }
+}
+
+/// Whether nothing is pending for any target.
+pub fn is_settled(config: &Config) -> Result<bool, Fault> {
+    for target in Target::of(&config.publish) {
+        if Mark::of(target, &config.store.hosts).read()?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Mark {
+    /// The mark of a target.
     #[must_use]
-    pub fn path(hosts: &Path) -> PathBuf {
-        companion(hosts, "pending")
+    pub fn of(target: Target, hosts: &Path) -> Self {
+        let published = (target == Target::Zones).then(|| published(hosts));
+        Self { path: target.mark(hosts), published }
     }
 
-    /// Reads the mark. Returns `None` if nothing is pending.
-    pub fn read(hosts: &Path) -> Result<Option<Self>, Fault> {
-        let path = Self::path(hosts);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(Self(String::from_utf8_lossy(&bytes).into_owned()))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Fault::io("read the mark", &path, &error)),
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the mark. Returns `None` if nothing is pending. Until the first success, everything
+    /// is, even without a mark.
+    pub fn read(&self) -> Result<Option<Pending>, Fault> {
+        match fs::read(&self.path) {
+            Ok(bytes) => Ok(Some(Pending(String::from_utf8_lossy(&bytes).into_owned()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let is_first = self.published.as_ref().is_some_and(|file| !file.exists());
+                Ok(is_first.then(Pending::default))
+            }
+            Err(error) => Err(Fault::io("read the mark", &self.path, &error)),
         }
     }
 
-    /// Why the last restart failed, if no change has come since.
-    #[must_use]
-    pub fn failure(&self) -> Option<&str> {
-        self.0.lines().next_back()?.strip_prefix("failed ")
-    }
-
-    /// Adds a line about `change`. When this returns, the mark is there even after a power failure,
-    /// though perhaps without its text.
-    pub fn add(hosts: &Path, change: impl fmt::Display) -> Result<(), Fault> {
-        let path = Self::path(hosts);
-        let is_new = !path.exists();
-        open_helper(&path, OpenOptions::new().append(true).mode(0o644))
-            .and_then(|mut file| file.write_all(format!("changed {change}\n").as_bytes()))
-            .map_err(|error| Fault::io("write the mark", &path, &error))?;
-        if is_new { sync_folder(&path) } else { Ok(()) }
+    fn append(&self, line: &str) -> io::Result<()> {
+        open_helper(&self.path, OpenOptions::new().append(true).mode(0o644))?
+            .write_all(line.as_bytes())
     }
 
     /// Keeps only the last line, which is enough to tell whether another one comes. Otherwise the
-    /// mark would grow as long as changes come faster than restarts.
-    pub(super) fn shorten(self, hosts: &Path) -> Result<Self, Fault> {
-        match self.0.lines().next_back().map(|last| format!("{last}\n")) {
-            Some(last) if last.len() < self.0.len() => {
-                replace(&Self::path(hosts), last.as_bytes(), Readers::Everybody)?;
-                Ok(Self(last))
+    /// mark would grow as long as changes come faster than they are published.
+    pub(super) fn shorten(&self, pending: Pending) -> Result<Pending, Fault> {
+        match pending.0.lines().next_back().map(|last| format!("{last}\n")) {
+            Some(last) if last.len() < pending.0.len() => {
+                replace(&self.path, last.as_bytes(), Readers::Everybody)?;
+                Ok(Pending(last))
             }
-            Some(_) | None => Ok(self),
+            Some(_) | None => Ok(pending),
         }
     }
 
-    /// Replaces the text of the mark with the reason why the restart failed.
-    pub(crate) fn fail(hosts: &Path, reason: &str) -> Result<(), Fault> {
-        replace(&Self::path(hosts), format!("failed {reason}\n").as_bytes(), Readers::Everybody)
+    /// Replaces the text of the mark with the reason why the target failed.
+    pub(crate) fn fail(&self, reason: &str) -> Result<(), Fault> {
+        replace(&self.path, format!("failed {reason}\n").as_bytes(), Readers::Everybody)
     }
 
-    /// Removes the mark: the name server knows what the state says.
-    pub(super) fn remove(hosts: &Path) -> Result<(), Fault> {
-        let path = Self::path(hosts);
-        fs::remove_file(&path).map_err(|error| Fault::io("remove the mark", &path, &error))
+    /// Removes the mark: the name servers know what the state says.
+    pub(super) fn remove(&self) -> Result<(), Fault> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Fault::io("remove the mark", &self.path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Pending {
+    /// Why the target failed at last, if no change has come since.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.0.lines().next_back()?.strip_prefix("failed ")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Publish, Store, Zones};
 
     #[test]
     fn a_mark_grows_with_each_change_and_tells_the_last_failure() {
         let folder = tempfile::tempdir().unwrap();
         let hosts = folder.path().join("hosts.dns");
-        assert_eq!(Pending::read(&hosts).unwrap(), None);
-        Pending::add(&hosts, "host1 192.0.2.1").unwrap();
-        let first = Pending::read(&hosts).unwrap().unwrap();
+        let store = Store { hosts: hosts.clone(), ..Store::default() };
+        let config = Config { store, ..Config::default() };
+        let mark = Mark::of(Target::HostsFile, &hosts);
+        assert_eq!(mark.read().unwrap(), None);
+        add(&config, "host1 192.0.2.1").unwrap();
+        let first = mark.read().unwrap().unwrap();
         assert_eq!(first.failure(), None);
-        Pending::add(&hosts, "host1 192.0.2.1").unwrap();
-        assert_ne!(Pending::read(&hosts).unwrap().unwrap(), first);
-        Pending::fail(&hosts, "exit status 1").unwrap();
-        assert_eq!(Pending::read(&hosts).unwrap().unwrap().failure(), Some("exit status 1"));
-        Pending::add(&hosts, "host1 192.0.2.1").unwrap();
-        assert_eq!(Pending::read(&hosts).unwrap().unwrap().failure(), None);
-        Pending::remove(&hosts).unwrap();
-        assert_eq!(Pending::read(&hosts).unwrap(), None);
+        add(&config, "host1 192.0.2.1").unwrap();
+        assert_ne!(mark.read().unwrap().unwrap(), first);
+        mark.fail("exit status 1").unwrap();
+        assert_eq!(mark.read().unwrap().unwrap().failure(), Some("exit status 1"));
+        add(&config, "host1 192.0.2.1").unwrap();
+        assert_eq!(mark.read().unwrap().unwrap().failure(), None);
+        mark.remove().unwrap();
+        assert_eq!(mark.read().unwrap(), None);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_change_is_pending_for_each_target_until_that_one_succeeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let hosts = folder.path().join("hosts.dns");
+        let store = Store { hosts: hosts.clone(), ..Store::default() };
+        let publish = Publish { zones: Some(Zones::default()), ..Publish::default() };
+        let config = Config { store, publish, ..Config::default() };
+        assert!(!is_settled(&config).unwrap(), "nothing has been published yet");
+        fs::write(published(&hosts), "").unwrap();
+        assert!(is_settled(&config).unwrap());
+        add(&config, "host1 192.0.2.1").unwrap();
+        for target in Target::of(&config.publish) {
+            assert!(!is_settled(&config).unwrap());
+            Mark::of(target, &hosts).remove().unwrap();
+        }
+        assert!(is_settled(&config).unwrap());
     }
 }

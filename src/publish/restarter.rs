@@ -1,5 +1,5 @@
-//! The restarter: makes dnsmasq serve what the state says. [`crate::publish`] says why it leaves no
-//! change behind.
+//! The restarter: makes the name servers of a target serve what the state says. [`crate::publish`]
+//! says why it leaves no change behind.
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -12,16 +12,17 @@ use nix::sys::signal::SigSet;
 
 use crate::config::{self, Config, Publish, Store};
 use crate::fault::Fault;
-use crate::publish::command;
-use crate::publish::pending::Pending;
+use crate::publish::pending::{Mark, Pending};
+use crate::publish::target::Target;
 use crate::publish::turn::{Failed, Turn};
+use crate::publish::{command, zones};
 use crate::store::expiry::Expiry;
 use crate::store::hosts;
 use crate::store::lock::Lock;
 use crate::store::replace::companion;
 use crate::store::state::{Patience, State};
 
-/// The environment variable that makes this program the restarter. A client cannot set it: its
+/// The environment variable that makes this program the restarter of a target. A client cannot set it: its
 /// header `X` reaches a CGI program as `HTTP_X` (RFC 3875, 4.1.18).
 pub const ROLE: &str = "DDNS_RESTARTER";
 
@@ -35,36 +36,42 @@ const TIME_ZONE: &str = "TZ";
 /// How long a restart may take. dnsmasq needs a second or two; systemd itself would wait longer.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Starts a restarter if a change is pending. An accepted request calls this at its end. The
-/// request has succeeded whatever happens here, and the mark stays until a restart succeeds.
+/// Starts a restarter for each target for which a change is pending. An accepted request calls this
+/// at its end. The request has succeeded whatever happens here, and the mark stays until the target
+/// succeeds.
 ///
 /// Returns what the operator should know.
 pub(crate) fn if_pending(config: &Config) -> Vec<Fault> {
-    let hosts = &config.store.hosts;
-    match Pending::read(hosts) {
-        Ok(None) => Vec::new(),
-        Ok(Some(pending)) => {
-            let failure = pending.failure().map(|reason| {
-                let reason = format!("the last restart failed, trying again: {reason}");
-                Fault::new(Pending::path(hosts).display(), reason)
-            });
-            let start = start_detached(config.file.as_deref(), hosts);
-            failure.into_iter().chain(start.err()).collect()
+    let start = |target| {
+        let mark = Mark::of(target, &config.store.hosts);
+        match mark.read() {
+            Ok(None) => Vec::new(),
+            Ok(Some(pending)) => {
+                let failure = pending.failure().map(|reason| last_failure(target, &mark, reason));
+                let start = start_detached(config.file.as_deref(), target, &mark);
+                failure.into_iter().chain(start.err()).collect()
+            }
+            Err(fault) => vec![fault],
         }
-        Err(fault) => vec![fault],
-    }
+    };
+    Target::of(&config.publish).flat_map(start).collect()
+}
+
+fn last_failure(target: Target, mark: &Mark, reason: &str) -> Fault {
+    let reason = format!("the last {target} failed, trying again: {reason}");
+    Fault::new(mark.path().display(), reason)
 }
 
 /// Starts the restarter. It gets none of the three descriptors that Apache waits for, no lock, and
 /// nothing from the client's environment. It needs Apache's time zone, because it reads local
 /// stamps to tell which hosts have expired. The standard library resets SIGPIPE for it, which
 /// Apache may ignore.
-fn start_detached(config_file: Option<&Path>, hosts: &Path) -> Result<(), Fault> {
+fn start_detached(config_file: Option<&Path>, target: Target, mark: &Mark) -> Result<(), Fault> {
     let zone = env::var_os(TIME_ZONE);
     Command::new("/proc/self/exe")
         .arg0(NAME)
         .env_clear()
-        .env(ROLE, "1")
+        .env(ROLE, target.key())
         .envs(config_file.map(|file| (config::VARIABLE, file)))
         .envs(zone.map(|zone| (TIME_ZONE, zone)))
         .stdin(Stdio::null())
@@ -75,7 +82,7 @@ fn start_detached(config_file: Option<&Path>, hosts: &Path) -> Result<(), Fault>
         .map_err(|error| {
             let reason =
                 format!("cannot start the restarter: {error}; the next request tries again");
-            Fault::new(Pending::path(hosts).display(), reason)
+            Fault::new(mark.path().display(), reason)
         })
 }
 
@@ -89,122 +96,145 @@ pub fn main() {
     let _ = SigSet::empty().thread_set_mask();
     // If the configuration is broken by now, the next request logs that. Any other reason is in the
     // mark.
-    if let Ok(config) = Config::load(env::var_os(config::VARIABLE)) {
-        let _ = apply(&config.store, &config.publish);
+    let target = env::var(ROLE).ok().and_then(|key| Target::named(&key));
+    if let (Some(target), Ok(config)) = (target, Config::load(env::var_os(config::VARIABLE))) {
+        let _ = apply(&config, target);
     }
 }
 
-/// Makes the hosts file and dnsmasq agree with the state, until no further change is pending.
+/// Makes the name servers of a target agree with the state, until no further change is pending.
 ///
 /// Returns at once if another process is doing that. Notes any fault in the mark.
-pub fn apply(store: &Store, publish: &Publish) -> Result<(), Fault> {
-    let turn = Turn::take(&store.hosts).inspect_err(|fault| note(store, fault))?;
+pub fn apply(config: &Config, target: Target) -> Result<(), Fault> {
+    let mark = Mark::of(target, &config.store.hosts);
+    let job = Job { target, mark, store: &config.store, publish: &config.publish };
+    let turn = Turn::take(target, &config.store.hosts).inspect_err(|fault| job.note(fault))?;
     let Some(turn) = turn else { return Ok(()) };
-    work_off(turn, store, publish).map_err(|Failed { turn, fault }| {
-        note(store, &fault);
+    job.work_off(turn).map_err(|Failed { turn, fault }| {
+        job.note(&fault);
         drop(turn);
         fault
     })
 }
 
-/// Notes in the mark why there was no restart.
-fn note(store: &Store, fault: &Fault) {
-    let _ = lock_state(store).and_then(|_state| Pending::fail(&store.hosts, &fault.to_string()));
+/// What the restarter works on.
+struct Job<'c> {
+    target: Target,
+    mark: Mark,
+    store: &'c Store,
+    publish: &'c Publish,
 }
 
-/// Restarts dnsmasq until no further change is pending.
-fn work_off(mut turn: Turn, store: &Store, publish: &Publish) -> Result<(), Failed> {
-    loop {
-        if !publish.restart.is_empty() {
-            turn.wait_for_interval(publish.restart_interval);
-        }
-        let Prepared::Work(mine, before) = prepare(turn, store)? else { return Ok(()) };
-        let (mine, ()) = mine.keep_during(Turn::note_start)?;
-        let outcome = command::run(&publish.restart, LIMIT);
-        let Concluded::Again(mine) = conclude(mine, store, &before, outcome)? else {
-            return Ok(());
-        };
-        turn = mine;
-    }
-}
-
-/// What there is to do before a restart.
+/// What there is to do before the target publishes.
 enum Prepared {
-    /// A restart will publish all changes up to this mark.
+    /// A success will publish all changes up to this mark.
     Work(Turn, Pending),
     /// Nothing is pending any more, and the turn is given up.
     Nothing,
 }
 
-/// Makes sure that the hosts file agrees with the state, and reads the mark.
-fn prepare(turn: Turn, store: &Store) -> Result<Prepared, Failed> {
-    let (turn, (state, pending)) = turn.keep_during(|_| {
-        let mut state = State::open(store, Patience::Endless)?;
-        let Some(pending) = Pending::read(&store.hosts)? else { return Ok((state, None)) };
-        bring_hosts_up_to_date(&mut state, store)?;
-        let pending = pending.shorten(&store.hosts)?;
-        Ok((state, Some(pending)))
-    })?;
-    if let Some(pending) = pending {
-        return Ok(Prepared::Work(turn, pending));
-    }
-    turn.give_up(state);
-    Ok(Prepared::Nothing)
-}
-
-/// Writes the hosts file if it differs from the state. A request may have been killed after it had
-/// written the state, and hosts expire without any request.
-fn bring_hosts_up_to_date(state: &mut State, store: &Store) -> Result<(), Fault> {
-    if state.knows_hosts() {
-        return Ok(());
-    }
-    let wanted = Expiry::at(Utc::now(), store).hosts_file(state.map()?);
-    if hosts::read(&store.hosts)?.as_ref() != Some(&wanted) {
-        hosts::store(&store.hosts, &wanted)?;
-    }
-    Ok(())
-}
-
-/// What follows a restart.
+/// What follows when the target has published, or failed.
 enum Concluded {
-    /// Another change came meanwhile, so there has to be another restart.
+    /// Another change came meanwhile, so it has to publish once more.
     Again(Turn),
     /// The mark is settled, and the turn is given up.
     Done,
 }
 
-/// Settles the mark after a restart, unless another change came meanwhile.
-fn conclude(
-    turn: Turn,
-    store: &Store,
-    before: &Pending,
-    outcome: Result<(), String>,
-) -> Result<Concluded, Failed> {
-    let (turn, (state, is_settled)) = turn.keep_during(|_| {
-        let state = lock_state(store)?;
-        let now = Pending::read(&store.hosts)?;
-        if now.as_ref().is_some_and(|now| now != before) {
-            return Ok((state, false));
+impl Job<'_> {
+    /// Notes in the mark why nothing was published.
+    fn note(&self, fault: &Fault) {
+        let _ = self.lock_state().and_then(|_state| self.mark.fail(&fault.to_string()));
+    }
+
+    /// Publishes until no further change is pending.
+    fn work_off(&self, mut turn: Turn) -> Result<(), Failed> {
+        loop {
+            turn.wait_for_interval(self.interval());
+            let Prepared::Work(mine, before) = self.prepare(turn)? else { return Ok(()) };
+            let (mine, ()) = mine.keep_during(Turn::note_start)?;
+            let Concluded::Again(mine) = self.conclude(mine, &before, self.publish())? else {
+                return Ok(());
+            };
+            turn = mine;
         }
-        settle(&store.hosts, now.is_some(), outcome)?;
-        Ok((state, true))
-    })?;
-    if !is_settled {
-        return Ok(Concluded::Again(turn));
     }
-    turn.give_up(state);
-    Ok(Concluded::Done)
-}
 
-/// Removes the mark after a restart that succeeded. After one that failed, the mark says why.
-fn settle(hosts: &Path, is_there: bool, outcome: Result<(), String>) -> Result<(), Fault> {
-    match outcome {
-        Ok(()) if is_there => Pending::remove(hosts),
-        Ok(()) => Ok(()),
-        Err(reason) => Pending::fail(hosts, &reason),
+    /// The shortest time between two starts, in seconds.
+    fn interval(&self) -> u32 {
+        let is_restart = self.target == Target::HostsFile && !self.publish.restart.is_empty();
+        if is_restart { self.publish.restart_interval } else { 0 }
     }
-}
 
-fn lock_state(store: &Store) -> Result<Lock, Fault> {
-    Lock::wait(&companion(&store.state, "lock"))
+    /// Does what the target is for. The error says why the name servers may not know all changes.
+    fn publish(&self) -> Result<(), String> {
+        match (self.target, &self.publish.zones) {
+            (Target::Zones, Some(zones)) => zones::update(zones, &self.store.hosts),
+            (Target::Zones, None) => Ok(()),
+            (Target::HostsFile, _) => command::run(&self.publish.restart, "", LIMIT),
+        }
+    }
+
+    /// Makes sure that the hosts file agrees with the state, and reads the mark.
+    fn prepare(&self, turn: Turn) -> Result<Prepared, Failed> {
+        let (turn, (state, pending)) = turn.keep_during(|_| {
+            let mut state = State::open(self.store, Patience::Endless)?;
+            let Some(pending) = self.mark.read()? else { return Ok((state, None)) };
+            self.bring_hosts_up_to_date(&mut state)?;
+            let pending = self.mark.shorten(pending)?;
+            Ok((state, Some(pending)))
+        })?;
+        if let Some(pending) = pending {
+            return Ok(Prepared::Work(turn, pending));
+        }
+        turn.give_up(state);
+        Ok(Prepared::Nothing)
+    }
+
+    /// Writes the hosts file if it differs from the state. A request may have been killed after it
+    /// had written the state, and hosts expire without any request.
+    fn bring_hosts_up_to_date(&self, state: &mut State) -> Result<(), Fault> {
+        if state.knows_hosts() {
+            return Ok(());
+        }
+        let wanted = Expiry::at(Utc::now(), self.store).hosts_file(state.map()?);
+        if hosts::read(&self.store.hosts)?.as_ref() != Some(&wanted) {
+            hosts::store(&self.store.hosts, &wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Settles the mark, unless another change came meanwhile.
+    fn conclude(
+        &self,
+        turn: Turn,
+        before: &Pending,
+        outcome: Result<(), String>,
+    ) -> Result<Concluded, Failed> {
+        let (turn, (state, is_settled)) = turn.keep_during(|_| {
+            let state = self.lock_state()?;
+            if self.mark.read()?.is_some_and(|now| now != *before) {
+                return Ok((state, false));
+            }
+            self.settle(outcome)?;
+            Ok((state, true))
+        })?;
+        if !is_settled {
+            return Ok(Concluded::Again(turn));
+        }
+        turn.give_up(state);
+        Ok(Concluded::Done)
+    }
+
+    /// Removes the mark after a success. After a failure, the mark says why.
+    fn settle(&self, outcome: Result<(), String>) -> Result<(), Fault> {
+        match outcome {
+            Ok(()) => self.mark.remove(),
+            Err(reason) => self.mark.fail(&reason),
+        }
+    }
+
+    fn lock_state(&self) -> Result<Lock, Fault> {
+        Lock::wait(&companion(&self.store.state, "lock"))
+    }
 }

@@ -1,7 +1,7 @@
-//! The turn: one process at a time has it, and only that process restarts the name server.
+//! The turn: one process at a time has it, and only that process works on a target.
 //!
-//! A [`Turn`] is a lock on `.hosts.dns.restart.lock`. The file also keeps the time of the last
-//! restart.
+//! A [`Turn`] is a lock on a file such as `.hosts.dns.restart.lock`. The file also keeps the time
+//! when that work last started.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -12,10 +12,10 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::fault::Fault;
+use crate::publish::target::Target;
 use crate::store::lock::Lock;
-use crate::store::replace::companion;
 
-/// The right to restart the name server. It ends when this value is dropped.
+/// The right to work on a target. It ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     lock: Lock,
@@ -32,8 +32,8 @@ pub(super) struct Failed {
 
 impl Turn {
     /// Takes the turn. Returns `None` if another process has it.
-    pub(super) fn take(hosts: &Path) -> Result<Option<Self>, Fault> {
-        let path = companion(hosts, "restart.lock");
+    pub(super) fn take(target: Target, hosts: &Path) -> Result<Option<Self>, Fault> {
+        let path = target.turn(hosts);
         Ok(Lock::try_acquire(&path)?.map(|lock| Self { lock, path }))
     }
 
@@ -65,14 +65,14 @@ impl Turn {
         }
     }
 
-    /// Notes that a restart starts now.
+    /// Notes that the work starts now.
     pub(super) fn note_start(&self) -> Result<(), Fault> {
         write_time(self.lock.file())
             .map_err(|error| Fault::io("write the time", &self.path, &error))
     }
 }
 
-/// When the last restart started, or `None` if the file does not tell.
+/// When the work last started, or `None` if the file does not tell.
 fn last_start(mut file: &File) -> Option<DateTime<Utc>> {
     let mut text = String::new();
     file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;

@@ -3,7 +3,8 @@
 use askama::Template;
 
 use crate::protocol::stamp::{Stamp, Zone};
-use crate::status::{Condition, Host, Restart, Status};
+use crate::publish::target::Target;
+use crate::status::{Condition, Host, Progress, Status};
 use crate::text::visible;
 
 /// The headers of this form. The browser may load and run nothing, and may use no style sheet but
@@ -52,15 +53,6 @@ impl Page<'_> {
             _ if fresh == hosts => format!("All {hosts} hosts are fresh"),
             _ => format!("{fresh} of {hosts} hosts are fresh"),
         }
-    }
-
-    /// Why the last restart failed.
-    fn failure(&self) -> Option<String> {
-        self.status.restart.failure().map(visible)
-    }
-
-    fn is_pending(&self) -> bool {
-        self.status.restart == Restart::Pending
     }
 
     fn late_after(&self) -> String {

@@ -1,9 +1,10 @@
 //! The status as JSON.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::protocol::stamp::Stamp;
-use crate::status::{Condition, Host, Restart, Status};
+use crate::publish::target::Target;
+use crate::status::{Condition, Host, Progress, Status};
 
 /// The headers of this form.
 pub(super) const HEADERS: &str =
@@ -13,17 +14,19 @@ pub(super) const HEADERS: &str =
 pub(super) fn page(status: &Status) -> String {
     let counts = Condition::ALL
         .map(|condition| (condition.word().to_owned(), Value::from(status.count(condition))));
-    let page = json!({
-        "time": status.now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        "counts": Value::Object(counts.into_iter().collect()),
-        "restart": {
-            "pending": status.restart != Restart::Done,
-            "failure": status.restart.failure(),
-        },
-        "hosts": status.hosts.iter().map(host).collect::<Vec<_>>(),
-    });
-    // Writing a `Value` does not fail.
+    let time = status.now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let mut page = Map::new();
+    page.insert("time".to_owned(), time.into());
+    page.insert("counts".to_owned(), Value::Object(counts.into_iter().collect()));
+    page.extend(status.targets.iter().map(target));
+    page.insert("hosts".to_owned(), status.hosts.iter().map(host).collect());
+    // Writing a `Map` does not fail.
     serde_json::to_string_pretty(&page).unwrap_or_default() + "\n"
+}
+
+fn target((target, progress): &(Target, Progress)) -> (String, Value) {
+    let value = json!({"pending": *progress != Progress::Done, "failure": progress.failure()});
+    (target.key().to_owned(), value)
 }
 
 fn host(host: &Host) -> Value {

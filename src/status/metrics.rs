@@ -3,7 +3,8 @@
 
 use std::fmt::Display;
 
-use crate::status::{Condition, Host, Restart, Status};
+use crate::publish::target::Target;
+use crate::status::{Condition, Host, Progress, Status};
 
 /// The version of the format.
 pub(super) const VERSION: &str = "0.0.4";
@@ -12,12 +13,14 @@ pub(super) const VERSION: &str = "0.0.4";
 pub(super) const HEADERS: &str = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
                            X-Content-Type-Options: nosniff\r\nVary: Accept\r\n";
 
-/// The whole status except the reason why a restart failed.
+/// The whole status except the reason why a target failed.
 pub(super) fn page(status: &Status) -> String {
     let mut text = String::new();
     add_counts(&mut text, status);
     add_hosts(&mut text, &status.hosts);
-    add_restart(&mut text, &status.restart);
+    for (target, progress) in &status.targets {
+        add_target(&mut text, *target, progress);
+    }
     text
 }
 
@@ -52,13 +55,17 @@ fn add_hosts(text: &mut String, hosts: &[Host]) {
     }
 }
 
-fn add_restart(text: &mut String, restart: &Restart) {
-    let name = "ddns_restart_pending";
-    gauge(text, name, "Whether a change waits for a restart of dnsmasq: 1 or 0.");
-    sample(text, name, &[], u8::from(*restart != Restart::Done));
-    let name = "ddns_restart_failed";
-    gauge(text, name, "Whether the last restart of dnsmasq failed: 1 or 0.");
-    sample(text, name, &[], u8::from(restart.failure().is_some()));
+fn add_target(text: &mut String, target: Target, progress: &Progress) {
+    let of = match target {
+        Target::HostsFile => "dnsmasq",
+        Target::Zones => "the zones",
+    };
+    let name = format!("ddns_{}_pending", target.key());
+    gauge(text, &name, &format!("Whether a change waits for a {target} of {of}: 1 or 0."));
+    sample(text, &name, &[], u8::from(*progress != Progress::Done));
+    let name = format!("ddns_{}_failed", target.key());
+    gauge(text, &name, &format!("Whether the last {target} of {of} failed: 1 or 0."));
+    sample(text, &name, &[], u8::from(progress.failure().is_some()));
 }
 
 /// The page if there was a fault: only a comment. The HTTP status tells Prometheus that the target

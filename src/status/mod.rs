@@ -1,7 +1,7 @@
 //! The status page: shows at a glance how all hosts are doing, to people, programs and Prometheus.
 //!
-//! What comes in is a look at the state and at the mark of a pending change, both as they are at
-//! one moment, without a lock. What goes out is a page. In between there is one value, a
+//! What comes in is a look at the state and at the marks of pending changes, as they are at one
+//! moment, without a lock. What goes out is a page. In between there is one value, a
 //! [`Status`], which knows no files and no clock. The page only looks: it writes nothing and starts
 //! nothing. It shows nothing that only the operator may see, such as a key or a folder.
 //!
@@ -22,7 +22,8 @@ use crate::config::{self, Config};
 use crate::fault::Fault;
 use crate::protocol::host::HostName;
 use crate::protocol::stamp::{Stamp, Zone};
-use crate::publish::pending::Pending;
+use crate::publish::pending::{Mark, Pending};
+use crate::publish::target::Target;
 use crate::store::expiry::Expiry;
 use crate::store::record;
 use crate::store::state;
@@ -34,8 +35,8 @@ pub struct Status {
     pub(crate) now: DateTime<Utc>,
     /// The hosts. Those that need attention come first; otherwise they are sorted by name.
     pub hosts: Vec<Host>,
-    /// Whether dnsmasq serves what the state says.
-    pub(crate) restart: Restart,
+    /// Whether the name servers of each target serve what the state says.
+    pub(crate) targets: Vec<(Target, Progress)>,
     /// What the conditions mean.
     pub(crate) limits: Limits,
 }
@@ -81,14 +82,14 @@ pub(crate) struct Limits {
     window: u64,
 }
 
-/// Whether dnsmasq serves what the state says.
+/// Whether the name servers of a target serve what the state says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Restart {
-    /// It does.
+pub(crate) enum Progress {
+    /// They do.
     Done,
-    /// A change waits for a restart.
+    /// A change waits.
     Pending,
-    /// The last restart failed, and the next update tries again.
+    /// The target failed at last, and the next update tries again.
     Failed {
         /// Why, without the folders of files.
         reason: String,
@@ -96,18 +97,19 @@ pub(crate) enum Restart {
 }
 
 impl Status {
-    /// Reads the state and the mark, without a lock.
+    /// Reads the state and the marks, without a lock.
     pub fn look(config: &Config, now: DateTime<Utc>) -> Result<Self, Fault> {
         let state = state::snapshot(&config.store)?;
-        let pending = Pending::read(&config.store.hosts)?;
-        Ok(Self::of(&state, pending.as_ref(), config, now))
+        let read = |target| Ok((target, Mark::of(target, &config.store.hosts).read()?));
+        let marks: Vec<_> = Target::of(&config.publish).map(read).collect::<Result<_, Fault>>()?;
+        Ok(Self::of(&state, &marks, config, now))
     }
 
-    /// What a state and a mark mean at this moment.
+    /// What a state and the marks of the targets mean at this moment.
     #[must_use]
     pub fn of(
         state: &Map<String, Value>,
-        pending: Option<&Pending>,
+        marks: &[(Target, Option<Pending>)],
         config: &Config,
         now: DateTime<Utc>,
     ) -> Self {
@@ -120,7 +122,10 @@ impl Status {
         let mut hosts: Vec<Host> =
             state.iter().map(|(name, record)| Host::of(name, record, &moment)).collect();
         hosts.sort_by_cached_key(|host| (host.condition, host.name.to_ascii_lowercase()));
-        Self { now, hosts, restart: Restart::of(pending), limits: moment.limits }
+        let progress =
+            |(target, pending): &(_, Option<_>)| (*target, Progress::of(pending.as_ref()));
+        let targets = marks.iter().map(progress).collect();
+        Self { now, hosts, targets, limits: moment.limits }
     }
 
     /// How many hosts are in this condition.
@@ -203,7 +208,7 @@ impl Limits {
     }
 }
 
-impl Restart {
+impl Progress {
     fn of(pending: Option<&Pending>) -> Self {
         let Some(pending) = pending else { return Self::Done };
         match pending.failure() {
@@ -212,7 +217,7 @@ impl Restart {
         }
     }
 
-    /// Why the last restart failed.
+    /// Why the target failed.
     pub(crate) fn failure(&self) -> Option<&str> {
         match self {
             Self::Failed { reason } => Some(reason),
@@ -232,10 +237,12 @@ fn without_folders(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publish::{pending, target};
     use crate::status::format::Format;
     use chrono::TimeDelta;
     use proptest::prelude::*;
     use serde_json::json;
+    use std::path::Path;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_795_410_000, 0).unwrap()
@@ -246,7 +253,7 @@ mod tests {
     }
 
     pub(super) fn status(state: &Value) -> Status {
-        Status::of(state.as_object().unwrap(), None, &Config::default(), now())
+        Status::of(state.as_object().unwrap(), &[], &Config::default(), now())
     }
 
     #[test]
@@ -260,7 +267,7 @@ mod tests {
                 store: config::Store { expire_after, ..Default::default() },
                 ..Default::default()
             };
-            let status = Status::of(state.as_object().unwrap(), None, &config, now());
+            let status = Status::of(state.as_object().unwrap(), &[], &config, now());
             let found: Vec<bool> = status.hosts.iter().map(|host| host.has_expired).collect();
             assert_eq!(found, expired);
             let count = expired.iter().filter(|expired| **expired).count();
@@ -331,35 +338,42 @@ mod tests {
         };
         let state =
             json!({"a": {"update": ago(9)}, "b": {"update": ago(10)}, "c": {"update": ago(20)}});
-        let status = Status::of(state.as_object().unwrap(), None, &config, now());
+        let status = Status::of(state.as_object().unwrap(), &[], &config, now());
         assert_eq!(Condition::ALL.map(|condition| status.count(condition)), [1, 1, 1, 0]);
     }
 
     #[test]
     fn the_reason_of_a_failed_restart_names_no_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let hosts = folder.path().join("hosts.dns");
-        let read = || Restart::of(Pending::read(&hosts).unwrap().as_ref());
-        assert_eq!(read(), Restart::Done);
-        Pending::add(&hosts, "a.example 192.0.2.1").unwrap();
-        assert_eq!(read(), Restart::Pending);
-        Pending::fail(&hosts, "/media/data/ip.txt: cannot open (see '/etc/x/'): a b").unwrap();
+        let config = in_folder(folder.path());
+        let mark = Mark::of(Target::HostsFile, &config.store.hosts);
+        let read = || Progress::of(mark.read().unwrap().as_ref());
+        assert_eq!(read(), Progress::Done);
+        pending::add(&config, "a.example 192.0.2.1").unwrap();
+        assert_eq!(read(), Progress::Pending);
+        mark.fail("/media/data/ip.txt: cannot open (see '/etc/x/'): a b").unwrap();
         let reason = "ip.txt: cannot open (see '): a b".to_owned();
-        assert_eq!(read(), Restart::Failed { reason });
+        assert_eq!(read(), Progress::Failed { reason });
+    }
+
+    /// A configuration with its hosts file in this folder.
+    fn in_folder(folder: &Path) -> Config {
+        let store = config::Store { hosts: folder.join("hosts.dns"), ..Default::default() };
+        Config { store, ..Config::default() }
     }
 
     #[test]
     fn each_form_tells_how_hosts_and_restart_are() {
         let folder = tempfile::tempdir().unwrap();
-        let hosts = folder.path().join("hosts.dns");
+        let config = in_folder(folder.path());
+        let mark = Mark::of(Target::HostsFile, &config.store.hosts);
         let state = json!({
             "a.example": {"ip": "192.0.2.1", "update": ago(60)}, "b.example": 5,
             "c.example": {"update": ago(-9)}, "d.example": {"update": ago(-99)},
         });
         let tells = |html: &str, json: &str, metrics: &str| {
-            let pending = Pending::read(&hosts).unwrap();
-            let config = Config::default();
-            let status = Status::of(state.as_object().unwrap(), pending.as_ref(), &config, now());
+            let marks = [(Target::HostsFile, mark.read().unwrap())];
+            let status = Status::of(state.as_object().unwrap(), &marks, &config, now());
             let pages = [html::page(&status), json::page(&status), metrics::page(&status)];
             for (page, text) in pages.iter().zip([html, json, metrics]) {
                 assert!(page.contains(text), "{text}: {page}");
@@ -374,11 +388,34 @@ mod tests {
         tells("less than 1 day ago", "\"update\": null", "ddns_host_expired{");
         tells(">2026-11-23 04:59:00<", "\"condition\": \"broken\"", "ddns_hosts{");
         tells("has every change", "\"pending\": false", "ddns_restart_pending 0\n");
-        Pending::add(&hosts, "a.example 192.0.2.1").unwrap();
+        pending::add(&config, "a.example 192.0.2.1").unwrap();
         tells("about to be restarted", "\"pending\": true", "ddns_restart_pending 1\n");
         tells("a change waits", "\"failure\": null", "ddns_restart_failed 0\n");
-        Pending::fail(&hosts, "exit status: 1").unwrap();
+        mark.fail("exit status: 1").unwrap();
         tells("restarted:</strong> exit status: 1.", "exit status: 1", "ddns_restart_failed 1\n");
+    }
+
+    #[test]
+    fn each_form_tells_how_the_zones_are_if_there_are_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let zones = Some(config::Zones::default());
+        let publish = config::Publish { restart: vec![], zones, ..Default::default() };
+        let config = Config { publish, ..in_folder(folder.path()) };
+        let mark = Mark::of(Target::Zones, &config.store.hosts);
+        let tells = |html: &str, json: &str, metrics: &str| {
+            let marks = [(Target::Zones, mark.read().unwrap())];
+            let status = Status::of(&Map::new(), &marks, &config, now());
+            let pages = [html::page(&status), json::page(&status), metrics::page(&status)];
+            for (page, text) in pages.iter().zip([html, json, metrics]) {
+                assert!(page.contains(text), "{text}: {page}");
+                assert!(!page.contains("dnsmasq"), "{page}");
+            }
+        };
+        tells("about to be updated", "\"publish\": {", "ddns_publish_pending 1\n");
+        std::fs::write(target::published(&config.store.hosts), "").unwrap();
+        tells("zones have every change", "\"pending\": false", "ddns_publish_pending 0\n");
+        mark.fail("REFUSED").unwrap();
+        tells("not updated:</strong> REFUSED.", ": \"REFUSED\"", "ddns_publish_failed 1\n");
     }
 
     #[test]

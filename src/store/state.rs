@@ -9,7 +9,7 @@
 //! An entry that is not where the index says makes an indexed state a whole one.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -203,6 +203,12 @@ impl State {
         let write = |file: &mut File| file.write_all(text.as_bytes());
         let unchanged = || check(path, self.contents.was());
         replace_if(path, write, unchanged, Readers::Everybody).map(drop)
+    }
+
+    /// Removes the index. An edit within one tick of the file system's clock, or one that kept size
+    /// and time, can leave an index that still takes the state for what it was.
+    pub fn forget_index(&self) {
+        let _ = fs::remove_file(index_path(&self.settings));
     }
 
     pub(super) fn broken(&self, why: impl fmt::Display) -> Fault {

@@ -105,7 +105,7 @@ pub fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
     let words = [&[STRACE, "-o", &trace_text][..], options, &["--"]].concat();
     let mut cgi = scene.cgi(address, &query).by(&words);
     if deed == Deed::Restart {
-        cgi = cgi.env("DDNS_RESTARTER", "1");
+        cgi = cgi.env("DDNS_RESTARTER", "restart");
     }
     let output = cgi.0.stdin(Stdio::null()).output().unwrap();
     let reply = String::from_utf8(output.stdout).unwrap();

@@ -1,52 +1,94 @@
 //! `ddnsctl apply`.
 
-use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
-use ddns_cgi::publish::pending::Pending;
-use ddns_cgi::publish::restarter;
-use ddns_cgi::store::replace::companion;
+use ddns_cgi::publish::pending::{self, Mark};
+use ddns_cgi::publish::target::Target;
+use ddns_cgi::publish::{restarter, zones};
 use ddns_cgi::store::state::{Patience, State};
 
 use crate::Report;
 
-/// Enough for the restart of another restarter and one after it.
+/// Enough for the work of another restarter and one after it.
 const LIMIT: Duration = Duration::from_secs(90);
 
-pub fn run(config: &Config) -> Result<Report, Fault> {
+/// How long to wait between two looks at another restarter.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Publishes what the state says. With `all`, zones get it anew, whatever they acknowledged.
+pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
     let mut state = State::open(&config.store, Patience::Client)?;
     let map = state.map()?.clone();
-    Pending::add(&config.store.hosts, "applied by ddnsctl")?;
+    pending::add(config, "applied by ddnsctl")?;
     if state.rebuilt_hosts() > 0 {
         state.replace(&map)?;
     }
-    // An edit within one tick of the file system's clock, or one that kept size and time, can leave
-    // an index that still takes the state for what it was.
-    let _ = fs::remove_file(companion(&config.store.state, "index"));
+    state.forget_index();
     drop(state);
+    if all {
+        forget_published(config)?;
+    }
     settle(config)
 }
 
-/// Restarts dnsmasq if a change is pending, or waits for the restarter that does.
+/// Makes the next dynamic update send everything, as soon as no restarter sends one.
+fn forget_published(config: &Config) -> Result<(), Fault> {
+    let deadline = deadline(config);
+    while !zones::forget(&config.store.hosts)? {
+        still_at_work(config, Target::Zones, deadline)?;
+    }
+    Ok(())
+}
+
+/// Works on each target for which a change is pending, or waits for the restarter that does. A
+/// target that fails does not keep the others from being tried.
 pub fn settle(config: &Config) -> Result<Report, Fault> {
+    let failures: Vec<Fault> = Target::of(&config.publish)
+        .filter_map(|target| settle_target(config, target).err())
+        .collect();
+    match failures.as_slice() {
+        [] => Ok(Report::good("")),
+        [failure, ..] => {
+            let reasons: Vec<&str> = failures.iter().map(|fault| fault.reason.as_str()).collect();
+            Err(Fault::new(&failure.subject, reasons.join("; ")))
+        }
+    }
+}
+
+fn settle_target(config: &Config, target: Target) -> Result<(), Fault> {
     let hosts = &config.store.hosts;
-    let interval = Duration::from_secs(config.publish.restart_interval.into());
-    let deadline = Instant::now() + LIMIT + 2 * interval;
+    let deadline = deadline(config);
     loop {
-        restarter::apply(&config.store, &config.publish)?;
-        let Some(pending) = Pending::read(hosts)? else { return Ok(Report::good("")) };
+        restarter::apply(config, target)?;
+        let Some(pending) = Mark::of(target, hosts).read()? else { return Ok(()) };
         if let Some(reason) = pending.failure() {
-            let command = config.publish.restart.join(" ");
+            let command = command(config, target);
             let reason = format!("{command} failed: {reason}; the next request tries again");
             return Err(Fault::new(hosts.display(), reason));
         }
-        if Instant::now() > deadline {
-            let reason = "another restarter is at work and does not finish";
-            return Err(Fault::new(Pending::path(hosts).display(), reason));
-        }
-        sleep(Duration::from_millis(100));
+        still_at_work(config, target, deadline)?;
     }
+}
+
+/// The command of a target, as the operator wrote it.
+fn command(config: &Config, target: Target) -> String {
+    let zones = config.publish.zones.as_ref().filter(|_| target == Target::Zones);
+    zones.map_or(&config.publish.restart, |zones| &zones.command).join(" ")
+}
+
+fn deadline(config: &Config) -> Instant {
+    Instant::now() + LIMIT + 2 * Duration::from_secs(config.publish.restart_interval.into())
+}
+
+/// Waits a little for another restarter, but not beyond the deadline.
+fn still_at_work(config: &Config, target: Target, deadline: Instant) -> Result<(), Fault> {
+    if Instant::now() > deadline {
+        let reason = "another restarter is at work and does not finish";
+        return Err(Fault::new(target.mark(&config.store.hosts).display(), reason));
+    }
+    sleep(PAUSE);
+    Ok(())
 }

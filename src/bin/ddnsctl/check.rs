@@ -14,7 +14,7 @@ mod state;
 use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
-use ddns_cgi::publish::pending::Pending;
+use ddns_cgi::publish::pending;
 use ddns_cgi::store::expiry::Expiry;
 
 use self::findings::Findings;
@@ -43,11 +43,11 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
     let users = credentials::check(findings, &config.store, user);
     folders::check(findings, &config.store, user);
     let state = state::check(findings, config, users.as_ref());
-    restart::check(findings, &config.store.hosts, &config.publish.restart, user);
+    restart::check(findings, config, user);
     apache::check(findings, &config.status);
     // Without a state, the next update takes it from the hosts file. A pending change has its own
     // finding.
-    let is_settled = matches!(Pending::read(&config.store.hosts), Ok(None));
+    let is_settled = matches!(pending::is_settled(config), Ok(true));
     if let Some(state) = state.as_ref().filter(|_| is_settled) {
         let expiry = Expiry::at(Utc::now(), &config.store);
         hosts::check(findings, &config.store, state, &expiry);

@@ -50,11 +50,16 @@ pub enum Command {
     /// contain the key.
     Sign(SignOptions),
 
-    /// Makes the hosts file agree with the state, and restarts dnsmasq
+    /// Makes the hosts file and the name servers agree with the state
     ///
-    /// Run this after you have edited the state, and from cron if hosts expire. The exit status is
-    /// 1 if the restart failed. The next accepted request or the next apply tries again.
-    Apply,
+    /// Restarts dnsmasq, and sends dynamic updates to zones. Run this after you have edited the
+    /// state, and from cron if hosts expire. The exit status is 1 if something failed. The next
+    /// accepted request or the next apply tries again.
+    Apply {
+        /// Sends everything to the zones anew, such as after their server was restored
+        #[arg(long)]
+        all: bool,
+    },
 
     /// Repairs a broken state
     ///

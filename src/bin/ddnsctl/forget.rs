@@ -4,14 +4,14 @@ use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::publish::pending::Pending;
+use ddns_cgi::publish::pending;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::hosts;
 use ddns_cgi::store::state::{Patience, State};
 
 use crate::{Report, apply};
 
-/// Removes a host from the state, and makes dnsmasq forget it.
+/// Removes a host from the state, and makes the name servers forget it.
 pub fn run(config: &Config, host: &str) -> Result<Report, Fault> {
     let store = &config.store;
     let host = host_name(host)?;
@@ -22,7 +22,7 @@ pub fn run(config: &Config, host: &str) -> Result<Report, Fault> {
     if map.len() == before {
         return Ok(Report::good(""));
     }
-    Pending::add(&store.hosts, format_args!("{host} removed"))?;
+    pending::add(config, format_args!("{host} removed"))?;
     // First the hosts file, because an empty state would be rebuilt from it.
     hosts::store(&store.hosts, &Expiry::at(Utc::now(), store).hosts_file(&map))?;
     state.replace(&map)?;

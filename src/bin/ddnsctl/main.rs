@@ -91,7 +91,10 @@ fn run(arguments: Arguments) -> Result<Report, Fault> {
         Command::User(command) => users::user(&load()?.store, command),
         Command::Host(command) => users::host(&load()?, command),
         Command::Sign(options) => sign::run(&load()?.store, &options),
-        Command::Apply => owner::work(&load()?, &["apply"], apply::run),
+        Command::Apply { all } => {
+            let arguments: &[&str] = if all { &["apply", "--all"] } else { &["apply"] };
+            owner::work(&load()?, arguments, |config| apply::run(config, all))
+        }
         Command::Rebuild => owner::work(&load()?, &["rebuild"], rebuild::run),
         Command::Forget { host } => {
             owner::work(&load()?, &["forget", &host], |config| forget::run(config, &host))

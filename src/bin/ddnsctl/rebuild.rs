@@ -8,7 +8,7 @@ use chrono::Utc;
 use ddns_cgi::config::{Config, Store};
 use ddns_cgi::fault::Fault;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::publish::pending::Pending;
+use ddns_cgi::publish::pending;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::replace::{Readers, companion, replace};
 use ddns_cgi::store::{hosts, json};
@@ -30,7 +30,7 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
     if json::is_empty_map(&text) || serde_json::from_str::<Map<String, Value>>(&text).is_ok() {
         return Ok(Report::good("the state is whole: nothing to rebuild\n"));
     }
-    let text = rebuild(store, &broken, readable_records(&text))?;
+    let text = rebuild(config, &broken, readable_records(&text))?;
     drop(lock);
     apply::settle(config).map_err(|fault| {
         let reason = format!("{}. Rebuilt all the same: {}", fault.reason, text.trim_end());
@@ -40,10 +40,11 @@ pub fn run(config: &Config) -> Result<Report, Fault> {
 }
 
 /// Completes the records of the broken state, writes them, and says what it did.
-fn rebuild(store: &Store, broken: &[u8], mut state: Map<String, Value>) -> Result<String, Fault> {
+fn rebuild(config: &Config, broken: &[u8], mut state: Map<String, Value>) -> Result<String, Fault> {
+    let store = &config.store;
     let from_state = state.len();
     add_hosts_file(&mut state, store)?;
-    let aside = replace_files(store, broken, &state)?;
+    let aside = replace_files(config, broken, &state)?;
     Ok(format!(
         "{from_state} hosts from the broken state, {} more from {}; \
          the broken state is kept as {}\n",
@@ -55,14 +56,15 @@ fn rebuild(store: &Store, broken: &[u8], mut state: Map<String, Value>) -> Resul
 
 /// Writes the new state and its hosts file, and returns where the broken state is kept.
 fn replace_files(
-    store: &Store,
+    config: &Config,
     broken: &[u8],
     state: &Map<String, Value>,
 ) -> Result<PathBuf, Fault> {
+    let store = &config.store;
     let path = &store.state;
     let aside = companion(path, &format!("broken-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
     replace(&aside, broken, Readers::Everybody)?;
-    Pending::add(&store.hosts, "state rebuilt by ddnsctl")?;
+    pending::add(config, "state rebuilt by ddnsctl")?;
     let new = json::to_string(state).map_err(|error| Fault::new(path.display(), error))?;
     replace(path, new.as_bytes(), Readers::Everybody)?;
     hosts::store(&store.hosts, &Expiry::at(Utc::now(), store).hosts_file(state))?;

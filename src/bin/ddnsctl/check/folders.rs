@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ddns_cgi::config::Store;
-use ddns_cgi::publish::pending::Pending;
+use ddns_cgi::publish::target::Target;
 use ddns_cgi::store::replace::{companion, follow};
 
 use super::findings::Findings;
@@ -69,13 +69,11 @@ fn check_way_of_dnsmasq(findings: &mut Findings, hosts: &Path) {
 /// The web server's user must be able to write the helper files, but a run as root may have left
 /// them behind.
 fn check_helpers(findings: &mut Findings, store: &Store, user: &WebUser) {
-    let helpers = [
-        companion(&store.state, "lock"),
-        companion(&store.state, "index"),
-        companion(&store.hosts, "restart.lock"),
-        Pending::path(&store.hosts),
-    ];
-    for helper in helpers {
+    let [lock, index] = ["lock", "index"].map(|purpose| companion(&store.state, purpose));
+    let of_targets = Target::ALL
+        .into_iter()
+        .flat_map(|target| [target.mark(&store.hosts), target.turn(&store.hosts)]);
+    for helper in [lock, index].into_iter().chain(of_targets) {
         let Ok(metadata) = fs::metadata(&helper) else { continue };
         let shown = helper.display();
         if !user.may("-w", &helper) {

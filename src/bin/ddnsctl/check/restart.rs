@@ -1,16 +1,19 @@
-//! What `ddnsctl check` says about restarts of dnsmasq.
+//! What `ddnsctl check` says about pending changes, and about restarts of dnsmasq.
 
 use std::path::Path;
 
-use ddns_cgi::config::COMMAND_PATH;
-use ddns_cgi::publish::pending::Pending;
+use ddns_cgi::config::{COMMAND_PATH, Config};
+use ddns_cgi::publish::pending::Mark;
+use ddns_cgi::publish::target::Target;
 
 use super::findings::Findings;
 use crate::web_user::WebUser;
 
-pub fn check(findings: &mut Findings, hosts: &Path, command: &[String], user: Option<&WebUser>) {
-    check_pending(findings, hosts);
-    let Some((program, arguments)) = command.split_first() else { return };
+pub fn check(findings: &mut Findings, config: &Config, user: Option<&WebUser>) {
+    for target in Target::of(&config.publish) {
+        check_pending(findings, target, &Mark::of(target, &config.store.hosts));
+    }
+    let Some((program, arguments)) = config.publish.restart.split_first() else { return };
     let is_there = |folder: &&str| Path::new(folder).join(program).is_file();
     if !program.starts_with('/') && !COMMAND_PATH.iter().any(is_there) {
         findings.error(
@@ -23,22 +26,22 @@ pub fn check(findings: &mut Findings, hosts: &Path, command: &[String], user: Op
     }
 }
 
-fn check_pending(findings: &mut Findings, hosts: &Path) {
-    let pending = match Pending::read(hosts) {
+fn check_pending(findings: &mut Findings, target: Target, mark: &Mark) {
+    let pending = match mark.read() {
         Err(fault) => return findings.fault(&fault),
         Ok(None) => return,
         Ok(Some(pending)) => pending,
     };
-    let path = Pending::path(hosts);
+    let path = mark.path().display();
     match pending.failure() {
         Some(reason) => findings.error(
-            path.display(),
-            format_args!("the last restart failed: {reason}"),
+            path,
+            format_args!("the last {target} failed: {reason}"),
             "Fix the cause, then: ddnsctl apply",
         ),
         None => findings.warning(
-            path.display(),
-            "a change waits for a restart",
+            path,
+            format_args!("a change waits for a {target}"),
             "If it stays: ddnsctl apply",
         ),
     }
