@@ -90,13 +90,15 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// The last line of the output, for the operator, with escapes so that it cannot disturb a log.
+/// The last line of the output, for the operator, with escapes so that it cannot disturb a log, and
+/// without the semicolons that begin a remark of nsupdate.
 fn last_line(output: &mut File) -> String {
     let mut bytes = Vec::new();
     let _ = output.seek(SeekFrom::End(-TAIL)).or_else(|_| output.seek(SeekFrom::Start(0)));
     let _ = output.read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
-    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let mut lines = text.lines().map(|line| line.trim_start_matches([';', ' ']).trim());
+    let line = lines.rfind(|line| !line.is_empty());
     line.map(|line| format!(": {}", line.escape_debug())).unwrap_or_default()
 }
 
@@ -116,6 +118,10 @@ mod tests {
         assert_eq!(
             sh("echo one; echo two >&2; exit 3", ENOUGH).unwrap_err(),
             "exit status: 3: two"
+        );
+        assert_eq!(
+            sh("echo ';; ERROR: two'; exit 1", ENOUGH).unwrap_err(),
+            "exit status: 1: ERROR: two"
         );
         assert_eq!(sh("exit 1", ENOUGH).unwrap_err(), "exit status: 1");
         assert_eq!(run(&[], "", ENOUGH), Ok(()));

@@ -22,8 +22,8 @@ use crate::store::lock::Lock;
 use crate::store::replace::companion;
 use crate::store::state::{Patience, State};
 
-/// The environment variable that makes this program the restarter of a target. A client cannot set it: its
-/// header `X` reaches a CGI program as `HTTP_X` (RFC 3875, 4.1.18).
+/// The environment variable that makes this program the restarter of a target. A client cannot set
+/// it: its header `X` reaches a CGI program as `HTTP_X` (RFC 3875, 4.1.18).
 pub const ROLE: &str = "DDNS_RESTARTER";
 
 /// The name of the restarter in a list of processes. Without it, a restarter would be called
