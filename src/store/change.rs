@@ -79,13 +79,10 @@ impl State {
             (stamps, None) => {
                 let mut state = contents.into_whole(&settings)?;
                 apply(&mut state.map, steps, settings.time_zone);
-                let hosts = expiry.hosts_file(&state.map);
-                // If hosts expire, each update looks who has gone or come back.
-                let moves_lines = moves_lines
-                    || expiry.is_on() && hosts::read(&settings.hosts)?.as_ref() != Some(&hosts);
+                let hosts = new_hosts(&state.map, &settings, expiry, moves_lines)?;
                 match stamps {
-                    Some(stamps) if !moves_lines => Kind::Stamps(stamps, Contents::Whole(state)),
-                    _ => Kind::Whole(state, moves_lines.then_some(hosts)),
+                    Some(stamps) if hosts.is_none() => Kind::Stamps(stamps, Contents::Whole(state)),
+                    _ => Kind::Whole(state, hosts),
                 }
             }
         };
@@ -120,6 +117,22 @@ impl State {
             (is_stamp && first / SECTOR == last / SECTOR).then_some((first, stamp))
         }))
     }
+}
+
+/// The new hosts file of a state; `None` if it does not change. If hosts expire, each update looks
+/// who has gone or come back.
+fn new_hosts(
+    state: &Map<String, Value>,
+    settings: &config::Store,
+    expiry: &Expiry,
+    moves_lines: bool,
+) -> Result<Option<String>, Fault> {
+    if !moves_lines && !expiry.is_on() {
+        return Ok(None);
+    }
+    let hosts = expiry.hosts_file(state);
+    let is_new = moves_lines || hosts::read(&settings.hosts)?.as_ref() != Some(&hosts);
+    Ok(is_new.then_some(hosts))
 }
 
 /// Puts the steps into a state.

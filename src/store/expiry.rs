@@ -47,8 +47,7 @@ impl Expiry {
     /// The hosts file of a state, with the hosts that DNS serves.
     #[must_use]
     pub fn hosts_file(&self, state: &Map<String, Value>) -> String {
-        let served = state.iter().filter(|(_, record)| !self.is_over(record));
-        served.map(|(name, record)| hosts::lines(name, record)).collect()
+        self.current(state).map(|(name, record)| hosts::lines(name, record)).collect()
     }
 
     /// The part of a state that DNS serves.
@@ -57,8 +56,16 @@ impl Expiry {
         if !self.is_on() {
             return Cow::Borrowed(state);
         }
-        let served = state.iter().filter(|(_, record)| !self.is_over(record));
+        let served = self.current(state);
         Cow::Owned(served.map(|(host, record)| (host.clone(), record.clone())).collect())
+    }
+
+    /// The hosts that have not expired.
+    fn current<'s>(
+        &self,
+        state: &'s Map<String, Value>,
+    ) -> impl Iterator<Item = (&'s String, &'s Value)> {
+        state.iter().filter(|(_, record)| !self.is_over(record))
     }
 }
 
