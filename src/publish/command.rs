@@ -13,29 +13,32 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::config::COMMAND_PATH;
 
-/// How many bytes at the end of the command's output may hold its last line.
-const TAIL: i64 = 400;
+/// How many bytes at either end of the command's output may hold its first and its last line.
+const END: u16 = 400;
 
 /// The longest pause between two looks at whether the command has ended.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs `words`, a program and its arguments, with `input` as its standard input. The error says
-/// why the program did not succeed within `limit`, and quotes the last line that it printed.
-/// Without words there is nothing to do.
+/// why the program did not succeed within `limit`, and quotes what it printed. Without words there
+/// is nothing to do.
 pub(super) fn run(words: &[String], input: &str, limit: Duration) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let program_file = find(program)
         .ok_or_else(|| format!("{program} not found: install it or correct the configuration"))?;
     let no_file = |error| format!("no file for input and output: {error}");
-    let mut output = memory_file("output", "").map_err(no_file)?;
-    let input = memory_file("input", input).map_err(no_file)?;
-    let status = start(&program_file, arguments, input, &output)
+    let input = memory_file(input).map_err(no_file)?;
+    let [output, errors] = [memory_file("").map_err(no_file)?, memory_file("").map_err(no_file)?];
+    let status = start(&program_file, arguments, [&input, &output, &errors])
         .and_then(|mut child| wait(&mut child, limit))
         .map_err(|error| format!("cannot run {}: {error}", program_file.display()))?;
     match status {
         Some(status) if status.success() => Ok(()),
-        Some(status) => Err(format!("{status}{}", last_line(&mut output))),
-        None => Err(format!("no end within {} s{}", limit.as_secs_f32(), last_line(&mut output))),
+        Some(status) => Err(format!("{status}{}", reason(&errors, &output))),
+        None => {
+            let seconds = limit.as_secs_f32();
+            Err(format!("no end within {seconds} s{}", reason(&errors, &output)))
+        }
     }
 }
 
@@ -49,23 +52,24 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// A file for the input or the output. A daemon that the command starts may keep it open, and with
 /// a pipe we would wait for that daemon.
-fn memory_file(name: &str, text: &str) -> io::Result<File> {
-    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+fn memory_file(text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create("ddns-cgi", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;
     file.rewind()?;
     Ok(file)
 }
 
 /// Starts the program in its own process group, so that its children can be killed with it.
-fn start(program: &Path, arguments: &[String], input: File, output: &File) -> io::Result<Child> {
+fn start(program: &Path, arguments: &[String], files: [&File; 3]) -> io::Result<Child> {
+    let [input, output, errors] = files;
     Command::new(program)
         .args(arguments)
         .env_clear()
         .env("PATH", COMMAND_PATH.join(":"))
         .env("LC_ALL", "C")
-        .stdin(input)
+        .stdin(input.try_clone()?)
         .stdout(output.try_clone()?)
-        .stderr(output.try_clone()?)
+        .stderr(errors.try_clone()?)
         .process_group(0)
         .spawn()
 }
@@ -90,16 +94,33 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// The last line of the output, for the operator, with escapes so that it cannot disturb a log, and
-/// without the semicolons that begin a remark of nsupdate.
-fn last_line(output: &mut File) -> String {
+/// What the program said last, with what it said first if that is something else: nsupdate names a
+/// key that it cannot read, and goes on. Errors count before output.
+///
+/// It has escapes so that it cannot disturb a log, but no semicolons that begin a remark.
+fn reason(errors: &File, output: &File) -> String {
+    let said = |file| {
+        let mut lines = lines_at(file, SeekFrom::Start(0));
+        lines.truncate(1);
+        lines.extend(lines_at(file, SeekFrom::End(-i64::from(END))).pop());
+        lines.dedup();
+        lines
+    };
+    let mut lines = said(errors);
+    if lines.is_empty() {
+        lines = said(output);
+    }
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
+}
+
+/// The lines at a place in a file, or at its start if there is no such place.
+fn lines_at(mut file: &File, place: SeekFrom) -> Vec<String> {
     let mut bytes = Vec::new();
-    let _ = output.seek(SeekFrom::End(-TAIL)).or_else(|_| output.seek(SeekFrom::Start(0)));
-    let _ = output.read_to_end(&mut bytes);
+    let _ = file.seek(place).or_else(|_| file.seek(SeekFrom::Start(0)));
+    let _ = file.take(END.into()).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
-    let mut lines = text.lines().map(|line| line.trim_start_matches([';', ' ']).trim());
-    let line = lines.rfind(|line| !line.is_empty());
-    line.map(|line| format!(": {}", line.escape_debug())).unwrap_or_default()
+    let lines = text.lines().map(|line| line.trim_start_matches([';', ' ']).trim());
+    lines.filter(|line| !line.is_empty()).map(|line| line.escape_debug().to_string()).collect()
 }
 
 #[cfg(test)]
@@ -113,7 +134,7 @@ mod tests {
     const ENOUGH: Duration = Duration::from_secs(20);
 
     #[test]
-    fn success_and_failure_are_told_apart_with_the_last_line() {
+    fn success_and_failure_are_told_apart_with_what_was_said() {
         assert_eq!(sh("echo noise", ENOUGH), Ok(()));
         assert_eq!(
             sh("echo one; echo two >&2; exit 3", ENOUGH).unwrap_err(),
@@ -123,6 +144,8 @@ mod tests {
             sh("echo ';; ERROR: two'; exit 1", ENOUGH).unwrap_err(),
             "exit status: 1: ERROR: two"
         );
+        let script = "echo 'no key' >&2; seq 999 >&2; echo REFUSED >&2; exit 2";
+        assert_eq!(sh(script, ENOUGH).unwrap_err(), "exit status: 2: no key; REFUSED");
         assert_eq!(sh("exit 1", ENOUGH).unwrap_err(), "exit status: 1");
         assert_eq!(run(&[], "", ENOUGH), Ok(()));
     }
