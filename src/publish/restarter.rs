@@ -152,7 +152,7 @@ impl Job<'_> {
         loop {
             turn.wait_for_interval(self.interval());
             let Prepared::Work(mine, before) = self.prepare(turn)? else { return Ok(()) };
-            let (mine, ()) = mine.keep_during(Turn::note_start)?;
+            let (mine, ()) = mine.keep_during(|turn| self.begin(turn))?;
             let Concluded::Again(mine) = self.conclude(mine, &before, self.publish())? else {
                 return Ok(());
             };
@@ -164,6 +164,14 @@ impl Job<'_> {
     fn interval(&self) -> u32 {
         let is_restart = self.target == Target::HostsFile && !self.publish.restart.is_empty();
         if is_restart { self.publish.restart_interval } else { 0 }
+    }
+
+    /// Readies the turn. A restart must not keep it, because a daemon may come of it.
+    fn begin(&self, turn: &Turn) -> Result<(), Fault> {
+        if self.target == Target::Zones {
+            turn.extend_to_commands()?;
+        }
+        turn.note_start()
     }
 
     /// Does what the target is for. The error says why the name servers may not know all changes.

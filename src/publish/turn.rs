@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use rustix::io::FdFlags;
 
 use crate::fault::Fault;
 use crate::publish::target::Target;
@@ -63,6 +64,13 @@ impl Turn {
             let since = (Utc::now() - started).to_std().unwrap_or_default();
             sleep(interval.saturating_sub(since));
         }
+    }
+
+    /// Lets the commands of this process have the turn, too, until they end. If this process is
+    /// killed, a command that still sends an update would undo that of the next restarter.
+    pub(super) fn extend_to_commands(&self) -> Result<(), Fault> {
+        rustix::io::fcntl_setfd(self.lock.file(), FdFlags::empty())
+            .map_err(|error| Fault::io("pass on the lock", &self.path, &error.into()))
     }
 
     /// Notes that the work starts now.

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
+use crate::primary::{KNOT, NSUPDATE, Primary};
 use crate::scene::{HOSTS, STATE, Scene, can_run, lines_of, signed, signed_2, tell, time};
+use crate::zones::served;
 
 pub const STRACE: &str = "/usr/bin/strace";
 
@@ -25,8 +27,12 @@ pub enum Deed {
     RedundantIndexed,
     /// Two hosts in one request of protocol 2, with indexed files.
     ChangedList,
+    /// Like `Changed`, if zones get dynamic updates, too.
+    ChangedZones,
     /// A restarter's work, with the mark set and the hosts file behind the state.
     Restart,
+    /// The same for zones.
+    Publish,
 }
 
 /// The address of host1 after a change.
@@ -41,7 +47,32 @@ pub fn scene() -> Scene {
     scene
 }
 
+/// Such a scene for a deed, with a primary server if zones have to do with it.
+fn scene_for(deed: Deed) -> (Scene, Option<Primary>) {
+    let scene = scene();
+    let primary = deed.has_zones().then(|| Primary::start(&scene));
+    if let Some(primary) = &primary {
+        let mut config: Value = serde_json::from_str(&scene.read("etc/config.json")).unwrap();
+        config["publish"] = primary.publish(&scene, "UPDATE");
+        scene.configure(&config);
+    }
+    (scene, primary)
+}
+
 impl Deed {
+    fn has_zones(self) -> bool {
+        matches!(self, Self::ChangedZones | Self::Publish)
+    }
+
+    /// The key of the target whose restarter does it, if one does.
+    fn target(self) -> Option<&'static str> {
+        match self {
+            Self::Restart => Some("restart"),
+            Self::Publish => Some("publish"),
+            _ => None,
+        }
+    }
+
     fn is_redundant(self) -> bool {
         matches!(self, Self::Redundant | Self::RedundantIndexed)
     }
@@ -53,24 +84,41 @@ impl Deed {
     }
 }
 
+/// The marks of the two targets.
+const MARKS: [&str; 2] = [".hosts.dns.pending", ".hosts.dns.publish.pending"];
+
 /// The files as they are before a deed.
 pub fn prepare(scene: &Scene, deed: Deed) {
-    for name in [".hosts.dns.pending", ".ip.txt.tmp", ".hosts.dns.tmp", ".hosts.dns.pending.tmp"] {
+    for name in MARKS {
+        for temporary in ["", ".tmp"] {
+            let name = format!("www/ramcache/{name}{temporary}");
+            let _ = fs::remove_file(scene.path(&name));
+        }
+    }
+    for name in [".ip.txt.tmp", ".hosts.dns.tmp", ".hosts.dns.published.tmp"] {
         let _ = fs::remove_file(scene.path("www/ramcache").join(name));
     }
+    if deed.has_zones() {
+        // The zones say what the files said.
+        scene.reset(STATE, HOSTS);
+        scene.write("www/ramcache/.hosts.dns.publish.pending", "changed all\n");
+        let mut cgi = scene.cgi("127.0.0.1", "").env("DDNS_RESTARTER", "publish");
+        assert!(cgi.0.status().unwrap().success());
+    }
     match deed {
-        Deed::Changed | Deed::Redundant => scene.reset(STATE, HOSTS),
+        Deed::Changed | Deed::ChangedZones | Deed::Redundant => scene.reset(STATE, HOSTS),
         Deed::ChangedIndexed | Deed::RedundantIndexed | Deed::ChangedList => {
             scene.reset(STATE, HOSTS);
             let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(-9));
             assert_eq!(scene.answer("50.19.108.105", &query), "nochg 50.19.108.105");
         }
-        Deed::Restart => {
+        Deed::Restart | Deed::Publish => {
             scene.reset(&STATE.replace("129.118.243.10", NEW), HOSTS);
-            scene.write(
-                "www/ramcache/.hosts.dns.pending",
-                "changed host1.h.lohray.com 127.0.0.11\n",
-            );
+            let marks = if deed == Deed::Publish { &MARKS[..] } else { &MARKS[..1] };
+            for mark in marks {
+                let mark = format!("www/ramcache/{mark}");
+                scene.write(&mark, "changed host1.h.lohray.com 127.0.0.11\n");
+            }
         }
     }
     scene.write("run/served", "");
@@ -104,8 +152,8 @@ pub fn run(scene: &Scene, deed: Deed, options: &[&str]) -> Outcome {
     let trace_text = trace.display().to_string();
     let words = [&[STRACE, "-o", &trace_text][..], options, &["--"]].concat();
     let mut cgi = scene.cgi(address, &query).by(&words);
-    if deed == Deed::Restart {
-        cgi = cgi.env("DDNS_RESTARTER", "restart");
+    if let Some(target) = deed.target() {
+        cgi = cgi.env("DDNS_RESTARTER", target);
     }
     let output = cgi.0.stdin(Stdio::null()).output().unwrap();
     let reply = String::from_utf8(output.stdout).unwrap();
@@ -136,10 +184,10 @@ fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
     let before = &outcome.before;
     let stamped = before.replace("2012-04-20 20:45:59", &outcome.stamp);
     let after = match deed {
-        Deed::Changed | Deed::ChangedIndexed => deed.moved(&stamped),
+        Deed::Changed | Deed::ChangedIndexed | Deed::ChangedZones => deed.moved(&stamped),
         Deed::ChangedList => deed.moved(&stamped.replace("2012-05-09 07:30:06", &outcome.stamp)),
         Deed::Redundant | Deed::RedundantIndexed => stamped,
-        Deed::Restart => before.clone(),
+        Deed::Restart | Deed::Publish => before.clone(),
     };
     let state = scene.state();
     assert!(
@@ -157,9 +205,9 @@ fn check_files(scene: &Scene, deed: Deed, outcome: &Outcome, point: &str) {
     }
 }
 
-/// The next request, a redundant one of another user, makes hosts file and dnsmasq match the state, and
-/// loses nothing.
-fn check_healing(scene: &Scene, deed: Deed, point: &str) {
+/// The next request, a redundant one of another user, makes hosts file, dnsmasq and zones match the
+/// state, and loses nothing.
+fn check_healing(scene: &Scene, primary: Option<&Primary>, deed: Deed, point: &str) {
     let must_serve = scene.mark().exists();
     let query = signed("user2", "secretkey2", "host3.h.lohray.com", &time(0));
     let reply = scene.cgi("50.19.108.105", &query).run();
@@ -168,19 +216,26 @@ fn check_healing(scene: &Scene, deed: Deed, point: &str) {
     let moved = scene.state().contains(NEW);
     let expected = if moved { deed.moved(HOSTS) } else { HOSTS.to_owned() };
     assert_eq!(scene.hosts(), expected, "{point}: the hosts file is not what the state says");
-    let mark = fs::read_to_string(scene.mark()).unwrap_or_default();
-    assert_eq!(mark, "", "{point}: the mark stays: {reply:?}");
+    for mark in MARKS {
+        let mark = scene.path("www/ramcache").join(mark);
+        let mark = fs::read_to_string(mark).unwrap_or_default();
+        assert_eq!(mark, "", "{point}: the mark stays: {reply:?}");
+    }
     if must_serve || moved {
         assert_eq!(scene.read("run/served"), expected, "{point}: dnsmasq serves something else");
+    }
+    if let Some(primary) = primary {
+        assert_eq!(served(primary), expected, "{point}: the zones say something else");
     }
 }
 
 /// Does the deed once for each fault at each of its system calls that `is_hit`.
 fn everywhere(deed: Deed, faults: &[&str], is_hit: impl Fn(&str) -> bool) {
-    if !can_run(&format!("{deed:?}: {}", faults.join(", ")), &[STRACE]) {
+    let zones: &[&str] = if deed.has_zones() { &[KNOT, NSUPDATE] } else { &[] };
+    if !can_run(&format!("{deed:?}: {}", faults.join(", ")), &[&[STRACE], zones].concat()) {
         return;
     }
-    let scene = scene();
+    let (scene, primary) = scene_for(deed);
     let mut points = 0;
     for (call, count) in calls(&scene, deed).iter().filter(|(call, _)| is_hit(call)) {
         for fault in faults {
@@ -191,10 +246,10 @@ fn everywhere(deed: Deed, faults: &[&str], is_hit: impl Fn(&str) -> bool) {
                 // An earlier restarter may be at work.
                 scene.settle();
                 check_files(&scene, deed, &outcome, &point);
-                if fault.starts_with("error") && deed != Deed::Restart {
+                if fault.starts_with("error") && deed.target().is_none() {
                     check_reply(&outcome, &point);
                 }
-                check_healing(&scene, deed, &point);
+                check_healing(&scene, primary.as_ref(), deed, &point);
                 points += 1;
             }
         }
@@ -214,6 +269,11 @@ fn a_changed_update_can_be_killed_at_every_system_call() {
 }
 
 #[test]
+fn a_changed_update_that_zones_get_can_be_killed_at_every_system_call() {
+    killed_everywhere(Deed::ChangedZones);
+}
+
+#[test]
 fn a_redundant_update_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Redundant);
     killed_everywhere(Deed::RedundantIndexed);
@@ -222,6 +282,11 @@ fn a_redundant_update_can_be_killed_at_every_system_call() {
 #[test]
 fn the_restarter_can_be_killed_at_every_system_call() {
     killed_everywhere(Deed::Restart);
+}
+
+#[test]
+fn the_restarter_of_zones_can_be_killed_at_every_system_call() {
+    killed_everywhere(Deed::Publish);
 }
 
 /// Calls on files, of both C libraries, and the errors they may return, open(2) to rename(2).
@@ -300,6 +365,11 @@ fn a_redundant_update_survives_every_error_at_every_call() {
 #[test]
 fn the_restarter_survives_every_error_at_every_call() {
     fails_everywhere(Deed::Restart);
+}
+
+#[test]
+fn the_restarter_of_zones_survives_every_error_at_every_call() {
+    fails_everywhere(Deed::Publish);
 }
 
 /// Runs a line of shell in a mount namespace of its own, in which the folder of the state is a RAM disk

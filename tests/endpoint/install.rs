@@ -6,6 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use ddns_cgi::config::Config;
+
+use crate::primary::NSUPDATE;
 use crate::scene::can_run;
 
 fn install(folder: &Path, arguments: &[&str]) -> String {
@@ -90,4 +93,37 @@ fn packagers_get_all_files_in_the_places_of_each_distribution() {
         install(folder.path(), &[&system[..], &["--uninstall", "--purge"]].concat());
         assert!(files(folder.path()).is_empty(), "also what was changed");
     }
+}
+
+#[test]
+fn with_publish_it_installs_a_key_and_settings_for_dynamic_updates_and_no_dnsmasq() {
+    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ddnsctl");
+    if !can_run("scripts/install --publish", &[dist, NSUPDATE]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let dry = install(folder.path(), &["--publish", "h.example.net.", "--dry-run"]);
+    assert!(dry.contains("would: make /etc/ddns-cgi/tsig.key"), "{dry}");
+    assert!(files(folder.path()).is_empty());
+    install(folder.path(), &["--publish", "h.example.net."]);
+    let first = files(folder.path());
+    assert_eq!(first["etc/ddns-cgi/tsig.key"].0, 0o640);
+    assert!(!first.keys().any(|name| name.contains("dnsmasq") || name.contains("sudoers")));
+    let config = fs::read(folder.path().join("etc/ddns-cgi/config.json")).unwrap();
+    let config = Config::parse(&config).unwrap();
+    assert!(config.publish.restart.is_empty() && config.publish.name_server.is_none());
+    assert_eq!(config.publish.zones.unwrap().names[0].as_str(), "h.example.net");
+    // nsupdate takes the key, and finds nobody to send to.
+    let script = format!(
+        "echo 'server 127.0.0.1 1\nzone x.\nupdate delete x. A\nsend' | {NSUPDATE} -k {}",
+        folder.path().join("etc/ddns-cgi/tsig.key").display()
+    );
+    let output = Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("connection refused") && !text.contains("key"), "{text}");
+
+    // Later runs need not say it again, and change nothing.
+    let again = install(folder.path(), &[]);
+    assert_eq!(again, "everything is in place already\n");
+    assert!(files(folder.path()) == first);
 }

@@ -45,7 +45,7 @@ fn move_host(scene: &Scene, host: &str, address: &str, seconds: i64) {
 }
 
 /// What the zones say of the article's hosts, as a hosts file.
-fn served(primary: &Primary) -> String {
+pub fn served(primary: &Primary) -> String {
     let hosts = ["host1.h.lohray.com", "host2.h.lohray.com", "host3.h.lohray.com"];
     let lines = hosts.iter().flat_map(|host| {
         primary.addresses(host).into_iter().map(move |address| format!("{address} {host}\n"))
@@ -243,6 +243,44 @@ fn a_target_that_fails_or_hangs_does_not_hold_up_the_other() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     scene.settle();
     assert_eq!(primary.addresses("host1.h.lohray.com"), ["127.0.3.5".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn an_update_that_outlives_its_restarter_does_not_undo_a_later_one() {
+    if !can("an update that outlives its restarter") {
+        return;
+    }
+    let (scene, primary) = scene_with_primary();
+    assert!(ddnsctl(&scene, &["apply"]).0);
+    configure(&scene, &primary, "sleep 3; UPDATE");
+    let query = signed("user1", "secretkey1", "host1.h.lohray.com", &time(-9));
+    assert_eq!(scene.answer("127.0.4.1", &query), "good 127.0.4.1");
+    let mut restarter = None;
+    eventually("a restarter sends the update", || {
+        restarter = scene.restarter().filter(|process| {
+            let children = format!("/proc/{process}/task/{process}/children");
+            fs::read_to_string(children).is_ok_and(|children| !children.is_empty())
+        });
+        restarter.is_some()
+    });
+    let killed = Command::new("kill").args(["-KILL", &restarter.unwrap().to_string()]).status();
+    assert!(killed.unwrap().success());
+    configure(&scene, &primary, "UPDATE");
+    move_host(&scene, "host1.h.lohray.com", "127.0.4.2", -8);
+    let address = || primary.addresses("host1.h.lohray.com");
+    eventually("the first update arrives", || {
+        address() != ["129.118.243.10".parse::<IpAddr>().unwrap()]
+    });
+    let query = |seconds| signed("user2", "secretkey2", "host3.h.lohray.com", &time(seconds));
+    let mut seconds = -8;
+    eventually("the next accepted request publishes", || {
+        seconds += 1;
+        assert_eq!(scene.answer("50.19.108.105", &query(seconds)), "nochg 50.19.108.105");
+        scene.settle();
+        !mark(&scene).exists()
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(address(), ["127.0.4.2".parse::<IpAddr>().unwrap()]);
 }
 
 #[test]
