@@ -12,6 +12,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::config::COMMAND_PATH;
+use crate::text::visible;
 
 /// How many bytes at either end of the command's output may hold its first and its last line.
 const END: u16 = 400;
@@ -120,7 +121,7 @@ fn lines_at(mut file: &File, place: SeekFrom) -> Vec<String> {
     let _ = file.take(END.into()).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().map(|line| line.trim_start_matches([';', ' ']).trim());
-    lines.filter(|line| !line.is_empty()).map(|line| line.escape_debug().to_string()).collect()
+    lines.filter(|line| !line.is_empty()).map(visible).collect()
 }
 
 #[cfg(test)]

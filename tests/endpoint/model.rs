@@ -1,12 +1,13 @@
 //! Random histories of an installation, compared with a small reference model: requests one by one and
 //! two at a time, crashes, failed or killed restarts, wiped files, power cuts with and without a copy to
-//! restore. After each step, the files and what dnsmasq would serve must match the model.
+//! restore. After each step, the files and what dnsmasq would serve must match the model. In some of the
+//! histories zones get dynamic updates, too: then what a real Knot serves must match as well.
 //!
 //! `DDNS_MODEL_HISTORIES` sets the number of histories, `DDNS_MODEL_SEED` repeats a failure's.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,6 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 
+use crate::primary::{KNOT, NSUPDATE, Primary};
 use crate::scene::{Reply, Scene, can_run, signed, signed_2, tell};
 
 const STRACE: &str = "/usr/bin/strace";
@@ -38,6 +40,8 @@ enum Step {
     /// The process dies at this point, if it gets there.
     Crash(Request, Point),
     Restart(Restart),
+    /// The same for dynamic updates.
+    Update(Restart),
     WipeState,
     WipeHosts,
     /// Both files and the mark are copied to the disk.
@@ -102,6 +106,18 @@ struct Model {
     copy: Option<Disk>,
     restart: Restart,
     served: BTreeMap<usize, Addresses>,
+    /// If zones get dynamic updates.
+    zones: Option<Zones>,
+}
+
+/// Zones in the reference. Only the primary server outlives a power cut.
+#[derive(Clone, Debug, Default)]
+struct Zones {
+    update: Restart,
+    is_pending: bool,
+    /// What the primary has acknowledged; `None` before the first success.
+    acknowledged: Option<BTreeMap<usize, Addresses>>,
+    served: BTreeMap<usize, Addresses>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -154,6 +170,9 @@ impl Model {
             disk.state = records;
         } else if !is_repeated {
             disk.is_pending = true;
+            if let Some(zones) = &mut self.zones {
+                zones.is_pending = true;
+            }
             if death == Some(Point::State) {
                 return None;
             }
@@ -167,11 +186,18 @@ impl Model {
                 return None;
             }
         }
-        if disk.is_pending {
+        let zones = self.zones.as_ref();
+        let is_due = zones.is_some_and(|zones| zones.is_pending || zones.acknowledged.is_none());
+        if disk.is_pending || is_due {
             if death == Some(Point::Restarter) {
                 return None;
             }
-            self.restart();
+            if disk.is_pending {
+                self.restart();
+            }
+            if is_due {
+                self.update();
+            }
         }
         let word = if holds { "nochg" } else { "good" };
         Some(format!("{word} {}", ADDRESSES[request.address]))
@@ -185,9 +211,37 @@ impl Model {
         }
     }
 
+    /// The primary learns the difference between what is to be served and what it has acknowledged.
+    fn update(&mut self) {
+        let wanted = self.disk.rendered();
+        self.disk.hosts = Some(wanted.clone());
+        let Some(zones) = &mut self.zones else { return };
+        let acknowledged = zones.acknowledged.clone().unwrap_or_default();
+        let is_different = |host: &usize| acknowledged.get(host) != wanted.get(host);
+        let changed: Vec<usize> = (0..HOSTS.len()).filter(is_different).collect();
+        if changed.is_empty() || zones.update == Restart::Works {
+            zones.acknowledged = Some(wanted.clone());
+            zones.is_pending = false;
+        } else if zones.update == Restart::Fails {
+            // The mark says why, even if there was none before the first success.
+            zones.is_pending = true;
+        }
+        // A restarter that dies does so after the primary has the update.
+        if zones.update != Restart::Fails {
+            for host in changed {
+                zones.served.remove(&host);
+                zones.served.extend(wanted.get(&host).map(|addresses| (host, *addresses)));
+            }
+        }
+    }
+
     fn cut_power(&mut self, is_restored: bool) {
         self.disk = self.copy.clone().filter(|_| is_restored).unwrap_or_default();
         self.served = self.disk.hosts.clone().unwrap_or_default();
+        if let Some(zones) = &mut self.zones {
+            zones.is_pending = false;
+            zones.acknowledged = None;
+        }
     }
 }
 
@@ -195,20 +249,23 @@ impl Model {
 struct Real {
     scene: Scene,
     beginning: DateTime<Utc>,
+    /// If zones get dynamic updates.
+    primary: Option<Primary>,
 }
 
 /// The files in the state's folder that a history can change.
 const FILES: [&str; 3] = ["ip.txt", "hosts.dns", ".hosts.dns.pending"];
 
 impl Real {
-    fn new() -> Self {
+    fn new(has_zones: bool) -> Self {
         let scene = Scene::on_ram_disk();
         let credentials = json!({
             "user1": {"id": [HOSTS[0], HOSTS[1]], "key": "secretkey1"},
             "user2": {"id": [HOSTS[2]], "key": "secretkey2"},
         });
         scene.write("etc/credentials.json", &credentials.to_string());
-        Self { scene, beginning: Utc::now() }
+        let primary = has_zones.then(|| Primary::start(&scene));
+        Self { scene, beginning: Utc::now(), primary }
     }
 
     fn clear(&self) {
@@ -224,14 +281,39 @@ impl Real {
         fs::write(self.scene.path("run/served"), hosts).unwrap();
     }
 
-    fn set_restart(&self, restart: Restart) {
+    /// Configures what becomes of a restart, and of a dynamic update.
+    fn configure(&self, model: &Model) {
         let served = self.scene.path("run/served");
-        let command = match restart {
+        let command = match model.restart {
             Restart::Works => json!(["cp", self.scene.path("www/ramcache/hosts.dns"), served]),
             Restart::Fails => json!(["false"]),
             Restart::Dies => json!(["sh", "-c", "kill -KILL $PPID"]),
         };
-        self.scene.configure(&json!({"restart": command, "window": 1_000_000}));
+        let mut config = json!({"restart": command, "window": 1_000_000});
+        if let (Some(primary), Some(zones)) = (&self.primary, &model.zones) {
+            let command = match zones.update {
+                Restart::Works => "UPDATE",
+                Restart::Fails => "echo REFUSED; false",
+                Restart::Dies => "UPDATE; kill -KILL $PPID",
+            };
+            config["publish"] = primary.publish(&self.scene, command);
+        }
+        self.scene.configure(&config);
+    }
+
+    /// Forgets all hosts, in the primary, too.
+    fn forget_zones(&self) {
+        let Some(primary) = &self.primary else { return };
+        let publish = primary.publish(&self.scene, "UPDATE");
+        let zone = "example.\n";
+        let mut script = format!("server 127.0.0.1 {}\nzone {zone}", publish["port"]);
+        for host in HOSTS {
+            script += &format!("update delete {host}. A\nupdate delete {host}. AAAA\n");
+        }
+        self.scene.write("run/script", &(script + "send\n"));
+        let command = publish["command"][2].as_str().unwrap();
+        let command = format!("{command} < {}", self.scene.path("run/script").display());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
     fn query(&self, request: &Request) -> String {
@@ -295,7 +377,12 @@ impl Real {
                 prop_assert_eq!(self.send(&[request], None), [model.request(request, None)]);
             }
             Step::Together(one, other) => {
-                let answers = self.send(&[one, other], None);
+                // A restarter that dies may or may not have seen the other request.
+                let one_by_one = model.zones.as_ref().is_some_and(|z| z.update == Restart::Dies);
+                let answers = match one_by_one {
+                    true => [self.send(&[one], None), self.send(&[other], None)].concat(),
+                    false => self.send(&[one, other], None),
+                };
                 let expected = [one, other].map(|request| model.request(request, None));
                 prop_assert_eq!(answers, expected);
             }
@@ -305,7 +392,13 @@ impl Real {
             }
             Step::Restart(restart) => {
                 model.restart = *restart;
-                self.set_restart(*restart);
+                self.configure(model);
+            }
+            Step::Update(update) => {
+                if let Some(zones) = &mut model.zones {
+                    zones.update = *update;
+                }
+                self.configure(model);
             }
             Step::WipeState => {
                 model.disk.state.clear();
@@ -352,6 +445,15 @@ impl Real {
         prop_assert_eq!(hosts, model.disk.hosts.as_ref().map(lines));
         prop_assert_eq!(sorted(&read("run/served").unwrap_or_default()), lines(&model.served));
         prop_assert_eq!(self.scene.mark().exists(), model.disk.is_pending);
+        if let (Some(primary), Some(zones)) = (&self.primary, &model.zones) {
+            let served = HOSTS.iter().flat_map(|host| {
+                let addresses = primary.addresses(host).into_iter();
+                addresses.map(move |address| format!("{address} {host}\n"))
+            });
+            prop_assert_eq!(sorted(&served.collect::<String>()), lines(&zones.served));
+            let mark = self.scene.path("www/ramcache/.hosts.dns.publish.pending");
+            prop_assert_eq!(mark.exists(), zones.is_pending);
+        }
         Ok(())
     }
 
@@ -372,12 +474,15 @@ impl Real {
         self.clear();
         self.copy("www/ramcache", "run/copy");
         self.serve();
-        self.set_restart(Restart::Works);
-        let mut model = Model::default();
+        self.forget_zones();
+        let zones = self.primary.as_ref().map(|_| Zones::default());
+        let mut model = Model { zones, ..Model::default() };
+        self.configure(&model);
         for step in steps {
             self.step(step, &mut model)?;
         }
         self.step(&Step::Restart(Restart::Works), &mut model)?;
+        self.step(&Step::Update(Restart::Works), &mut model)?;
         // Whatever happened, the next accepted request (redundant if the host is known) repairs it all.
         let known = model.disk.records().get(&2).and_then(|(addresses, _)| addresses[0]);
         let address = known.unwrap_or(0);
@@ -385,6 +490,7 @@ impl Real {
         let next = Request { host: 2, address, stamp: LAST, by, protocol };
         self.step(&Step::Request(next), &mut model)?;
         prop_assert!(!model.disk.is_pending);
+        prop_assert!(model.zones.is_none_or(|zones| !zones.is_pending));
         prop_assert_eq!(model.disk.hosts.as_ref(), Some(&model.disk.rendered()));
         Ok(())
     }
@@ -424,12 +530,13 @@ fn a_step() -> impl Strategy<Value = Step> {
         Just(Point::Hosts),
         Just(Point::Restarter)
     ];
-    let restart = prop_oneof![Just(Restart::Works), Just(Restart::Fails), Just(Restart::Dies)];
+    let restart = || prop_oneof![Just(Restart::Works), Just(Restart::Fails), Just(Restart::Dies)];
     prop_oneof![
         10 => a_request(0..3).prop_map(Step::Request),
         2 => (a_request(0..1), a_request(1..3)).prop_map(|(one, other)| Step::Together(one, other)),
         4 => (a_request(0..3), point).prop_map(|(request, point)| Step::Crash(request, point)),
-        2 => restart.prop_map(Step::Restart),
+        2 => restart().prop_map(Step::Restart),
+        2 => restart().prop_map(Step::Update),
         1 => Just(Step::WipeState),
         1 => Just(Step::WipeHosts),
         1 => Just(Step::Save),
@@ -443,15 +550,25 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn every_history_ends_with_both_files_and_dnsmasq_as_the_model_says() {
-    if !can_run("the model test", &[STRACE]) {
-        return;
+    if can_run("the model test", &[STRACE]) {
+        run_histories(10_000, false);
     }
-    let histories = number("DDNS_MODEL_HISTORIES").unwrap_or(10_000);
+}
+
+#[test]
+fn every_history_ends_with_the_zones_as_the_model_says() {
+    if can_run("the model test with zones", &[STRACE, KNOT, NSUPDATE]) {
+        run_histories(1000, true);
+    }
+}
+
+fn run_histories(usual: u64, has_zones: bool) {
+    let histories = number("DDNS_MODEL_HISTORIES").unwrap_or(usual);
     let seed = number("DDNS_MODEL_SEED").unwrap_or_else(|| Utc::now().timestamp().unsigned_abs());
     // Most of the time, a history waits for processes.
     let workers = 4 * thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let worker = |seed| {
-        let real = Real::new();
+        let real = Real::new(has_zones);
         let config = Config {
             cases: u32::try_from(histories.div_ceil(workers)).expect("fewer histories"),
             rng_seed: RngSeed::Fixed(seed),
@@ -471,5 +588,6 @@ fn every_history_ends_with_both_files_and_dnsmasq_as_the_model_says() {
             }
         }
     });
-    tell(&format!("measured: {histories} random histories as the model says, seed {seed}"));
+    let with = if has_zones { " with zones" } else { "" };
+    tell(&format!("measured: {histories} random histories{with} as the model says, seed {seed}"));
 }
