@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// An address of this machine.
@@ -25,22 +25,26 @@ pub struct Process {
 pub fn dnsmasq() -> Vec<Process> {
     let own = fs::read_link("/proc/self/ns/net").ok();
     let entries = fs::read_dir("/proc").into_iter().flatten();
-    let folders = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|folder| {
-        let name = fs::read_to_string(folder.join("comm"));
-        let network = fs::read_link(folder.join("ns/net"));
-        name.is_ok_and(|name| name == "dnsmasq\n") && network.ok() == own
-    });
-    let mut processes: Vec<Process> = folders
-        .filter_map(|folder| {
-            let line = fs::read_to_string(folder.join("cmdline")).ok()?;
-            let words = line.split_terminator('\0').skip(1).map(str::to_owned).collect();
-            Some(Process { root: folder.join("root"), words })
+    let mut processes: Vec<Process> = entries
+        .filter_map(|entry| {
+            let folder = entry.ok()?.path();
+            let words = words(&fs::read_to_string(folder.join("cmdline")).ok()?)?;
+            let network = fs::read_link(folder.join("ns/net")).ok();
+            (network == own).then(|| Process { root: folder.join("root"), words })
         })
         .collect();
     // Helpers of a dnsmasq have its command line.
     processes.sort_by(|a, b| a.words.cmp(&b.words));
     processes.dedup_by(|a, b| a.words == b.words);
     processes
+}
+
+/// The words after the program in a command line, if that is dnsmasq. Its init script has the same
+/// name, but a shell runs it.
+fn words(line: &str) -> Option<Vec<String>> {
+    let mut words = line.split_terminator('\0');
+    let is_dnsmasq = Path::new(words.next()?).file_name()? == "dnsmasq";
+    is_dnsmasq.then(|| words.map(str::to_owned).collect())
 }
 
 /// The addresses of all interfaces.
@@ -69,6 +73,16 @@ impl Local {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_init_script_is_not_taken_for_dnsmasq() {
+        let words = |line: &str| words(line).map(|words| words.join(" "));
+        assert_eq!(words("/usr/sbin/dnsmasq\0-u\0dnsmasq\0").unwrap(), "-u dnsmasq");
+        assert_eq!(words("dnsmasq\0").unwrap(), "");
+        for other in ["/bin/sh\0/etc/init.d/dnsmasq\0restart\0", "dnsmasq-helper\0", ""] {
+            assert_eq!(words(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn a_line_of_ip_names_interface_and_address() {
