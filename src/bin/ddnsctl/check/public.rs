@@ -8,12 +8,13 @@ mod settings;
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use simple_dns::TYPE;
 
 use self::ask::ask;
 use self::delegation::Delegation;
-use self::machine::{Local, Process};
+use self::machine::Local;
 use self::settings::{Service, Settings};
 use super::findings::Findings;
 
@@ -25,7 +26,7 @@ pub fn check(findings: &mut Findings) {
     let locals = machine::addresses();
     for process in machine::dnsmasq() {
         let settings = Settings::read(&process.root, &process.words);
-        if has_upstream(&settings, &process, &locals) {
+        if has_upstream(&settings, &process.root, &locals) {
             check_strangers(findings, &settings, &locals);
         }
         for zone in &settings.zones {
@@ -35,10 +36,10 @@ pub fn check(findings: &mut Findings) {
 }
 
 /// Whether there is a name server that dnsmasq asks. It does not ask itself.
-fn has_upstream(settings: &Settings, process: &Process, locals: &[Local]) -> bool {
+fn has_upstream(settings: &Settings, root: &Path, locals: &[Local]) -> bool {
     let is_foreign = |server: &IpAddr| locals.iter().all(|local| local.address != *server);
     let listed = settings.resolv_files().any(|file| {
-        let text = settings::read_file(&process.root, file).unwrap_or_default();
+        let text = settings::read_file(root, file).unwrap_or_default();
         settings::name_servers(&text).iter().any(is_foreign)
     });
     settings.has_servers || listed
@@ -50,9 +51,11 @@ fn check_strangers(findings: &mut Findings, settings: &Settings, locals: &[Local
     if open.is_empty() {
         return;
     }
-    let mut addresses: Vec<String> = open.iter().map(|local| local.address.to_string()).collect();
-    let mut interfaces: Vec<&str> = open.iter().map(|local| local.interface.as_str()).collect();
-    addresses.dedup();
+    let addresses: Vec<String> = open.iter().map(|local| local.address.to_string()).collect();
+    // The advice keeps those that serve the zone already.
+    let is_served = |local: &&Local| settings.service_at(local) != Service::Nothing;
+    let served = locals.iter().filter(|local| is_public(local.address)).filter(is_served);
+    let mut interfaces: Vec<&str> = served.map(|local| local.interface.as_str()).collect();
     interfaces.dedup();
     findings.warning(
         "dnsmasq",
@@ -95,8 +98,8 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 fn check_zone(findings: &mut Findings, settings: &Settings, locals: &[Local], zone: &str) {
-    let serves = |local: &&Local| settings.service_at(local) == Service::Zones;
-    let Some(local) = locals.iter().find(serves) else {
+    let has_zone = |local: &&Local| settings.service_at(local) == Service::Zones;
+    let Some(local) = locals.iter().find(has_zone) else {
         return findings.error(
             zone,
             "auth-server names no interface or address of this machine, so nobody outside gets it",
@@ -170,6 +173,25 @@ mod tests {
             ("::1", false),
         ] {
             assert_eq!(is_public(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_dnsmasq_that_could_only_ask_itself_asks_nobody() {
+        let locals = [Local::new("lo", "127.0.0.1"), Local::new("eth0", "192.0.2.53")];
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        for (text, resolv_conf, expected) in [
+            ("", "nameserver 198.51.100.53\n", true),
+            ("", "nameserver 127.0.0.1\nnameserver 192.0.2.53\n", false),
+            ("", "", false),
+            ("no-resolv", "nameserver 198.51.100.53\n", false),
+            ("no-resolv\nserver=198.51.100.53", "", true),
+        ] {
+            fs::write(root.path().join("etc/resolv.conf"), resolv_conf).unwrap();
+            let settings = Settings::of(&[], text);
+            let found = has_upstream(&settings, root.path(), &locals);
+            assert_eq!(found, expected, "{text} {resolv_conf}");
         }
     }
 

@@ -79,7 +79,7 @@ impl Settings {
     }
 
     /// What strangers get at this address. dnsmasq decides it like this, in `iface_check` of its
-    /// `network.c`. For TCP, it goes by the interface that has the address, wherever a packet comes in.
+    /// `network.c`. For TCP, the interface that has the address counts, wherever a packet comes in.
     pub fn service_at(&self, local: &Local) -> Service {
         let Local { interface, address } = local;
         if self.authoritative.iter().any(|place| is_at(place, local)) {
@@ -109,9 +109,7 @@ impl Settings {
             "auth-zone" => self.zones.extend(values.next().map(str::to_owned)),
             "interface" => self.interfaces.extend(values.map(str::to_owned)),
             "except-interface" => self.excepted.extend(values.map(str::to_owned)),
-            "listen-address" => {
-                self.addresses.extend(values.filter_map(|text| text.parse::<IpAddr>().ok()))
-            }
+            "listen-address" => self.addresses.extend(values.flat_map(str::parse::<IpAddr>)),
             "local-service" => self.local_service = true,
             "no-resolv" => self.no_resolv = true,
             "resolv-file" => self.resolv_files.extend(values.map(str::to_owned)),
@@ -140,8 +138,8 @@ impl Settings {
         }
     }
 
-    /// Reads the files of a folder. The value goes on with endings: those of files to leave out, or,
-    /// after a `*`, those of the only ones to read.
+    /// Reads the files of a folder. The value goes on with endings: those of files to leave out,
+    /// or, after a `*`, those of the only ones to read.
     fn include_folder(&mut self, root: &Path, value: &str) {
         let mut values = value.split(',').map(str::trim).filter(|value| !value.is_empty());
         let Some(folder) = values.next() else { return };
@@ -173,8 +171,8 @@ pub fn name_servers(text: &str) -> Vec<IpAddr> {
     lines.collect()
 }
 
-/// Whether a place of `auth-server` is this one: an address, or an interface that may be followed by
-/// `/4` or `/6`.
+/// Whether a place of `auth-server` is this one: an address, or an interface that may be followed
+/// by `/4` or `/6`.
 fn is_at(place: &str, local: &Local) -> bool {
     if let Ok(address) = place.parse::<IpAddr>() {
         return address == local.address;
@@ -217,7 +215,7 @@ fn setting(line: &str) -> Option<(&str, String)> {
     (!name.is_empty()).then(|| (name, value.trim().replace('"', "")))
 }
 
-/// The options on a command line, by their long names. They have the forms of getopt_long(3).
+/// The options on a command line, by their long names. They have the forms of `getopt_long(3)`.
 fn options(words: &[String]) -> Vec<(String, String)> {
     let mut options = Vec::new();
     let mut words = words.iter().map(String::as_str).peekable();
@@ -267,8 +265,8 @@ mod tests {
 
     #[test]
     fn the_command_line_of_debians_service_is_understood() {
-        let line = "-x /run/dnsmasq/dnsmasq.pid -u dnsmasq -i eth0 -I lo -r /run/dnsmasq/resolv.conf \
-                    -7 /etc/dnsmasq.d,.dpkg-dist,.dpkg-old,.dpkg-new --local-service \
+        let line = "-x /run/dnsmasq/dnsmasq.pid -u dnsmasq -i eth0 -I lo \
+                    -r /run/dnsmasq/resolv.conf -7 /etc/dnsmasq.d,.dpkg-dist,.dpkg-old,.dpkg-new --local-service \
                     --trust-anchor=.,20326,8,2,E06D";
         let expected = [
             ("interface", "eth0"),
