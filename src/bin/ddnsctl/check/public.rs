@@ -209,6 +209,7 @@ mod tests {
             ("", &[][..]),
             (shipped, &[]),
             ("interface=eth0", &["192.0.2.53", "2001:db8::53"]),
+            ("interface=eth0\nport=0", &[]),
             // Each switches off --local-service.
             ("except-interface=eth1", &["192.0.2.53", "2001:db8::53"]),
             ("auth-server=ns.example.net,eth0", &["198.51.100.1"]),

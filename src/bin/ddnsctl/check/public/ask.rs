@@ -31,7 +31,8 @@ impl Reply {
         let records = self.answers.iter().chain(&self.authority);
         let servers = records.filter(|record| is_of(record, zone)).filter_map(|record| {
             let RData::NS(server) = &record.rdata else { return None };
-            Some(server.0.to_string())
+            // A foreign server chooses this text, and a terminal shows it.
+            Some(server.0.to_string().escape_default().to_string())
         });
         servers.collect()
     }

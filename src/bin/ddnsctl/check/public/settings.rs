@@ -9,6 +9,9 @@ use super::machine::Local;
 /// The file that dnsmasq reads if the command line names none.
 const DEFAULT_FILE: &str = "/etc/dnsmasq.conf";
 
+/// The port of a dnsmasq that only gives out addresses (DHCP).
+const NO_DNS: u16 = 0;
+
 /// dnsmasq's short options without a value: `OPTSTRING` in its `option.c`.
 const FLAGS: &str = "951yZDNLERKzowefnbvhdkq";
 
@@ -82,6 +85,9 @@ impl Settings {
     /// `network.c`. For TCP, the interface that has the address counts, wherever a packet comes in.
     pub fn service_at(&self, local: &Local) -> Service {
         let Local { interface, address } = local;
+        if self.port == NO_DNS {
+            return Service::Nothing;
+        }
         if self.authoritative.iter().any(|place| is_at(place, local)) {
             return Service::Zones;
         }
@@ -103,10 +109,10 @@ impl Settings {
         let mut values = value.split(',').map(str::trim).filter(|value| !value.is_empty());
         match name {
             "auth-server" => {
-                self.name = values.next().map(str::to_owned);
+                self.name = values.next().map(without_dot);
                 self.authoritative.extend(values.map(str::to_owned));
             }
-            "auth-zone" => self.zones.extend(values.next().map(str::to_owned)),
+            "auth-zone" => self.zones.extend(values.next().map(without_dot)),
             "interface" => self.interfaces.extend(values.map(str::to_owned)),
             "except-interface" => self.excepted.extend(values.map(str::to_owned)),
             "listen-address" => self.addresses.extend(values.flat_map(str::parse::<IpAddr>)),
@@ -150,6 +156,11 @@ impl Settings {
             self.include(root, &format!("{folder}/{name}"));
         }
     }
+}
+
+/// A name without the dot that may end it.
+fn without_dot(name: &str) -> String {
+    name.trim_end_matches('.').to_owned()
 }
 
 /// Reads a file that a process with this root folder sees.
@@ -266,8 +277,9 @@ mod tests {
     #[test]
     fn the_command_line_of_debians_service_is_understood() {
         let line = "-x /run/dnsmasq/dnsmasq.pid -u dnsmasq -i eth0 -I lo \
-                    -r /run/dnsmasq/resolv.conf -7 /etc/dnsmasq.d,.dpkg-dist,.dpkg-old,.dpkg-new --local-service \
-                    --trust-anchor=.,20326,8,2,E06D";
+                    -r /run/dnsmasq/resolv.conf \
+                    -7 /etc/dnsmasq.d,.dpkg-dist,.dpkg-old,.dpkg-new \
+                    --local-service --trust-anchor=.,20326,8,2,E06D";
         let expected = [
             ("interface", "eth0"),
             ("except-interface", "lo"),
@@ -369,6 +381,14 @@ mod tests {
         let text = "# nameserver 192.0.2.1\nsearch lan\nnameserver 192.0.2.2\nnameserver\t::1\n";
         let expected: [IpAddr; 2] = ["192.0.2.2".parse().unwrap(), "::1".parse().unwrap()];
         assert_eq!(name_servers(text), expected);
+    }
+
+    #[test]
+    fn a_dot_at_the_end_of_a_name_does_not_count() {
+        let text = "auth-server=ns.example.net.,eth0\nauth-zone=h.example.net.,192.0.2.0/24";
+        let settings = Settings::of(&[], text);
+        assert_eq!(settings.name.unwrap(), "ns.example.net");
+        assert_eq!(settings.zones, ["h.example.net"]);
     }
 
     #[test]
