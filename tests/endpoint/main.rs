@@ -31,6 +31,7 @@ mod plan;
 mod primary;
 mod process;
 mod protocol;
+mod public;
 mod recipes;
 mod restarts;
 mod scene;

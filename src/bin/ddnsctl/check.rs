@@ -8,6 +8,7 @@ mod dnsmasq;
 mod findings;
 mod folders;
 mod hosts;
+mod public;
 mod restart;
 mod state;
 
@@ -53,6 +54,7 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
         hosts::check(findings, &config.store, state, &expiry);
         dnsmasq::check(findings, options.server, &expiry.served(state), &config.store.hosts);
     }
+    public::check(findings);
     clock::check(findings);
     let [hosts, users] = [state, users].map(|map| map.map_or(0, |map| map.len()));
     format!("{hosts} hosts, {users} users")
