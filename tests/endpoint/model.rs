@@ -379,9 +379,10 @@ impl Real {
             Step::Together(one, other) => {
                 // A restarter that dies may or may not have seen the other request.
                 let one_by_one = model.zones.as_ref().is_some_and(|z| z.update == Restart::Dies);
-                let answers = match one_by_one {
-                    true => [self.send(&[one], None), self.send(&[other], None)].concat(),
-                    false => self.send(&[one, other], None),
+                let answers = if one_by_one {
+                    [self.send(&[one], None), self.send(&[other], None)].concat()
+                } else {
+                    self.send(&[one, other], None)
                 };
                 let expected = [one, other].map(|request| model.request(request, None));
                 prop_assert_eq!(answers, expected);
