@@ -1,11 +1,13 @@
 //! The configuration.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use ddns_cgi::config::Config;
 use ddns_cgi::protocol::dyndns2::Dyndns2;
+use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::stamp::Zone;
 use serde_json::{Map, Value, json};
 
@@ -36,7 +38,14 @@ pub fn config(input: &[u8]) {
     assert_eq!(config.file, None);
     let Value::Object(mut expected) = described(&Config::default()) else { panic!() };
     expected.extend(keys);
-    assert_eq!(described(&config), Value::Object(expected.clone()));
+    let described_all = described(&config);
+    // These have more than one spelling.
+    for key in ["publish", "name_server"] {
+        if let Some(value) = expected.get_mut(key) {
+            *value = described_all[key].clone();
+        }
+    }
+    assert_eq!(described_all, Value::Object(expected));
     assert_eq!(Config::parse(described(&config).to_string().as_bytes()), Ok(config));
 }
 
@@ -49,14 +58,15 @@ fn is_valid(key: &str, value: &Value) -> bool {
             let last = path.split('/').rfind(|part| !part.is_empty() && *part != ".");
             path.starts_with('/') && last.is_some_and(|name| name != "..") && !path.contains('\0')
         }),
-        "restart" => value.as_array().is_some_and(|words| {
-            let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
-            words.is_some_and(|words| {
-                !words.iter().any(|word| word.contains('\0'))
-                    && words.first().is_none_or(|program| {
-                        program.starts_with('/') || !program.is_empty() && !program.contains('/')
-                    })
-            })
+        "restart" => is_command(value),
+        "name_server" => {
+            value.as_str().is_some_and(|text| text == "none" || text.parse::<SocketAddr>().is_ok())
+        }
+        "publish" => value.as_object().is_some_and(|keys| {
+            let has_some =
+                |key| keys.get(key).and_then(Value::as_array).is_some_and(|v| !v.is_empty());
+            let are_valid = keys.iter().all(|(key, value)| is_valid_of_zones(key, value));
+            are_valid && has_some("command") && has_some("zones")
         }),
         "restart_interval" | "lock_timeout" => is_number(0..=3600),
         "window" | "late_after" | "silent_after" => is_number(1..=u64::MAX),
@@ -68,9 +78,40 @@ fn is_valid(key: &str, value: &Value) -> bool {
     }
 }
 
+/// The documented table of the keys of `publish`.
+fn is_valid_of_zones(key: &str, value: &Value) -> bool {
+    let is_number =
+        |range: RangeInclusive<u64>| value.as_u64().is_some_and(|number| range.contains(&number));
+    match key {
+        "command" => is_command(value),
+        "server" => value.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok()),
+        "port" => is_number(1..=65_535),
+        "ttl" => is_number(0..=(1 << 31) - 1),
+        "zones" => value.as_array().is_some_and(|names| {
+            names.iter().all(|name| {
+                name.as_str().is_some_and(|name| {
+                    HostName::parse(name.strip_suffix('.').unwrap_or(name)).is_some()
+                })
+            })
+        }),
+        _ => false,
+    }
+}
+
+fn is_command(value: &Value) -> bool {
+    let words: Option<Vec<&str>> =
+        value.as_array().and_then(|words| words.iter().map(Value::as_str).collect());
+    words.is_some_and(|words| {
+        !words.iter().any(|word| word.contains('\0'))
+            && words.first().is_none_or(|program| {
+                program.starts_with('/') || !program.is_empty() && !program.contains('/')
+            })
+    })
+}
+
 /// A configuration as JSON.
 fn described(config: &Config) -> Value {
-    json!({
+    let mut keys = json!({
         "state": config.store.state,
         "hosts": config.store.hosts,
         "credentials": config.store.credentials,
@@ -88,5 +129,16 @@ fn described(config: &Config) -> Value {
         "status_page": config.status.page,
         "late_after": config.status.late_after,
         "silent_after": config.status.silent_after,
-    })
+        "name_server": config.publish.name_server.map_or("none".to_owned(), |s| s.to_string()),
+    });
+    if let Some(zones) = &config.publish.zones {
+        keys["publish"] = json!({
+            "command": zones.command,
+            "server": zones.server.ip(),
+            "port": zones.server.port(),
+            "zones": zones.names.iter().map(HostName::as_str).collect::<Vec<_>>(),
+            "ttl": zones.ttl,
+        });
+    }
+    keys
 }

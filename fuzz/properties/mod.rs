@@ -10,6 +10,7 @@ mod dyndns2;
 mod indexed;
 mod json;
 mod request;
+mod script;
 mod stamp;
 mod state;
 mod status;
@@ -17,6 +18,7 @@ mod status;
 pub use config::config;
 pub use credentials::credentials;
 pub use request::request;
+pub use script::script;
 pub use stamp::stamp;
 pub use state::state;
 
@@ -24,12 +26,13 @@ pub use state::state;
 pub type Property = fn(&[u8]);
 
 /// Every target, by its name.
-pub const TARGETS: [(&str, Property); 5] = [
+pub const TARGETS: [(&str, Property); 6] = [
     ("request", request),
     ("stamp", stamp),
     ("state", state),
     ("credentials", credentials),
     ("config", config),
+    ("script", script),
 ];
 
 /// Whether the text is printable ASCII and not empty.

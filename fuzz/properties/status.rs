@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::DateTime;
 use ddns_cgi::config::Config;
+use ddns_cgi::publish::target::Target;
 use ddns_cgi::status::Status;
 use ddns_cgi::status::format::Format;
 use serde_json::{Map, Value};
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 /// Every form has each host once, and its own marks and no others.
 pub fn shown(map: &Map<String, Value>) {
     let now = DateTime::from_timestamp(1_339_689_507, 0).unwrap();
-    let status = Status::of(map, &[], &Config::default(), now);
+    let status = Status::of(map, &[(Target::HostsFile, None)], &Config::default(), now);
     assert_eq!(status.hosts.len(), map.len());
     let body = |format: Format| {
         let reply = String::from_utf8(format.page(&status).to_bytes()).unwrap();

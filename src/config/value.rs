@@ -102,9 +102,14 @@ pub(super) fn time_to_live(value: &Value) -> Result<u32, Need> {
     ttl.filter(|ttl| *ttl < 1 << 31).ok_or("must be a whole number of seconds below 2147483648")
 }
 
+/// A name with or without the dot that ends it.
+fn host_name(text: &str) -> Option<HostName> {
+    HostName::parse(text.strip_suffix('.').unwrap_or(text))
+}
+
 pub(super) fn names(value: &Value) -> Result<Vec<HostName>, Need> {
-    let names = value.as_array().and_then(|names| {
-        names.iter().map(|name| HostName::parse(name.as_str()?.trim_end_matches('.'))).collect()
-    });
+    let names = value
+        .as_array()
+        .and_then(|names| names.iter().map(|name| host_name(name.as_str()?)).collect());
     names.ok_or("must be a list of names, such as [\"h.example.net\"]")
 }

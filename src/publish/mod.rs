@@ -26,13 +26,13 @@
 //! - [`restarter`]: starts the restarter, and does its work,
 //! - `turn`: the right to be the restarter at work,
 //! - [`zones`]: sends what has changed to the primary server of the zones,
-//! - `script`: the script that does that, from two texts,
+//! - [`script`]: the script that does that, from two texts,
 //! - `command`: runs a command with a time limit.
 
 mod command;
 pub mod pending;
 pub mod restarter;
-mod script;
+pub mod script;
 pub mod target;
 mod turn;
 pub mod zones;

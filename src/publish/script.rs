@@ -20,18 +20,21 @@ use crate::protocol::host::HostName;
 /// 4.2.2), and its header, zone and signature need some of them.
 const MESSAGE: usize = 60_000;
 
-/// A script, and how many names it has updates for.
+/// A script for nsupdate.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Script {
-    pub(super) text: String,
-    pub(super) names: usize,
+pub struct Script {
+    /// The script.
+    pub text: String,
+    /// How many names it has updates for.
+    pub names: usize,
 }
 
 /// The addresses of each name.
 type Records = BTreeMap<HostName, BTreeSet<IpAddr>>;
 
 /// What the server shall serve: the lines of a hosts file whose hosts lie in its zones.
-pub(super) fn wanted(zones: &Zones, hosts: &str) -> String {
+#[must_use]
+pub fn wanted(zones: &Zones, hosts: &str) -> String {
     let names: Vec<&str> = zones.names.iter().map(HostName::as_str).collect();
     let (server, ttl) = (zones.server, zones.ttl);
     let mut text =
@@ -49,7 +52,8 @@ pub(super) fn wanted(zones: &Zones, hosts: &str) -> String {
 /// their first lines differ, as they do after a change of the settings, everything is sent anew.
 ///
 /// Of a name, only its addresses are deleted. All its other records stay.
-pub(super) fn difference(zones: &Zones, acknowledged: &str, wanted: &str) -> Script {
+#[must_use]
+pub fn difference(zones: &Zones, acknowledged: &str, wanted: &str) -> Script {
     let is_anew = acknowledged.lines().next() != wanted.lines().next();
     let (old, new) = (records(acknowledged), records(wanted));
     let nothing = BTreeSet::new();
