@@ -165,6 +165,15 @@ fn what_a_server_lost_is_sent_anew_by_apply_all() {
 }
 
 #[test]
+fn apply_all_without_zones_says_so_and_does_nothing() {
+    let scene = Scene::new();
+    let (is_done, text) = ddnsctl(&scene, &["apply", "--all"]);
+    assert!(!is_done && text.contains("no key \"publish\""), "{text}");
+    assert_eq!(scene.restarts().len(), 0);
+    assert!(!scene.mark().exists());
+}
+
+#[test]
 fn a_primary_that_is_down_gets_all_changes_later_and_its_reason_is_shown_meanwhile() {
     if !can("a primary that is down") {
         return;

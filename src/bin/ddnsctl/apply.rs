@@ -20,6 +20,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Publishes what the state says. With `all`, zones get it anew, whatever they acknowledged.
 pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
+    if all && config.publish.zones.is_none() {
+        let reason = "is about zones, and the configuration has no key \"publish\"";
+        return Err(Fault::new("--all", reason));
+    }
     let mut state = State::open(&config.store, Patience::Client)?;
     let map = state.map()?.clone();
     pending::add(config, "applied by ddnsctl")?;
