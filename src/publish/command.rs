@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Runs `words`, a program and its arguments, with `input` as its standard input. The error says
 /// why the program did not succeed within `limit`, and quotes what it printed. Without words there
 /// is nothing to do.
-pub(super) fn run(words: &[String], input: &str, limit: Duration) -> Result<(), String> {
+pub fn run(words: &[String], input: &str, limit: Duration) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let program_file = find(program)
         .ok_or_else(|| format!("{program} not found: install it or correct the configuration"))?;

@@ -27,9 +27,9 @@
 //! - `turn`: the right to be the restarter at work,
 //! - [`zones`]: sends what has changed to the primary server of the zones,
 //! - [`script`]: the script that does that, from two texts,
-//! - `command`: runs a command with a time limit.
+//! - [`command`]: runs a command with a time limit.
 
-mod command;
+pub mod command;
 pub mod pending;
 pub mod restarter;
 pub mod script;

@@ -4,21 +4,27 @@ mod apache;
 mod clock;
 mod credentials;
 mod dns;
-mod dnsmasq;
 mod findings;
 mod folders;
 mod hosts;
+mod name_server;
+mod names;
 mod public;
 mod restart;
+mod secondaries;
 mod state;
+mod updates;
+mod zones;
 
 use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
-use ddns_cgi::publish::pending;
+use ddns_cgi::publish::pending::Mark;
+use ddns_cgi::publish::target::Target;
 use ddns_cgi::store::expiry::Expiry;
 
 use self::findings::Findings;
+use self::names::Wanted;
 use crate::Report;
 use crate::cli::CheckOptions;
 use crate::web_user::WebUser;
@@ -37,7 +43,8 @@ pub fn run(config: Result<Config, Fault>, options: &CheckOptions) -> Report {
     findings.into_report(options.json, &summary)
 }
 
-/// Looks at every part. Returns a summary: how many hosts and users there are.
+/// Looks at every part, from the files to the name servers. Returns a summary: how many of each
+/// there are.
 fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> String {
     let user = web_user(findings, options);
     let user = user.as_ref();
@@ -47,17 +54,32 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
     restart::check(findings, config, user);
     apache::check(findings, &config.status);
     // Without a state, the next update takes it from the hosts file. A pending change has its own
-    // finding.
-    let is_settled = matches!(pending::is_settled(config), Ok(true));
-    if let Some(state) = state.as_ref().filter(|_| is_settled) {
+    // finding. The hosts file is up to date as soon as any target is.
+    let is_settled = |target| matches!(Mark::of(target, &config.store.hosts).read(), Ok(None));
+    let is_any_settled = Target::of(&config.publish).any(is_settled);
+    if let Some(state) = state.as_ref().filter(|_| is_any_settled) {
         let expiry = Expiry::at(Utc::now(), &config.store);
         hosts::check(findings, &config.store, state, &expiry);
-        dnsmasq::check(findings, options.server, &expiry.served(state), &config.store.hosts);
+    }
+    let publish = &config.publish;
+    if let Some(server) = name_server::to_ask(publish, options.server) {
+        let wanted = Wanted::of(config, Target::HostsFile);
+        name_server::check(findings, server, &wanted, &config.store.hosts);
     }
     public::check(findings);
+    let servers = publish.zones.as_ref().map(|zones| {
+        let wanted = Wanted::of(config, Target::Zones);
+        zones::check(findings, zones, &wanted, user)
+    });
     clock::check(findings);
     let [hosts, users] = [state, users].map(|map| map.map_or(0, |map| map.len()));
-    format!("{hosts} hosts, {users} users")
+    let summary = format!("{hosts} hosts, {users} users");
+    match (&publish.zones, servers) {
+        (Some(zones), Some(servers)) => {
+            format!("{summary}, {} zones, {servers} name servers", zones.names.len())
+        }
+        _ => summary,
+    }
 }
 
 /// The web server's user, if this process can find out what that user may do.

@@ -28,8 +28,9 @@ pub enum Command {
     /// Examines the installation, and says what to do about each finding
     ///
     /// Looks at the configuration, the credentials, the state, the hosts file, their owners and
-    /// modes, the sudo rule, dnsmasq's answers, pending restarts and the clock. The exit status is
-    /// for monitoring: 0 if all is well, 1 with warnings, 2 with errors.
+    /// modes, the sudo rule, pending changes, the answers of all name servers, the key for dynamic
+    /// updates, and the clock. The exit status is for monitoring: 0 if all is well, 1 with
+    /// warnings, 2 with errors.
     Check(CheckOptions),
 
     /// Lists the hosts: addresses, last update, age and owner
@@ -93,9 +94,9 @@ pub struct CheckOptions {
     #[arg(long, value_name = "USER")]
     pub web_user: Option<String>,
 
-    /// The name server to ask
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:53")]
-    pub server: std::net::SocketAddr,
+    /// The name server of the hosts file [default: the one in the configuration]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub server: Option<std::net::SocketAddr>,
 }
 
 #[derive(Args)]

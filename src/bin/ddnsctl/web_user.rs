@@ -3,9 +3,11 @@
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ddns_cgi::config::COMMAND_PATH;
 use ddns_cgi::fault::Fault;
+use ddns_cgi::publish::command;
 
 /// The user that Apache runs as.
 pub struct WebUser {
@@ -25,15 +27,29 @@ impl WebUser {
 
     /// Whether a command succeeds when this user runs it. `None` if it cannot be run as this user.
     pub fn can(&self, command: &[&str]) -> Option<bool> {
-        let status = Command::new("setpriv")
-            .args(["--reuid", &self.name, "--regid", &self.gid.to_string(), "--init-groups", "--"])
-            .args(command)
+        let words = self.words(command.iter().copied());
+        let (program, arguments) = words.split_first()?;
+        let status = Command::new(program)
+            .args(arguments)
             .env("PATH", COMMAND_PATH.join(":"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
         status.ok().map(|status| status.success())
+    }
+
+    /// Runs a command as this user, just as the restarter would. The error says why it did not
+    /// succeed.
+    pub fn run(&self, words: &[String], input: &str, limit: Duration) -> Result<(), String> {
+        command::run(&self.words(words.iter().map(String::as_str)), input, limit)
+    }
+
+    /// The command that runs a command as this user.
+    fn words<'w>(&self, command: impl Iterator<Item = &'w str>) -> Vec<String> {
+        let group = self.gid.to_string();
+        let own = ["setpriv", "--reuid", &self.name, "--regid", &group, "--init-groups", "--"];
+        own.map(str::to_owned).into_iter().chain(command.map(str::to_owned)).collect()
     }
 
     /// Whether this user has a right on a file: `-r` to read it, `-w` to write it.

@@ -43,6 +43,11 @@ impl Findings {
         self.0.push(Finding { level, subject, problem, advice });
     }
 
+    /// Adds other findings after these.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
     pub fn fault(&mut self, fault: &Fault) {
         self.error(&fault.subject, &fault.reason, "Then run this again");
     }

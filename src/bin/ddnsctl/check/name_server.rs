@@ -1,0 +1,143 @@
+//! What `ddnsctl check` says about the answers of dnsmasq, or of another server of the hosts file.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use ddns_cgi::config::Publish;
+use ddns_cgi::protocol::host::HostName;
+use simple_dns::{QTYPE, TYPE};
+
+use super::dns::{self, Question};
+use super::findings::Findings;
+use super::names::{self, Records, Said, Wanted};
+
+/// An answer that may be kept for longer than this, in seconds, does not follow a host that moves.
+const LONGEST: u32 = 60;
+
+/// The server to ask: the one of the command line, or else of key `name_server`. With zones and
+/// without a restart, nobody need serve the hosts file. The default server is not asked then.
+pub fn to_ask(publish: &Publish, on_command_line: Option<SocketAddr>) -> Option<SocketAddr> {
+    let are_only_zones = publish.zones.is_some() && publish.restart.is_empty();
+    let is_default = publish.name_server == Publish::default().name_server;
+    let configured = publish.name_server.filter(|_| !(are_only_zones && is_default));
+    on_command_line.or(configured)
+}
+
+/// Asks for all addresses of all hosts.
+pub fn check(findings: &mut Findings, server: SocketAddr, wanted: &Wanted, hosts_file: &Path) {
+    let view =
+        names::compare(|_| wanted.records(), |records| ask(server, records), |ttl| ttl <= LONGEST);
+    if let Some(silence) = &view.silence {
+        findings.error("dnsmasq", silence, "service dnsmasq status");
+    }
+    names::report(
+        findings,
+        &view.missing,
+        |address| format!("dnsmasq does not answer with {address}"),
+        &format!(
+            "Make sure that its configuration has addn-hosts={}, then: ddnsctl apply",
+            hosts_file.display()
+        ),
+    );
+    names::report(
+        findings,
+        &view.extra,
+        |address| format!("dnsmasq answers with {address}, which is not in the state"),
+        "ddnsctl apply. If it stays, look for it in /etc/hosts and in dnsmasq's other files",
+    );
+    if let Some(ttl) = view.ttl.iter().map(|(_, ttl)| ttl).max() {
+        findings.warning(
+            "dnsmasq",
+            format_args!("resolvers may keep its answers for {ttl} s after a host has moved"),
+            "Write local-ttl=7 into its configuration, and also auth-ttl=7 if that has auth-zone. \
+             Then: service dnsmasq restart",
+        );
+    }
+}
+
+/// First asks for the addresses of the families that a host has, then whether it has others.
+///
+/// dnsmasq passes on a question about a family that the host lacks, and its resolver need not
+/// answer. It answers itself if it is asked for everything, as long as the host has any address. A
+/// server that passes on nothing, such as dnsmasq with `auth-zone`, need not answer that (RFC
+/// 8482), and is asked for the family.
+fn ask(server: SocketAddr, records: &Records) -> Said {
+    let mut said = Said::default();
+    let (passes_on, unanswered) = add(&mut said, server, &families(records, true));
+    if said.silence.is_some() {
+        said.hosts.retain(|host, _| !unanswered.contains(host));
+        return said;
+    }
+    let mut others = families(records, false);
+    if passes_on {
+        for (_, kind) in &mut others {
+            *kind = QTYPE::ANY;
+        }
+        others.dedup();
+    }
+    add(&mut said, server, &others);
+    if passes_on {
+        // Of a host without any address, only another server may know.
+        said.silence = None;
+    }
+    said
+}
+
+/// The families of addresses that each host has, or those that it lacks.
+fn families(records: &Records, has: bool) -> Vec<(&HostName, QTYPE)> {
+    let mut families = Vec::new();
+    for (host, addresses) in records {
+        for (kind, is_v4) in [(TYPE::A, true), (TYPE::AAAA, false)] {
+            if addresses.iter().any(|address| address.is_ipv4() == is_v4) == has {
+                families.push((host, kind.into()));
+            }
+        }
+    }
+    families
+}
+
+/// Asks, and adds what the server says. Returns whether it may pass on questions, and the hosts
+/// with an unanswered question.
+fn add<'h>(
+    said: &mut Said,
+    server: SocketAddr,
+    questions: &[(&'h HostName, QTYPE)],
+) -> (bool, BTreeSet<&'h HostName>) {
+    let asked: Vec<_> = questions.iter().map(|(host, kind)| Question::new(host, *kind)).collect();
+    let answers = dns::ask(server, &asked);
+    said.silence = answers.silence;
+    let mut passes_on = questions.is_empty();
+    let mut unanswered = BTreeSet::new();
+    for ((host, _), answer) in questions.iter().zip(&answers.list) {
+        if let Some(answer) = answer {
+            said.add(host, answer);
+            passes_on |= answer.is_recursive;
+        } else {
+            unanswered.insert(*host);
+        }
+    }
+    (passes_on, unanswered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ddns_cgi::config::Zones;
+
+    #[test]
+    fn with_zones_alone_only_a_server_that_is_named_is_asked() {
+        let default = Publish::default();
+        let named = "127.0.0.1:5353".parse().ok();
+        assert_eq!(to_ask(&default, None), default.name_server);
+        assert_eq!(to_ask(&default, named), named);
+        assert_eq!(to_ask(&Publish { name_server: None, ..default.clone() }, None), None);
+        let both = Publish { zones: Some(Zones::default()), ..default };
+        assert_eq!(to_ask(&both, None), both.name_server);
+        let alone = Publish { restart: Vec::new(), ..both };
+        assert_eq!(to_ask(&alone, None), None);
+        assert_eq!(to_ask(&alone, named), named);
+        let own = Publish { name_server: named, ..alone };
+        assert_eq!(to_ask(&own, None), named);
+    }
+}
