@@ -14,6 +14,7 @@ mod boot;
 mod browser;
 mod cases;
 mod chain;
+mod check_names;
 mod client;
 mod cost;
 mod dnsmasq;
