@@ -4,11 +4,14 @@
 //! What it acknowledged is in `.hosts.dns.published`, which is replaced after each success. An
 //! update that is sent twice does no harm. So wherever this is killed, the next one goes on.
 
+use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Zones;
 use crate::fault::Fault;
+use crate::protocol::host::HostName;
 use crate::publish::target::{Target, published};
 use crate::publish::turn::Turn;
 use crate::publish::{command, script};
@@ -38,15 +41,16 @@ pub(super) fn update(zones: &Zones, hosts: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes the next update send everything anew, and delete what it has deleted before. Returns
-/// `false` if another process has the turn, so that it has to be tried again.
-pub fn forget(hosts: &Path) -> Result<bool, Fault> {
+/// Makes the next update send all about these names: it will find that the server has acknowledged
+/// other addresses, or some where there are none. Returns `false` if another process has the turn,
+/// so that it has to be tried again.
+pub fn forget<'n>(hosts: &Path, names: impl Iterator<Item = &'n String>) -> Result<bool, Fault> {
     let Some(_turn) = Turn::take(Target::Zones, hosts)? else { return Ok(false) };
     let path = published(hosts);
-    if let Some(text) = hosts::read(&path)? {
-        // Without the first line, it is what a server with other settings acknowledged.
-        let names = text.split_once('\n').map_or("", |(_, names)| names);
-        replace(&path, format!("\n{names}").as_bytes(), Readers::Everybody)?;
+    let mut text = hosts::read(&path)?.unwrap_or_default();
+    for name in names.filter_map(|name| HostName::parse(name)) {
+        let _ = writeln!(text, "{} {name}", Ipv4Addr::UNSPECIFIED);
     }
+    replace(&path, text.as_bytes(), Readers::Everybody)?;
     Ok(true)
 }

@@ -162,6 +162,15 @@ fn what_a_server_lost_is_sent_anew_by_apply_all() {
     assert!(is_done, "{text}");
     assert_eq!(served(&primary), HOSTS);
     assert!(fs::read_to_string(&published).unwrap().starts_with(&first));
+
+    // What the old copy has of an expired host goes, too.
+    fs::write(&published, format!("{first}\n")).unwrap();
+    let publish = primary.publish(&scene, "UPDATE");
+    scene.configure(&json!({"restart": [], "publish": publish, "expire_after": 3600}));
+    assert!(ddnsctl(&scene, &["apply"]).0);
+    assert_eq!(served(&primary), HOSTS, "nobody has told the primary");
+    assert!(ddnsctl(&scene, &["apply", "--all"]).0);
+    assert_eq!(served(&primary), "");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use ddns_cgi::publish::pending::{self, Mark};
 use ddns_cgi::publish::target::Target;
 use ddns_cgi::publish::{restarter, zones};
 use ddns_cgi::store::state::{Patience, State};
+use serde_json::{Map, Value};
 
 use crate::Report;
 
@@ -33,15 +34,15 @@ pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
     state.forget_index();
     drop(state);
     if all {
-        forget_published(config)?;
+        forget_published(config, &map)?;
     }
     settle(config)
 }
 
 /// Makes the next dynamic update send everything, as soon as no restarter sends one.
-fn forget_published(config: &Config) -> Result<(), Fault> {
+fn forget_published(config: &Config, state: &Map<String, Value>) -> Result<(), Fault> {
     let deadline = deadline(config);
-    while !zones::forget(&config.store.hosts)? {
+    while !zones::forget(&config.store.hosts, state.keys())? {
         still_at_work(config, Target::Zones, deadline)?;
     }
     Ok(())

@@ -57,6 +57,8 @@ pub struct Answer {
     pub serial: Option<u32>,
     /// The name servers of the zone.
     pub servers: Vec<String>,
+    /// The name servers that a server above the zone delegates it to.
+    pub delegated_to: Vec<String>,
 }
 
 /// All that a name server says.
@@ -83,6 +85,12 @@ pub fn ask(server: SocketAddr, questions: &[Question]) -> Answers {
     Answers { list, silence }
 }
 
+/// Asks a name server one question. The error says why there is no answer.
+pub fn ask_one(server: SocketAddr, question: Question) -> Result<Answer, String> {
+    let Answers { mut list, silence } = ask(server, &[question]);
+    list.pop().flatten().ok_or_else(|| silence.unwrap_or_default())
+}
+
 impl Question {
     /// A question about what the server itself knows.
     pub fn new(name: impl fmt::Display, kind: impl Into<QTYPE>) -> Self {
@@ -105,12 +113,13 @@ impl Question {
     fn is_in(&self, message: &Packet) -> bool {
         match message.questions.as_slice() {
             [] => message.rcode() != RCODE::NoError,
-            [question] => {
-                question.qtype == self.kind
-                    && question.qname.to_string().eq_ignore_ascii_case(&self.name)
-            }
+            [question] => question.qtype == self.kind && self.is_about(&question.qname),
             _ => false,
         }
+    }
+
+    fn is_about(&self, name: &Name) -> bool {
+        name.to_string().eq_ignore_ascii_case(&self.name)
     }
 }
 
@@ -137,21 +146,29 @@ impl Reading {
             ttl: None,
             serial: None,
             servers: Vec::new(),
+            delegated_to: Vec::new(),
         };
         for record in &message.answers {
             match &record.rdata {
                 RData::A(a) => answer.add(IpAddr::V4(a.address.into()), record.ttl),
                 RData::AAAA(a) => answer.add(IpAddr::V6(a.address.into()), record.ttl),
                 RData::SOA(soa) => answer.serial = Some(soa.serial),
-                // Somebody else chose this text, and a terminal shows it.
-                RData::NS(server) => {
-                    answer.servers.push(server.0.to_string().escape_default().to_string());
-                }
+                RData::NS(server) => answer.servers.push(shown(&server.0)),
                 _ => {}
+            }
+        }
+        for record in &message.name_servers {
+            if let (RData::NS(server), true) = (&record.rdata, question.is_about(&record.name)) {
+                answer.delegated_to.push(shown(&server.0));
             }
         }
         Some(Self::Whole(answer))
     }
+}
+
+/// A name that somebody else chose, and that a terminal shows.
+fn shown(name: &Name) -> String {
+    name.to_string().escape_default().to_string()
 }
 
 impl Answer {

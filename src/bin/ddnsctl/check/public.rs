@@ -1,7 +1,6 @@
 //! What `ddnsctl check` says about a dnsmasq that serves the Internet: whom it answers, and whether
 //! the Internet finds its zone.
 
-mod ask;
 mod delegation;
 mod machine;
 mod settings;
@@ -12,10 +11,10 @@ use std::path::Path;
 
 use simple_dns::TYPE;
 
-use self::ask::ask;
 use self::delegation::Delegation;
 use self::machine::Local;
 use self::settings::{Service, Settings};
+use super::dns::{self, Question};
 use super::findings::Findings;
 
 /// What makes dnsmasq read changed settings.
@@ -107,18 +106,17 @@ fn check_zone(findings: &mut Findings, settings: &Settings, locals: &[Local], zo
         );
     };
     let server = SocketAddr::new(local.address, settings.port);
-    for (kind, word) in [(TYPE::SOA, "SOA"), (TYPE::NS, "NS")] {
-        match ask(server, zone, kind, false) {
-            Ok(reply) if reply.has(zone, kind) => {}
-            Ok(_) => findings.error(
+    let answers = dns::ask(server, &[TYPE::SOA, TYPE::NS].map(|kind| Question::new(zone, kind)));
+    if let Some(silence) = answers.silence {
+        return findings.error(zone, silence, "service dnsmasq status");
+    }
+    for (word, answer) in ["SOA", "NS"].into_iter().zip(answers.list) {
+        if answer.is_none_or(|answer| answer.serial.is_none() && answer.servers.is_empty()) {
+            findings.error(
                 zone,
                 format_args!("dnsmasq at {} has no {word} record of it", local.address),
                 format_args!("Make it read its settings: {RESTART}"),
-            ),
-            Err(why) => {
-                let problem = format!("no answer from dnsmasq at {}: {why}", local.address);
-                return findings.error(zone, problem, "service dnsmasq status");
-            }
+            );
         }
     }
     check_delegation(findings, zone, settings.name.as_deref().unwrap_or_default());

@@ -214,6 +214,7 @@ mod tests {
     #[test]
     fn serial_numbers_are_compared_on_their_circle() {
         let soa = |serial| Answer {
+            delegated_to: Vec::new(),
             code: RCODE::NoError,
             is_authoritative: true,
             is_recursive: false,

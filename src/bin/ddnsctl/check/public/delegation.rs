@@ -2,10 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use simple_dns::rdata::RData;
 use simple_dns::{RCODE, TYPE};
 
-use super::ask::{Reply, ask};
+use crate::check::dns::{self, Answer, Question};
 
 /// The port of every public name server.
 const PORT: u16 = 53;
@@ -35,7 +34,7 @@ pub fn find(zone: &str, resolvers: &[IpAddr]) -> Result<Delegation, String> {
 
 fn find_with(zone: &str, resolver: IpAddr) -> Result<Delegation, String> {
     for parent in above(zone) {
-        let servers = resolve(resolver, parent, TYPE::NS)?.servers(parent);
+        let servers = resolve(resolver, parent, TYPE::NS)?.servers;
         if !servers.is_empty() {
             return find_at(zone, parent, servers, resolver);
         }
@@ -53,12 +52,13 @@ fn find_at(
     let mut why = format!("the servers of {parent} have no addresses");
     for asked in servers {
         for address in addresses(resolver, &asked)? {
-            match settled(ask(SocketAddr::new(address, PORT), zone, TYPE::NS, false)) {
-                Ok(reply) => {
-                    let servers = reply.servers(zone);
+            match settled(SocketAddr::new(address, PORT), Question::new(zone, TYPE::NS)) {
+                Ok(answer) => {
+                    // It may serve the zone, too.
+                    let servers = [answer.delegated_to, answer.servers].concat();
                     return Ok(Delegation { parent: parent.to_owned(), asked, servers });
                 }
-                Err(error) => why = format!("no answer from {asked} ({address}): {error}"),
+                Err(error) => why = format!("{asked}: {error}"),
             }
         }
     }
@@ -78,27 +78,22 @@ fn above(name: &str) -> impl Iterator<Item = &str> {
 fn addresses(resolver: IpAddr, server: &str) -> Result<Vec<IpAddr>, String> {
     let mut addresses = Vec::new();
     for kind in [TYPE::A, TYPE::AAAA] {
-        let answers = resolve(resolver, server, kind)?.answers;
-        addresses.extend(answers.iter().filter_map(|record| match &record.rdata {
-            RData::A(a) => Some(IpAddr::V4(a.address.into())),
-            RData::AAAA(a) => Some(IpAddr::V6(a.address.into())),
-            _ => None,
-        }));
+        addresses.extend(resolve(resolver, server, kind)?.addresses);
     }
     Ok(addresses)
 }
 
-fn resolve(resolver: IpAddr, name: &str, kind: TYPE) -> Result<Reply, String> {
-    settled(ask(SocketAddr::new(resolver, PORT), name, kind, true))
-        .map_err(|why| format!("no answer from {resolver}: {why}"))
+fn resolve(resolver: IpAddr, name: &str, kind: TYPE) -> Result<Answer, String> {
+    let question = Question { is_recursive: true, ..Question::new(name, kind) };
+    settled(SocketAddr::new(resolver, PORT), question)
 }
 
-/// A reply that settles whether there are such records.
-fn settled(reply: Result<Reply, String>) -> Result<Reply, String> {
-    let reply = reply?;
-    match reply.rcode {
-        RCODE::NoError | RCODE::NameError => Ok(reply),
-        other => Err(format!("{other:?}")),
+/// An answer that settles whether there are such records.
+fn settled(server: SocketAddr, question: Question) -> Result<Answer, String> {
+    let answer = dns::ask_one(server, question)?;
+    match answer.code {
+        RCODE::NoError | RCODE::NameError => Ok(answer),
+        other => Err(format!("{server} says {other:?}")),
     }
 }
 
