@@ -394,6 +394,8 @@ stop /run/dnsmasq.pid
 cp "$ramcache/hosts.dns" /srv/hosts.dns
 : >"$ramcache/hosts.dns"
 dnsmasq --local-ttl=7
+# It reads the file when it is in the background already.
+until_is "dnsmasq has read it" 127.0.0.1 dig +short @127.0.0.1 localhost
 cp /srv/hosts.dns "$ramcache/hosts.dns"
 took "10,000 hosts at a dnsmasq that has none" check
 is "what it says, in few lines" "$(grep -c . /tmp/took)" 6
