@@ -152,7 +152,7 @@ primary any
 start_primary
 start_ns2
 ns3 no "$secondary"
-dnsmasq --local-ttl=7
+dnsmasq --local-ttl=7 --host-record=ready.test,192.0.2.99
 update() { # LINE...: as somebody else
     printf 'server 192.0.2.1\nzone h.example.net.\n' | cat - <(printf '%s\n' "$@") <(echo send) |
         nsupdate -k "$key"
@@ -218,7 +218,7 @@ is_green "without a restart, no dnsmasq is asked"
 configure '"h.example.net"' ', "name_server": "none"'
 is_green "without a server of the hosts file"
 configure '"h.example.net"'
-dnsmasq --local-ttl=7
+dnsmasq --local-ttl=7 --host-record=ready.test,192.0.2.99
 
 # Secondaries.
 serial() { dig +short @192.0.2.1 h.example.net SOA | cut -d ' ' -f 3; }
@@ -393,9 +393,9 @@ is "what it says" "$(cat /tmp/took)" "all is well: 10000 hosts, 1 users"
 stop /run/dnsmasq.pid
 cp "$ramcache/hosts.dns" /srv/hosts.dns
 : >"$ramcache/hosts.dns"
-dnsmasq --local-ttl=7
+dnsmasq --local-ttl=7 --host-record=ready.test,192.0.2.99
 # It reads the file when it is in the background already.
-until_is "dnsmasq has read it" 127.0.0.1 dig +short @127.0.0.1 localhost
+until_is "dnsmasq has read it" 192.0.2.99 dig +short @127.0.0.1 ready.test
 cp /srv/hosts.dns "$ramcache/hosts.dns"
 took "10,000 hosts at a dnsmasq that has none" check
 is "what it says, in few lines" "$(grep -c . /tmp/took)" 6
