@@ -152,7 +152,7 @@ primary any
 start_primary
 start_ns2
 ns3 no "$secondary"
-dnsmasq --local-ttl=7 --host-record=ready.test,192.0.2.99
+dnsmasq --local-ttl=7
 update() { # LINE...: as somebody else
     printf 'server 192.0.2.1\nzone h.example.net.\n' | cat - <(printf '%s\n' "$@") <(echo send) |
         nsupdate -k "$key"
@@ -218,7 +218,7 @@ is_green "without a restart, no dnsmasq is asked"
 configure '"h.example.net"' ', "name_server": "none"'
 is_green "without a server of the hosts file"
 configure '"h.example.net"'
-dnsmasq --local-ttl=7 --host-record=ready.test,192.0.2.99
+dnsmasq --local-ttl=7
 
 # Secondaries.
 serial() { dig +short @192.0.2.1 h.example.net SOA | cut -d ' ' -f 3; }
