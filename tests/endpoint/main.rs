@@ -26,6 +26,7 @@ mod indexed;
 mod install;
 mod load;
 mod model;
+mod name_servers;
 mod operator;
 mod php;
 mod plan;
