@@ -50,7 +50,7 @@ both_answer() { # WHAT NAME TYPE EXPECTED: both servers do, within 3 seconds of 
     for server in "$ns1" "$ns2"; do
         until [ "$(ask "$server" "$2" "$3")" = "$4" ]; do
             [ $(($(now) - sent)) -lt 3000000000 ] ||
-                fail "$1: after 3 s, $server says '$(ask "$server" "$2" "$3")' instead of '$4'"
+                fail "$1: after 3 s, $server says '$(ask "$server" "$2" "$3")' instead of '$4'; mark: $(cat $mark 2>&1)"
             sleep 0.02
         done
         took+=("$((($(now) - sent) / 1000000)) ms")
