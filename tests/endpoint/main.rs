@@ -41,6 +41,7 @@ mod secrets;
 mod shipped;
 mod status;
 mod status_access;
+mod takeover;
 mod transport;
 mod web;
 mod writes;
