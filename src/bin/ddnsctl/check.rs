@@ -53,6 +53,9 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
     let state = state::check(findings, config, users.as_ref());
     restart::check(findings, config, user);
     apache::check(findings, &config.status);
+    if Target::of(&config.publish).any(|target| target == Target::HostsFile) {
+        hosts::check_readers(findings, &config.store.hosts);
+    }
     // Without a state, the next update takes it from the hosts file. A pending change has its own
     // finding. The hosts file is up to date as soon as any target is.
     let is_settled = |target| matches!(Mark::of(target, &config.store.hosts).read(), Ok(None));

@@ -15,7 +15,6 @@ pub fn check(findings: &mut Findings, store: &Store, user: Option<&WebUser>) {
     for folder in folders(store) {
         check_folder(findings, &folder, user);
     }
-    check_way_of_dnsmasq(findings, &follow(&store.hosts));
     if let Some(user) = user {
         check_helpers(findings, store, user);
     }
@@ -51,18 +50,6 @@ fn check_folder(findings: &mut Findings, folder: &Path, user: Option<&WebUser>) 
             format_args!("{name} cannot write there"),
             format_args!("chown {name} {shown} && chmod u+rwx {shown}"),
         );
-    }
-}
-
-/// dnsmasq reads the hosts file as its own user.
-fn check_way_of_dnsmasq(findings: &mut Findings, hosts: &Path) {
-    let folder = hosts.parent().unwrap_or(Path::new("/"));
-    for ancestor in folder.ancestors() {
-        if fs::metadata(ancestor).is_ok_and(|m| m.mode() & 0o001 == 0) {
-            let shown = ancestor.display();
-            let advice = format!("chmod o+x {shown}");
-            findings.error(&shown, "dnsmasq's user may not pass through it", advice);
-        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use ddns_cgi::config::Store;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::hosts;
+use ddns_cgi::store::replace::follow;
 use serde_json::{Map, Value};
 
 use super::findings::Findings;
@@ -22,6 +24,18 @@ pub fn check(findings: &mut Findings, store: &Store, state: &Map<String, Value>,
             findings.error(path.display(), "is not what the state says", "ddnsctl apply");
         }
         Ok(Some(_)) => {}
+    }
+}
+
+/// dnsmasq reads the hosts file as its own user.
+pub fn check_readers(findings: &mut Findings, path: &Path) {
+    let file = follow(path);
+    for folder in file.ancestors().skip(1) {
+        if fs::metadata(folder).is_ok_and(|m| m.mode() & 0o001 == 0) {
+            let shown = folder.display();
+            let advice = format!("chmod o+x {shown}");
+            findings.error(&shown, "dnsmasq's user may not pass through it", advice);
+        }
     }
     let mode = fs::metadata(path).map_or(0o644, |metadata| metadata.mode());
     if mode & 0o004 == 0 {
