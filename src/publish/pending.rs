@@ -25,7 +25,7 @@ use crate::store::replace::{Readers, open_helper, replace, sync_folder};
 #[derive(Clone, Debug)]
 pub struct Mark {
     path: PathBuf,
-    /// The file that exists since the first success, if the target has one.
+    /// The file that exists since the first update, if the target has one.
     published: Option<PathBuf>,
 }
 
@@ -47,16 +47,6 @@ pub fn add(config: &Config, change: impl fmt::Display) -> Result<(), Fault> {
     if is_any_new { sync_folder(hosts) } else { Ok(()) }
 }
 
-/// Whether nothing is pending for any target.
-pub fn is_settled(config: &Config) -> Result<bool, Fault> {
-    for target in Target::of(&config.publish) {
-        if Mark::of(target, &config.store.hosts).read()?.is_some() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 impl Mark {
     /// The mark of a target.
     #[must_use]
@@ -71,8 +61,8 @@ impl Mark {
         &self.path
     }
 
-    /// Reads the mark. Returns `None` if nothing is pending. Until the first success, everything
-    /// is, even without a mark.
+    /// Reads the mark. Returns `None` if nothing is pending. Before the first update of zones,
+    /// everything is, even without a mark.
     pub fn read(&self) -> Result<Option<Pending>, Fault> {
         match fs::read(&self.path) {
             Ok(bytes) => Ok(Some(Pending(String::from_utf8_lossy(&bytes).into_owned()))),
@@ -82,6 +72,17 @@ impl Mark {
             }
             Err(error) => Err(Fault::io("read the mark", &self.path, &error)),
         }
+    }
+
+    /// Makes a mark if everything is pending without one. That would not be known any more as soon
+    /// as the first update is under way.
+    pub(super) fn ensure(&self, pending: Pending) -> Result<Pending, Fault> {
+        if !pending.0.is_empty() {
+            return Ok(pending);
+        }
+        let all = Pending("changed everything\n".to_owned());
+        replace(&self.path, all.0.as_bytes(), Readers::Everybody)?;
+        Ok(all)
     }
 
     fn append(&self, line: &str) -> io::Result<()> {
@@ -153,20 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_pending_for_each_target_until_that_one_succeeds() {
+    fn a_change_is_pending_for_each_target_and_all_is_before_zones_got_anything() {
         let folder = tempfile::tempdir().unwrap();
         let hosts = folder.path().join("hosts.dns");
         let store = Store { hosts: hosts.clone(), ..Store::default() };
         let publish = Publish { zones: Some(Zones::default()), ..Publish::default() };
         let config = Config { store, publish, ..Config::default() };
-        assert!(!is_settled(&config).unwrap(), "nothing has been published yet");
+        let [mark, zones] = Target::ALL.map(|target| Mark::of(target, &hosts));
+        assert_eq!(mark.read().unwrap(), None);
+        let first = zones.read().unwrap().unwrap();
+        let first = zones.ensure(first).unwrap();
         fs::write(published(&hosts), "").unwrap();
-        assert!(is_settled(&config).unwrap());
+        assert_eq!(zones.read().unwrap(), Some(first.clone()));
+        assert_eq!(zones.ensure(first.clone()).unwrap(), first);
+        zones.remove().unwrap();
         add(&config, "host1 192.0.2.1").unwrap();
-        for target in Target::of(&config.publish) {
-            assert!(!is_settled(&config).unwrap());
-            Mark::of(target, &hosts).remove().unwrap();
+        for mark in [mark, zones] {
+            assert!(mark.read().unwrap().is_some());
+            mark.remove().unwrap();
+            assert_eq!(mark.read().unwrap(), None);
         }
-        assert!(is_settled(&config).unwrap());
     }
 }

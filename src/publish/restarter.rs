@@ -178,7 +178,7 @@ impl Job<'_> {
     fn publish(&self) -> Result<(), String> {
         match (self.target, &self.publish.zones) {
             (Target::Zones, Some(zones)) => zones::update(zones, &self.store.hosts),
-            (Target::Zones, None) => Ok(()),
+            (Target::Zones, None) => Err("the configuration has no key \"publish\"".to_owned()),
             (Target::HostsFile, _) => command::run(&self.publish.restart, "", LIMIT),
         }
     }
@@ -189,7 +189,7 @@ impl Job<'_> {
             let mut state = State::open(self.store, Patience::Endless)?;
             let Some(pending) = self.mark.read()? else { return Ok((state, None)) };
             self.bring_hosts_up_to_date(&mut state)?;
-            let pending = self.mark.shorten(pending)?;
+            let pending = self.mark.shorten(self.mark.ensure(pending)?)?;
             Ok((state, Some(pending)))
         })?;
         if let Some(pending) = pending {

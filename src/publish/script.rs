@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::Zones;
 use crate::protocol::host::HostName;
@@ -27,6 +27,9 @@ pub struct Script {
     pub text: String,
     /// How many names it has updates for.
     pub names: usize,
+    /// What the server serves while the script is under way: of these names, nobody knows. An
+    /// address that no host has stands for that.
+    pub in_doubt: String,
 }
 
 /// The addresses of each name.
@@ -56,21 +59,36 @@ pub fn wanted(zones: &Zones, hosts: &str) -> String {
 pub fn difference(zones: &Zones, acknowledged: &str, wanted: &str) -> Script {
     let is_anew = acknowledged.lines().next() != wanted.lines().next();
     let (old, new) = (records(acknowledged), records(wanted));
+    let is_changed = |host: &&HostName| is_anew || old.get(*host) != new.get(*host);
+    let changed: BTreeSet<&HostName> = old.keys().chain(new.keys()).filter(is_changed).collect();
     let nothing = BTreeSet::new();
-    let mut changed: BTreeMap<&HostName, Vec<Update>> = BTreeMap::new();
-    for host in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-        if let (true, Some(zone)) = (is_anew || old.get(host) != new.get(host), zones.zone_of(host))
-        {
-            let addresses = new.get(host).unwrap_or(&nothing);
-            changed.entry(zone).or_default().push(Update { host, addresses, ttl: zones.ttl });
+    let mut updates: BTreeMap<&HostName, Vec<Update>> = BTreeMap::new();
+    for host in &changed {
+        if let Some(zone) = zones.zone_of(host) {
+            let addresses = new.get(*host).unwrap_or(&nothing);
+            updates.entry(zone).or_default().push(Update { host, addresses, ttl: zones.ttl });
         }
     }
-    let mut script = Script::default();
-    for (zone, updates) in changed {
+    let mut script = Script { in_doubt: in_doubt(wanted, &changed), ..Script::default() };
+    for (zone, updates) in updates {
         script.names += updates.len();
         add_updates(&mut script.text, zones, zone, &updates);
     }
     script
+}
+
+/// A text that says of these names what no server has acknowledged.
+fn in_doubt(text: &str, names: &BTreeSet<&HostName>) -> String {
+    let is_known = |line: &&str| parse(line).is_none_or(|(host, _)| !names.contains(&host));
+    let known = text.lines().filter(is_known).map(|line| format!("{line}\n"));
+    let unknown = names.iter().map(|name| doubt(name));
+    known.chain(unknown).collect()
+}
+
+/// The line that puts a name in doubt.
+#[must_use]
+pub fn doubt(name: &HostName) -> String {
+    format!("{} {name}\n", Ipv4Addr::UNSPECIFIED)
 }
 
 /// Adds the updates of one zone, in as many messages as they need.
@@ -190,14 +208,14 @@ mod tests {
             zones(&["example", "test"]),
         ] {
             let hosts = "192.0.2.1 a.example\n";
-            let Script { text, names } = difference(&new, &acknowledged, &wanted(&new, hosts));
+            let Script { text, names, .. } = difference(&new, &acknowledged, &wanted(&new, hosts));
             assert_eq!(names, 2);
             assert!(text.contains("update add a.example. "), "{text}");
             assert!(text.contains("update delete b.example. A\n"), "{text}");
         }
         let elsewhere = zones(&["test"]);
         let script = difference(&elsewhere, &acknowledged, &wanted(&elsewhere, hosts));
-        assert_eq!(script, Script::default());
+        assert_eq!((script.text.as_str(), script.names), ("", 0));
     }
 
     #[test]
@@ -228,6 +246,14 @@ mod tests {
 
     fn hosts() -> impl Strategy<Value = Hosts> {
         prop::collection::btree_map("[a-c]{1,2}\\.example", any::<[Option<u8>; 2]>(), 0..9)
+    }
+
+    fn text(hosts: &Hosts) -> String {
+        let lines = hosts.iter().flat_map(|(name, [ip, ip6])| {
+            let ip = ip.map(|ip| format!("192.0.2.{ip} {name}\n"));
+            ip.into_iter().chain(ip6.map(|ip6| format!("2001:db8::{ip6:x} {name}\n")))
+        });
+        lines.collect()
     }
 
     proptest! {
@@ -261,18 +287,24 @@ mod tests {
             }
         }
 
+        /// While a script is under way, all that it is about is sent again, whatever is wanted then.
+        #[test]
+        fn what_is_under_way_is_sent_again([before, during, after] in [hosts(), hosts(), hosts()]) {
+            let zones = zones(&["example"]);
+            let [before, during, after] = [before, during, after].map(|h| wanted(&zones, &text(&h)));
+            let under_way = difference(&zones, &before, &during);
+            let next = difference(&zones, &under_way.in_doubt, &after).text;
+            for line in under_way.text.lines().filter(|line| line.starts_with("update delete ")) {
+                prop_assert!(next.contains(line), "{} {}", line, next);
+            }
+            prop_assert!(next.len() >= difference(&zones, &during, &after).text.len());
+        }
+
         /// A server that carries the script out serves what is wanted.
         #[test]
         fn the_script_leads_from_one_text_to_the_other(
             [before, after] in [hosts(), hosts()],
         ) {
-            let text = |hosts: &Hosts| {
-                let lines = hosts.iter().flat_map(|(name, [ip, ip6])| {
-                    let ip = ip.map(|ip| format!("192.0.2.{ip} {name}\n"));
-                    ip.into_iter().chain(ip6.map(|ip6| format!("2001:db8::{ip6:x} {name}\n")))
-                });
-                lines.collect::<String>()
-            };
             let zones = zones(&["example"]);
             let mut served = records(&text(&before));
             for line in script(&zones, &text(&before), &text(&after)).lines() {

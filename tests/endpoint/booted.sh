@@ -266,9 +266,14 @@ ramcache_survives_kills() {
     # A copy made after a request was killed between its two files.
     sed -i '0,/127.0.[0-9.]* /s//127.0.9.99 /' "$folder/hosts.dns"
     echo "changed" >"$folder/.hosts.dns.pending"
+    # As if zones got updates, too.
+    printf '# server\n192.0.2.1 gone.example.net\n' >"$folder/.hosts.dns.published"
     ddns-ramcache save || fail "ramcache save"
-    rm "$folder/ip.txt" "$folder/hosts.dns" "$folder/.hosts.dns.pending"
+    rm "$folder/ip.txt" "$folder/hosts.dns" "$folder/.hosts.dns.pending" "$folder/.hosts.dns.published"
     ddns-ramcache restore || fail "ramcache restore"
+    is "what zones may still have" "$(cat "$folder/.hosts.dns.published")" "192.0.2.1 gone.example.net"
+    is "their mark" "$(cat "$folder/.hosts.dns.publish.pending")" "changed restored"
+    rm "$folder/.hosts.dns.published" "$folder/.hosts.dns.publish.pending"
     sleep 1
     is "an update" "$(update carol3.example.net 127.0.1.3)" "carol3.example.net: nochg 127.0.1.3"
     until_is "what is pending" "" pending

@@ -264,6 +264,24 @@ fn a_target_that_fails_or_hangs_does_not_hold_up_the_other() {
 }
 
 #[test]
+fn a_host_that_returns_to_its_old_address_after_a_failure_is_sent_again() {
+    if !can("a host that returns") {
+        return;
+    }
+    let (scene, primary) = scene_with_primary();
+    assert!(ddnsctl(&scene, &["apply"]).0);
+    // The primary does it, and we do not learn of it.
+    configure(&scene, &primary, "UPDATE; exit 2");
+    move_host(&scene, "host1.h.lohray.com", "127.0.5.1", -9);
+    assert_eq!(served(&primary), scene.hosts());
+    assert!(mark(&scene).exists());
+    configure(&scene, &primary, "UPDATE");
+    move_host(&scene, "host1.h.lohray.com", "129.118.243.10", -8);
+    assert_eq!(served(&primary), HOSTS);
+    assert!(!mark(&scene).exists());
+}
+
+#[test]
 fn an_update_that_outlives_its_restarter_does_not_undo_a_later_one() {
     if !can("an update that outlives its restarter") {
         return;

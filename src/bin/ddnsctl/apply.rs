@@ -42,7 +42,7 @@ pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
 /// Makes the next dynamic update send everything, as soon as no restarter sends one.
 fn forget_published(config: &Config, state: &Map<String, Value>) -> Result<(), Fault> {
     let deadline = deadline(config);
-    while !zones::forget(&config.store.hosts, state.keys())? {
+    while zones::forget(&config.store.hosts, state.keys())?.is_none() {
         still_at_work(config, Target::Zones, deadline)?;
     }
     Ok(())
