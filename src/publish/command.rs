@@ -98,7 +98,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
 /// What the program said last, with what it said first if that is something else: nsupdate names a
 /// key that it cannot read, and goes on. Errors count before output.
 ///
-/// It has escapes so that it cannot disturb a log, but no semicolons that begin a remark.
+/// Escaped, so it cannot disturb a log. Semicolons that begin a remark are left out.
 fn reason(errors: &File, output: &File) -> String {
     let said = |file| {
         let mut lines = lines_at(file, SeekFrom::Start(0));

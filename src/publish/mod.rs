@@ -18,6 +18,8 @@
 //!   removes it and *gives up its turn*, all under the lock of the state. So it either sees the
 //!   line of a request, or the request adds its line when nobody has the turn. Then the request's
 //!   own restarter gets the turn.
+//! - If a restarter is killed, its command for zones keeps the turn until it ends. A change that
+//!   comes meanwhile waits for the next accepted request.
 //!
 //! The modules:
 //!

@@ -119,7 +119,7 @@ impl Mark {
 }
 
 impl Pending {
-    /// Why the target failed at last, if no change has come since.
+    /// Why the last try failed, if no change has come since.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.0.lines().next_back()?.strip_prefix("failed ")

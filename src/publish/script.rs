@@ -54,7 +54,7 @@ pub fn wanted(zones: &Zones, hosts: &str) -> String {
 /// The script that makes a server serve what is `wanted`, given what it has `acknowledged`. If
 /// their first lines differ, as they do after a change of the settings, everything is sent anew.
 ///
-/// Of a name, only its addresses are deleted. All its other records stay.
+/// Only a name's addresses are deleted; its other records stay.
 #[must_use]
 pub fn difference(zones: &Zones, acknowledged: &str, wanted: &str) -> Script {
     let is_anew = acknowledged.lines().next() != wanted.lines().next();
@@ -287,11 +287,11 @@ mod tests {
             }
         }
 
-        /// While a script is under way, all that it is about is sent again, whatever is wanted then.
+        /// While a script is under way, its names are in doubt, and sent again whatever is wanted.
         #[test]
-        fn what_is_under_way_is_sent_again([before, during, after] in [hosts(), hosts(), hosts()]) {
+        fn what_is_under_way_is_sent_again(texts in [hosts(), hosts(), hosts()]) {
             let zones = zones(&["example"]);
-            let [before, during, after] = [before, during, after].map(|h| wanted(&zones, &text(&h)));
+            let [before, during, after] = texts.map(|hosts| wanted(&zones, &text(&hosts)));
             let under_way = difference(&zones, &before, &during);
             let next = difference(&zones, &under_way.in_doubt, &after).text;
             for line in under_way.text.lines().filter(|line| line.starts_with("update delete ")) {

@@ -89,7 +89,7 @@ pub(crate) enum Progress {
     Done,
     /// A change waits.
     Pending,
-    /// The target failed at last, and the next update tries again.
+    /// The last try failed, and the next accepted request tries again.
     Failed {
         /// Why, without the folders of files.
         reason: String,
@@ -217,7 +217,7 @@ impl Progress {
         }
     }
 
-    /// Why the target failed.
+    /// Why the last try failed.
     pub(crate) fn failure(&self) -> Option<&str> {
         match self {
             Self::Failed { reason } => Some(reason),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::Report;
 
-/// Enough for the work of another restarter and one after it.
+/// Enough for two restarts, or two updates of 15,000 names.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// How long to wait between two looks at another restarter.

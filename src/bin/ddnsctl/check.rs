@@ -22,6 +22,7 @@ use ddns_cgi::fault::Fault;
 use ddns_cgi::publish::pending::Mark;
 use ddns_cgi::publish::target::Target;
 use ddns_cgi::store::expiry::Expiry;
+use serde_json::Map;
 
 use self::findings::Findings;
 use self::names::Wanted;
@@ -65,24 +66,19 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
         hosts::check(findings, &config.store, state, &expiry);
     }
     let publish = &config.publish;
-    if let Some(server) = name_server::to_ask(publish, options.server) {
+    if let Some(server) = options.server.or(publish.name_server) {
         let wanted = Wanted::of(config, Target::HostsFile);
         name_server::check(findings, server, &wanted, &config.store.hosts);
     }
     public::check(findings);
-    let servers = publish.zones.as_ref().map(|zones| {
-        let wanted = Wanted::of(config, Target::Zones);
-        zones::check(findings, zones, &wanted, user)
-    });
-    clock::check(findings);
-    let [hosts, users] = [state, users].map(|map| map.map_or(0, |map| map.len()));
-    let summary = format!("{hosts} hosts, {users} users");
-    match (&publish.zones, servers) {
-        (Some(zones), Some(servers)) => {
-            format!("{summary}, {} zones, {servers} name servers", zones.names.len())
-        }
-        _ => summary,
+    let [hosts, users] = [&state, &users].map(|map| map.as_ref().map_or(0, Map::len));
+    let mut summary = format!("{hosts} hosts, {users} users");
+    if let Some(zones) = &publish.zones {
+        let asked = zones::check(findings, zones, &Wanted::of(config, Target::Zones), user);
+        summary += &format!(", {} zones, asked at {asked} addresses", zones.names.len());
     }
+    clock::check(findings);
+    summary
 }
 
 /// The web server's user, if this process can find out what that user may do.

@@ -28,7 +28,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How often to look for a question that has to be asked again.
 const TICK: Duration = Duration::from_millis(50);
 
-/// The longest message over UDP without EDNS, and more than any server sends then.
+/// Without EDNS a message over UDP has at most 512 bytes (RFC 1035, 2.3.4). Longer ones are read
+/// all the same.
 const LONGEST: usize = 4096;
 
 /// A question for a name server.

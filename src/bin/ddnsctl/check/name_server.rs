@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use ddns_cgi::config::Publish;
 use ddns_cgi::protocol::host::HostName;
 use simple_dns::{QTYPE, TYPE};
 
@@ -14,15 +13,6 @@ use super::names::{self, Records, Said, Wanted};
 
 /// An answer that may be kept for longer than this, in seconds, does not follow a host that moves.
 const LONGEST: u32 = 60;
-
-/// The server to ask: the one of the command line, or else of key `name_server`. With zones and
-/// without a restart, nobody need serve the hosts file. The default server is not asked then.
-pub fn to_ask(publish: &Publish, on_command_line: Option<SocketAddr>) -> Option<SocketAddr> {
-    let are_only_zones = publish.zones.is_some() && publish.restart.is_empty();
-    let is_default = publish.name_server == Publish::default().name_server;
-    let configured = publish.name_server.filter(|_| !(are_only_zones && is_default));
-    on_command_line.or(configured)
-}
 
 /// Asks for all addresses of all hosts.
 pub fn check(findings: &mut Findings, server: SocketAddr, wanted: &Wanted, hosts_file: &Path) {
@@ -118,26 +108,4 @@ fn add<'h>(
         }
     }
     (passes_on, unanswered)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ddns_cgi::config::Zones;
-
-    #[test]
-    fn with_zones_alone_only_a_server_that_is_named_is_asked() {
-        let default = Publish::default();
-        let named = "127.0.0.1:5353".parse().ok();
-        assert_eq!(to_ask(&default, None), default.name_server);
-        assert_eq!(to_ask(&default, named), named);
-        assert_eq!(to_ask(&Publish { name_server: None, ..default.clone() }, None), None);
-        let both = Publish { zones: Some(Zones::default()), ..default };
-        assert_eq!(to_ask(&both, None), both.name_server);
-        let alone = Publish { restart: Vec::new(), ..both };
-        assert_eq!(to_ask(&alone, None), None);
-        assert_eq!(to_ask(&alone, named), named);
-        let own = Publish { name_server: named, ..alone };
-        assert_eq!(to_ask(&own, None), named);
-    }
 }

@@ -14,8 +14,8 @@ use crate::web_user::WebUser;
 /// How long an update may take that changes nothing. nsupdate gives up a silent server after 12 s.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// The files that the command is given, such as a key: the web server's user must be able to read
-/// them, and nobody else need be. A path that is not there may be meant for another machine.
+/// The files that the command is given, such as a key. The web server's user must be able to read
+/// them; nobody else has to. A path that is not there may be meant for another machine.
 pub fn check_files(findings: &mut Findings, zones: &Zones, user: Option<&WebUser>) {
     let arguments = zones.command.iter().skip(1).filter(|word| word.starts_with('/'));
     for path in arguments.map(Path::new) {
@@ -37,8 +37,8 @@ pub fn check_files(findings: &mut Findings, zones: &Zones, user: Option<&WebUser
     }
 }
 
-/// Sends an update that changes nothing, since it deletes addresses that no host has. The server
-/// accepts it only if it accepts all others.
+/// Sends an update that changes nothing, since it deletes addresses that no host has. A server that
+/// accepts it accepts the others.
 pub fn try_one(
     findings: &mut Findings,
     zones: &Zones,
@@ -68,18 +68,26 @@ fn advice(reason: &str) -> &'static str {
         "Set the clocks of both machines: a signature is valid for 5 minutes"
     } else if says(&["BADKEY", "BADSIG", "verif", "expected a TSIG"]) {
         "Give the server the key of the command, with the same name, algorithm and secret, and let \
-         it update the zone (BIND: allow-update; Knot: acl)"
+         it update the zone (BIND: update-policy; Knot: acl)"
     } else if says(&["keyfile", "could not read key", "permission denied"]) {
         "Write a key file that this user can read and the command understands"
     } else if says(&["REFUSED"]) {
-        "Let the key update A and AAAA in the zone (BIND: allow-update; Knot: acl; PowerDNS: \
+        "Let the key update A and AAAA in the zone (BIND: update-policy; Knot: acl; PowerDNS: \
          dnsupdate=yes and TSIG-ALLOW-DNSUPDATE), and give the command the key"
     } else if says(&["NOTAUTH", "NOTZONE"]) {
         "Name a zone and its primary server in key \"publish\" of the configuration, and give the \
          command the zone's key"
     } else if says(&["NOTIMP"]) {
         "Use a server that takes dynamic updates (RFC 2136)"
-    } else if says(&["refused", "timed out", "timeout", "unreachable", "no end within"]) {
+    } else if says(&[
+        "refused",
+        "timed out",
+        "timeout",
+        "unreachable",
+        "no end within",
+        "operation canceled",
+        "connect to",
+    ]) {
         "Correct \"server\" or \"port\" in key \"publish\", or start the server"
     } else {
         "Run \"command\" by hand as this user"
@@ -117,17 +125,22 @@ mod tests {
                 "exit status: 2: Communication with 192.0.2.9#53 failed: timed out",
                 "start the server",
             ),
-            ("exit status: 1: ERROR: update failed with error \\'REFUSED\\'", "Let the key update"),
+            ("exit status: 1: ERROR: update failed with error 'REFUSED'", "Let the key update"),
             (
                 "exit status: 1: ERROR: reply verification (failed to verify TSIG)",
                 "Give the server the key",
             ),
-            ("exit status: 1: ERROR: failed to parse keyfile \\'/k\\'", "Write a key file"),
+            ("exit status: 1: ERROR: failed to parse keyfile '/k'", "Write a key file"),
             ("exit status: 1: WARNING: response timeout for 127.0.0.9@53(UDP)", "start the server"),
             (
                 "exit status: 127: setpriv: failed to execute nsupdate: No such file or directory",
                 "Install it",
             ),
+            (
+                "exit status: 2: Communication with 127.0.0.9#53 failed: operation canceled",
+                "start the server",
+            ),
+            ("exit status: 1: WARNING: can't connect to 127.0.0.9@53(TCP)", "start the server"),
             ("exit status: 1", "by hand"),
         ] {
             assert!(advice(reason).contains(part), "{reason}: {}", advice(reason));

@@ -21,7 +21,7 @@ pub struct Served<'z> {
     pub servers: Vec<String>,
 }
 
-/// Examines the zones. Returns the number of servers that were asked.
+/// Examines the zones. Returns the number of addresses that were asked.
 pub fn check(
     findings: &mut Findings,
     zones: &Zones,
