@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use ddns_cgi::config::Config;
 use ddns_cgi::protocol::dyndns2::Dyndns2;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::protocol::stamp::Zone;
+use ddns_cgi::protocol::stamp::TimeZone;
 use serde_json::{Map, Value, json};
 
 /// The text of a configuration file.
@@ -118,7 +118,7 @@ fn described(config: &Config) -> Value {
         "restart": config.publish.restart,
         "restart_interval": config.publish.restart_interval,
         "window": config.protocol.window,
-        "time_zone": match config.store.time_zone { Zone::Utc => "UTC", Zone::Local => "local" },
+        "time_zone": match config.store.time_zone { TimeZone::Utc => "UTC", TimeZone::Local => "local" },
         "lock_timeout": config.store.lock_timeout,
         "expire_after": config.store.expire_after,
         "dyndns2": match config.protocol.dyndns2 {

@@ -16,7 +16,7 @@ use ddns_cgi::protocol::claim::{Claim, MAX_HOSTS, MAX_LIST, MAX_USER, Proof};
 use ddns_cgi::protocol::form::{Form, MAX_FORM, Part};
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
-use ddns_cgi::protocol::stamp::{Clock, Stamp, Zone};
+use ddns_cgi::protocol::stamp::{Clock, Stamp, TimeZone};
 use ddns_cgi::protocol::user::{Found, Key, User};
 use ddns_cgi::store::credentials;
 use url::form_urlencoded;
@@ -117,18 +117,18 @@ fn claim(forms: [&[u8]; 2], sender: IpAddr) {
         && names.iter().all(|name| is_host_name(name))
         && names.len() <= if is_2 { MAX_HOSTS } else { 1 }
         && is_distinct(&names)
-        && Stamp::parse(&time, Zone::Utc).is_some()
+        && Stamp::parse(&time, TimeZone::Utc).is_some()
         && code.len() == digits
         && code.bytes().all(|digit| digit.is_ascii_hexdigit())
         && !others.iter().any(|other| has(forms, other));
     let wanted = if is_2 { wanted(forms, sender) } else { Some((sender.into(), String::new())) };
     let is_well_formed = is_well_formed && wanted.is_some();
-    match Claim::parse(&Form::parse(forms[0], forms[1]), sender, Zone::Utc) {
+    match Claim::parse(&Form::parse(forms[0], forms[1]), sender, TimeZone::Utc) {
         Ok(claim) => {
             assert!(is_well_formed, "a claim of a form that is none");
             assert_eq!(claim.user, user);
             assert_eq!(claim.hosts.iter().map(HostName::as_str).collect::<Vec<_>>(), names);
-            assert_eq!(Some(claim.stamp), Stamp::parse(&time, Zone::Utc));
+            assert_eq!(Some(claim.stamp), Stamp::parse(&time, TimeZone::Utc));
             let (addresses, lines) = wanted.unwrap();
             assert_eq!(claim.addresses, addresses);
             let (text, sent) = match &claim.proof {
@@ -314,7 +314,7 @@ fn signed(user: &str, id: &str, time: &str, key: &Key, is_2: bool, wrong: Option
         _ => None,
     };
     let body = Request::read(variable).form_body(form.as_bytes()).unwrap();
-    Claim::parse(&Form::parse(b"", &body), Ipv4Addr::LOCALHOST.into(), Zone::Utc).unwrap()
+    Claim::parse(&Form::parse(b"", &body), Ipv4Addr::LOCALHOST.into(), TimeZone::Utc).unwrap()
 }
 
 /// The reply to a refusal is a documented one.

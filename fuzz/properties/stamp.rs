@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Local, Offset, TimeZone};
-use ddns_cgi::protocol::stamp::{Stamp, Zone};
+use chrono::{DateTime, Local, Offset, TimeZone as _};
+use ddns_cgi::protocol::stamp::{Stamp, TimeZone};
 
 use super::is_printable;
 
@@ -13,9 +13,10 @@ pub fn stamp(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let civil = civil_seconds(text);
     let absolute = rfc3339_seconds(text);
-    for (zone, expected) in
-        [(Zone::Utc, civil.or(absolute)), (Zone::Local, civil.map_or(absolute, first_local_moment))]
-    {
+    for (zone, expected) in [
+        (TimeZone::Utc, civil.or(absolute)),
+        (TimeZone::Local, civil.map_or(absolute, first_local_moment)),
+    ] {
         let expected = expected.filter(|moment| YEARS.contains(moment));
         let read = Stamp::parse(text, zone);
         assert_eq!(read.map(seconds), expected, "{text:?} in {zone:?}");

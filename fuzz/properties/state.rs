@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::protocol::stamp::{Stamp, Zone};
+use ddns_cgi::protocol::stamp::{Stamp, TimeZone};
 use ddns_cgi::store::{hosts, json, record};
 use serde_json::{Map, Value};
 
@@ -75,7 +75,7 @@ fn rendered_state(map: &Map<String, Value>) {
     assert_eq!(text, expected.concat());
     assert!(text.lines().all(|line| is_printable(line) && line.split(' ').count() == 2));
     assert!(!text.contains(['#', '\r', '\t']));
-    let told = hosts::to_state(&text, Zone::Utc);
+    let told = hosts::to_state(&text, TimeZone::Utc);
     let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
     assert_eq!(told.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "no host is lost");
 }
@@ -94,9 +94,9 @@ fn indexed_state(text: &str, map: &Map<String, Value>, name: &str) {
         let old = hosts::lines(name, value);
         let Value::Object(fields) = value else { continue };
         let mut new = fields.clone();
-        let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
+        let stamp = Stamp::parse("2012-06-14 15:58:27", TimeZone::Utc).unwrap();
         let address: IpAddr = "192.0.2.1".parse().unwrap();
-        record::set(&mut new, &address.into(), stamp, Zone::Utc);
+        record::set(&mut new, &address.into(), stamp, TimeZone::Utc);
         let mut strict = map.clone();
         strict.insert(name.clone(), new.clone().into());
         let new = Value::Object(new);
@@ -119,25 +119,25 @@ fn updated_record(fields: &Map<String, Value>) {
         [("192.0.2.1", "2012-06-14 15:58:27"), ("2001:db8::1", "9999-12-31 23:59:59")]
     {
         let address: IpAddr = address.parse().unwrap();
-        let stamp = Stamp::parse(stamp, Zone::Utc).unwrap();
+        let stamp = Stamp::parse(stamp, TimeZone::Utc).unwrap();
         let mut new = fields.clone();
-        record::set(&mut new, &address.into(), stamp, Zone::Utc);
+        record::set(&mut new, &address.into(), stamp, TimeZone::Utc);
         assert!(record::addresses(&new).any(|stored| stored == address));
-        assert_eq!(record::stamp(&new, Zone::Utc), Ok(stamp));
+        assert_eq!(record::stamp(&new, TimeZone::Utc), Ok(stamp));
         let is_ours = |key: &str| [record::IPV4, record::IPV6, record::UPDATE].contains(&key);
         let others = |map: &Map<String, Value>| {
             map.clone().into_iter().filter(|(key, _)| !is_ours(key)).collect::<Vec<_>>()
         };
         assert_eq!(others(&new), others(fields));
         let once = new.clone();
-        record::set(&mut new, &address.into(), stamp, Zone::Utc);
+        record::set(&mut new, &address.into(), stamp, TimeZone::Utc);
         assert_eq!(new, once);
     }
 }
 
 /// Any text can be read as a hosts file. The file made from the result says the same.
 fn hosts_file(text: &str) {
-    let told = hosts::to_state(text, Zone::Utc);
+    let told = hosts::to_state(text, TimeZone::Utc);
     assert!(told.keys().all(|name| HostName::parse(name).is_some()));
-    assert_eq!(hosts::to_state(&hosts::render(&told), Zone::Utc), told);
+    assert_eq!(hosts::to_state(&hosts::render(&told), TimeZone::Utc), told);
 }

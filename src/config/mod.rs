@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::fault::{Fault, json_position};
 use crate::protocol::dyndns2::Dyndns2;
 use crate::protocol::host::HostName;
-use crate::protocol::stamp::Zone;
+use crate::protocol::stamp::TimeZone;
 
 /// The environment variable that names the configuration file (Apache: `SetEnv`).
 pub const VARIABLE: &str = "DDNS_CONFIG";
@@ -74,7 +74,7 @@ pub struct Store {
     /// Users, keys and host names.
     pub credentials: PathBuf,
     /// The time zone of stamps without an offset, in requests and in the state.
-    pub time_zone: Zone,
+    pub time_zone: TimeZone,
     /// How many seconds a request waits for the lock on the state.
     pub lock_timeout: u32,
     /// The seconds without an update after which a host leaves DNS; 0 for never.
@@ -131,7 +131,7 @@ impl Default for Store {
             state: "/media/data/www/ramcache/ip.txt".into(),
             hosts: "/media/data/www/ramcache/hosts.dns".into(),
             credentials: "/etc/ddns-cgi/credentials.json".into(),
-            time_zone: Zone::Utc,
+            time_zone: TimeZone::Utc,
             lock_timeout: 5,
             expire_after: 0,
         }
@@ -210,7 +210,7 @@ impl Config {
             "name_server" => self.publish.name_server = value::name_server(value)?,
             "publish" => self.publish.zones = Some(Zones::parse(value)?),
             "window" => self.protocol.window = value::positive(value)?,
-            "time_zone" => self.store.time_zone = value::zone(value)?,
+            "time_zone" => self.store.time_zone = value::time_zone(value)?,
             "lock_timeout" => self.store.lock_timeout = value::seconds(value)?,
             "expire_after" => self.store.expire_after = value::any_seconds(value)?,
             "dyndns2" => self.protocol.dyndns2 = value::dyndns2(value)?,
@@ -292,7 +292,7 @@ mod tests {
         let names: Vec<&str> = zones.names.iter().map(HostName::as_str).collect();
         assert_eq!(names, ["h.example.net", "example.org"]);
         assert_eq!(config.protocol.window, 999_999_999_999);
-        assert_eq!(config.store.time_zone, Zone::Local);
+        assert_eq!(config.store.time_zone, TimeZone::Local);
         assert_eq!(config.store.lock_timeout, 1);
         assert_eq!(config.store.expire_after, 604_800);
         assert_eq!(config.protocol.dyndns2, Dyndns2::Any);
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn each_word_and_each_bound_is_a_value() {
         let with = |text: &str| Config::parse(text.as_bytes()).unwrap();
-        assert_eq!(with(r#"{"time_zone": "UTC"}"#).store.time_zone, Zone::Utc);
+        assert_eq!(with(r#"{"time_zone": "UTC"}"#).store.time_zone, TimeZone::Utc);
         assert_eq!(with(r#"{"dyndns2": "off"}"#).protocol.dyndns2, Dyndns2::Off);
         assert_eq!(with(r#"{"dyndns2": "https"}"#).protocol.dyndns2, Dyndns2::Https);
         assert_eq!(with(r#"{"restart_interval": 3600}"#).publish.restart_interval, 3600);

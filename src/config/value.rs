@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::protocol::dyndns2::Dyndns2;
 use crate::protocol::host::HostName;
-use crate::protocol::stamp::Zone;
+use crate::protocol::stamp::TimeZone;
 
 /// What a value must be.
 type Need = &'static str;
@@ -21,10 +21,10 @@ pub(super) fn file(value: &Value) -> Result<PathBuf, Need> {
         .ok_or("must be the absolute path of a file")
 }
 
-pub(super) fn zone(value: &Value) -> Result<Zone, Need> {
+pub(super) fn time_zone(value: &Value) -> Result<TimeZone, Need> {
     match value.as_str() {
-        Some("UTC") => Ok(Zone::Utc),
-        Some("local") => Ok(Zone::Local),
+        Some("UTC") => Ok(TimeZone::Utc),
+        Some("local") => Ok(TimeZone::Local),
         _ => Err("must be \"UTC\" or \"local\""),
     }
 }

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use crate::fault::Fault;
 use crate::protocol::answer::{Answer, Answers, Error, Refusal, Unproven};
 use crate::protocol::claim::Claim;
-use crate::protocol::stamp::{Stamp, Zone};
+use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::text::push_visible;
 
 /// The longest text of a field, in bytes as we log it. No user's name is that long. But a list of
@@ -162,7 +162,7 @@ fn explain_identity(unproven: &Unproven) -> Cow<'static, str> {
 }
 
 fn explain_replay(last: Stamp, ahead: Option<i64>) -> String {
-    let last = last.format(Zone::Utc);
+    let last = last.format(TimeZone::Utc);
     match ahead {
         None => format!("not newer than the last accepted stamp, {last} UTC"),
         Some(seconds) => format!(

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::protocol::form::Form;
     use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
-    use crate::protocol::stamp::Zone;
+    use crate::protocol::stamp::TimeZone;
     use crate::protocol::user;
     use chrono::TimeDelta;
     use serde_json::{Map, Value};
@@ -151,7 +151,7 @@ mod tests {
 
     fn parse(query: &str) -> Claim {
         let form = Form::parse(query.as_bytes(), b"");
-        Claim::parse(&form, "192.0.2.1".parse().unwrap(), Zone::Utc).unwrap()
+        Claim::parse(&form, "192.0.2.1".parse().unwrap(), TimeZone::Utc).unwrap()
     }
 
     fn found(name: &str) -> Found {

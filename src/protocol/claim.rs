@@ -7,7 +7,7 @@ use crate::protocol::answer::Refusal;
 use crate::protocol::form::{Form, Part, Problem};
 use crate::protocol::host::HostName;
 use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
-use crate::protocol::stamp::{Clock, Stamp, Zone};
+use crate::protocol::stamp::{Clock, Stamp, TimeZone};
 use crate::protocol::user::Key;
 
 /// The longest user name in bytes.
@@ -66,7 +66,7 @@ impl Claim {
     ///
     /// `sender` is the address that sent it, which counts if the request names none. Stamps without
     /// an offset are in `zone`.
-    pub fn parse(form: &Form, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
+    pub fn parse(form: &Form, sender: IpAddr, zone: TimeZone) -> Result<Self, Refusal> {
         if form.has(Part::Hmac) {
             Self::of_protocol_2(form, sender, zone)
         } else {
@@ -74,7 +74,7 @@ impl Claim {
         }
     }
 
-    fn of_protocol_1(form: &Form, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
+    fn of_protocol_1(form: &Form, sender: IpAddr, zone: TimeZone) -> Result<Self, Refusal> {
         let user = form.required(Part::User, MAX_USER)?;
         let id = form.required(Part::Id, HostName::MAX)?;
         let time = form.required(Part::TimeSt, Stamp::MAX)?;
@@ -93,7 +93,7 @@ impl Claim {
         })
     }
 
-    fn of_protocol_2(form: &Form, sender: IpAddr, zone: Zone) -> Result<Self, Refusal> {
+    fn of_protocol_2(form: &Form, sender: IpAddr, zone: TimeZone) -> Result<Self, Refusal> {
         let user = form.required(Part::User, MAX_USER)?;
         let id = form.required(Part::Id, MAX_LIST)?;
         let time = form.required(Part::TimeSt, Stamp::MAX)?;
@@ -136,7 +136,7 @@ pub(super) fn hosts(list: &str, part: Part) -> Result<Vec<HostName>, Refusal> {
     Ok(hosts)
 }
 
-fn stamp(time: &str, zone: Zone) -> Result<Stamp, Refusal> {
+fn stamp(time: &str, zone: TimeZone) -> Result<Stamp, Refusal> {
     Stamp::parse(time, zone).ok_or(Refusal::Form(Problem::Malformed, Part::TimeSt))
 }
 
@@ -190,7 +190,7 @@ mod tests {
                         &hash=2bd2a24f7c89869491bb9695aefda8da3daee00f";
 
     fn claim(query: &[u8], body: &[u8]) -> Result<Claim, Refusal> {
-        Claim::parse(&Form::parse(query, body), SENDER, Zone::Utc)
+        Claim::parse(&Form::parse(query, body), SENDER, TimeZone::Utc)
     }
 
     fn refusal(query: impl AsRef<[u8]>) -> (Problem, Part) {

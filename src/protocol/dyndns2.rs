@@ -122,7 +122,7 @@ fn set<A: Copy + PartialEq>(action: &mut Action<A>, address: A) -> Result<(), Pr
 mod tests {
     use super::*;
     use crate::protocol::host::HostName;
-    use crate::protocol::stamp::Zone;
+    use crate::protocol::stamp::TimeZone;
     use proptest::prelude::*;
 
     const SENDER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -161,7 +161,7 @@ mod tests {
         );
         assert_eq!(claim.addresses, "192.0.2.1".parse::<IpAddr>().unwrap().into());
         assert_eq!(claim.clock, Clock::Server);
-        assert_eq!(claim.stamp.format(Zone::Utc), "2012-06-14 15:58:27");
+        assert_eq!(claim.stamp.format(TimeZone::Utc), "2012-06-14 15:58:27");
         let Proof::Password(key) = claim.proof else { panic!("a password") };
         assert_eq!(key.as_bytes(), b"secret:key1");
     }

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Local, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone as _, Utc,
+};
 
 /// A moment, in whole seconds. Two stamps compare as moments, even if their zones differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,7 +12,7 @@ pub struct Stamp(DateTime<Utc>);
 
 /// The zone of a stamp without an offset. The setting `time_zone` chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zone {
+pub enum TimeZone {
     /// Coordinated universal time.
     Utc,
     /// The zone of this machine (`TZ`, else `/etc/localtime`).
@@ -42,12 +44,12 @@ impl Stamp {
     /// In the hour that local time repeats in autumn, a stamp without an offset means the first
     /// pass. So a request that somebody captured in the first pass is an hour old in the second.
     #[must_use]
-    pub fn parse(text: &str, zone: Zone) -> Option<Self> {
+    pub fn parse(text: &str, zone: TimeZone) -> Option<Self> {
         let moment = if text.len() == 19 {
             let time = parse_civil(text)?;
             match zone {
-                Zone::Utc => time.and_utc(),
-                Zone::Local => parse_local(time)?,
+                TimeZone::Utc => time.and_utc(),
+                TimeZone::Local => parse_local(time)?,
             }
         } else {
             // chrono also accepts the leap second :60, which no clock here can show, and U+2212
@@ -70,10 +72,10 @@ impl Stamp {
     /// In the second pass of the hour that autumn repeats, this would read back as another moment.
     /// Then the text is RFC 3339 with the offset.
     #[must_use]
-    pub fn format(self, zone: Zone) -> String {
+    pub fn format(self, zone: TimeZone) -> String {
         match zone {
-            Zone::Utc => self.0.format(FORMAT).to_string(),
-            Zone::Local => {
+            TimeZone::Utc => self.0.format(FORMAT).to_string(),
+            TimeZone::Local => {
                 let local = self.0.with_timezone(&Local);
                 let text = local.format(FORMAT).to_string();
                 if Self::parse(&text, zone) == Some(self) { text } else { local.to_rfc3339() }
@@ -137,7 +139,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn utc(text: &str) -> Option<Stamp> {
-        Stamp::parse(text, Zone::Utc)
+        Stamp::parse(text, TimeZone::Utc)
     }
 
     #[test]
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn a_moment_has_one_text_in_local_time_too() {
         let text = "2012-06-14 15:58:27";
-        assert_eq!(Stamp::parse(text, Zone::Local).unwrap().format(Zone::Local), text);
+        assert_eq!(Stamp::parse(text, TimeZone::Local).unwrap().format(TimeZone::Local), text);
     }
 
     #[test]
@@ -201,14 +203,14 @@ mod tests {
         #[test]
         fn parsing_never_panics(text in "\\PC{0,40}|[-0-9 :TtZz+.]{15,35}") {
             let _ = utc(&text);
-            let _ = Stamp::parse(&text, Zone::Local);
+            let _ = Stamp::parse(&text, TimeZone::Local);
         }
 
         #[test]
         fn every_second_round_trips(seconds in 0_i64..253_402_300_800) {
             let stamp = Stamp::at(DateTime::from_timestamp(seconds, 0).unwrap()).unwrap();
-            prop_assert_eq!(utc(&stamp.format(Zone::Utc)), Some(stamp));
-            prop_assert_eq!(Stamp::parse(&stamp.format(Zone::Local), Zone::Local), Some(stamp));
+            prop_assert_eq!(utc(&stamp.format(TimeZone::Utc)), Some(stamp));
+            prop_assert_eq!(Stamp::parse(&stamp.format(TimeZone::Local), TimeZone::Local), Some(stamp));
         }
 
         #[test]
@@ -216,7 +218,7 @@ mod tests {
             text in "[0-9]{4}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-6][0-9]:[0-6][0-9]",
         ) {
             if let Some(stamp) = utc(&text) {
-                prop_assert_eq!(stamp.format(Zone::Utc), text);
+                prop_assert_eq!(stamp.format(TimeZone::Utc), text);
             }
         }
     }

@@ -212,7 +212,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Settles the mark, unless another change came meanwhile.
+    /// Settles the mark, unless another change came meanwhile. After a failure, the mark says why.
     fn conclude(
         &self,
         turn: Turn,
@@ -224,7 +224,10 @@ impl Job<'_> {
             if self.mark.read()?.is_some_and(|now| now != *before) {
                 return Ok((state, false));
             }
-            self.settle(outcome)?;
+            match outcome {
+                Ok(()) => self.mark.remove()?,
+                Err(reason) => self.mark.fail(&reason)?,
+            }
             Ok((state, true))
         })?;
         if !is_settled {
@@ -232,14 +235,6 @@ impl Job<'_> {
         }
         turn.give_up(state);
         Ok(Concluded::Done)
-    }
-
-    /// Removes the mark after a success. After a failure, the mark says why.
-    fn settle(&self, outcome: Result<(), String>) -> Result<(), Fault> {
-        match outcome {
-            Ok(()) => self.mark.remove(),
-            Err(reason) => self.mark.fail(&reason),
-        }
     }
 
     fn lock_state(&self) -> Result<Lock, Fault> {

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::protocol::stamp::{Stamp, Zone};
+use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::publish::target::Target;
 use crate::status::{Condition, Host, Progress, Status};
 use crate::text::visible;
@@ -79,9 +79,34 @@ impl Host {
     }
 }
 
+/// How a target is doing: the mark of a condition, a verdict if there is something to say, and the
+/// rest of the sentence.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "a template passes references")]
+fn verdict(target: &Target, progress: &Progress) -> (&'static str, &'static str, String) {
+    let (failed, pending, done) = match target {
+        Target::HostsFile => (
+            "dnsmasq was not restarted",
+            "dnsmasq is about to be restarted",
+            "dnsmasq has every change.",
+        ),
+        Target::Zones => (
+            "The zones were not updated",
+            "The zones are about to be updated",
+            "The zones have every change.",
+        ),
+    };
+    match progress {
+        Progress::Failed { reason } => {
+            ("broken", failed, format!("{}. The next update tries again.", visible(reason)))
+        }
+        Progress::Pending => ("late", pending, "a change waits for it.".to_owned()),
+        Progress::Done => ("fresh", "", done.to_owned()),
+    }
+}
+
 /// `YYYY-MM-DD HH:MM:SS`, in UTC.
 fn civil(stamp: &Stamp) -> String {
-    stamp.format(Zone::Utc)
+    stamp.format(TimeZone::Utc)
 }
 
 /// A duration in its largest unit.

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use crate::config::{self, Config};
 use crate::fault::Fault;
 use crate::protocol::host::HostName;
-use crate::protocol::stamp::{Stamp, Zone};
+use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::publish::pending::{Mark, Pending};
 use crate::publish::target::Target;
 use crate::store::expiry::Expiry;
@@ -137,7 +137,7 @@ impl Status {
 /// What is needed to judge a record at one moment.
 struct Moment {
     now: DateTime<Utc>,
-    zone: Zone,
+    zone: TimeZone,
     expiry: Expiry,
     limits: Limits,
 }

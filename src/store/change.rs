@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::config;
 use crate::fault::{Fault, json_position};
-use crate::protocol::stamp::{Stamp, Zone};
+use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::store::decide::Step;
 use crate::store::expiry::Expiry;
 use crate::store::hosts;
@@ -136,7 +136,7 @@ fn new_hosts(
 }
 
 /// Puts the steps into a state.
-fn apply(state: &mut Map<String, Value>, steps: &[Step], zone: Zone) {
+fn apply(state: &mut Map<String, Value>, steps: &[Step], zone: TimeZone) {
     for step in steps {
         let host = step.update().host();
         // PHP told names apart by case. Of such twins one stays.

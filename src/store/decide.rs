@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::protocol::auth::Authentic;
-use crate::protocol::stamp::{Clock, Stamp, Zone};
+use crate::protocol::stamp::{Clock, Stamp, TimeZone};
 use crate::store::record::{self, Record};
 use crate::store::state::HostEntry;
 
@@ -91,7 +91,7 @@ impl Step {
 
     /// The fields of the host's record after it.
     #[must_use]
-    pub(crate) fn fields_after(&self, zone: Zone) -> Map<String, Value> {
+    pub(crate) fn fields_after(&self, zone: TimeZone) -> Map<String, Value> {
         let entry = self.entry.as_ref();
         let mut fields = entry.map(|entry| entry.fields.clone()).unwrap_or_default();
         record::set(&mut fields, self.update.addresses(), self.stamp(), zone);
@@ -116,13 +116,14 @@ impl fmt::Display for Step {
 mod tests {
     use super::*;
     use crate::protocol::addresses::{Action, Addresses};
-    use crate::protocol::stamp::Zone;
+    use crate::protocol::stamp::TimeZone;
     use std::net::IpAddr;
 
     #[test]
     fn the_stored_stamp_and_addresses_decide() {
-        let stamp =
-            |second: u8| Stamp::parse(&format!("2012-06-14 15:58:{second:02}"), Zone::Utc).unwrap();
+        let stamp = |second: u8| {
+            Stamp::parse(&format!("2012-06-14 15:58:{second:02}"), TimeZone::Utc).unwrap()
+        };
         let record = Record {
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             stamp: stamp(30),
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn each_family_counts_by_itself() {
-        let stamp = |text| Stamp::parse(text, Zone::Utc).unwrap();
+        let stamp = |text| Stamp::parse(text, TimeZone::Utc).unwrap();
         let [old, new] = ["2012-06-14 15:58:30", "2012-06-14 15:58:31"].map(stamp);
         let (ipv4, ipv6) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
         let keep = Addresses::KEPT;
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn by_the_servers_clock_nothing_is_a_replay() {
-        let stamp = |text| Stamp::parse(text, Zone::Utc).unwrap();
+        let stamp = |text| Stamp::parse(text, TimeZone::Utc).unwrap();
         let stored = stamp("2012-06-14 15:58:30");
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         let record = Record { addresses: vec![address], stamp: stored };

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::config::Store;
-use crate::protocol::stamp::{Stamp, Zone};
+use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::store::{hosts, record};
 
 /// Which hosts have expired at one moment: key `expire_after`.
@@ -14,7 +14,7 @@ use crate::store::{hosts, record};
 pub struct Expiry {
     /// The seconds for which a host may be silent.
     limit: Option<u64>,
-    zone: Zone,
+    zone: TimeZone,
     now: DateTime<Utc>,
 }
 

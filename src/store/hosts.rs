@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::fault::Fault;
 use crate::protocol::host::HostName;
-use crate::protocol::stamp::{Stamp, Zone};
+use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::store::record;
 use crate::store::replace::{Readers, replace_with};
 
@@ -37,7 +37,7 @@ pub fn lines(name: &str, record: &Value) -> String {
 
 /// The state that a hosts file tells of, with stamps that are older than any.
 #[must_use]
-pub fn to_state(text: &str, zone: Zone) -> Map<String, Value> {
+pub fn to_state(text: &str, zone: TimeZone) -> Map<String, Value> {
     let mut state = Map::new();
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
@@ -107,7 +107,7 @@ mod tests {
     fn a_hosts_file_tells_names_and_addresses_of_a_state() {
         let text = "# comment\n192.0.2.1 a.example alias.example # b.example\n\nnonsense x\n\
                     2001:db8::1 a.example\n192.0.2.2\n192.0.2.3 bad/name\n";
-        let state = to_state(text, Zone::Utc);
+        let state = to_state(text, TimeZone::Utc);
         assert_eq!(
             serde_json::to_string(&state).unwrap(),
             concat!(
@@ -142,17 +142,17 @@ mod tests {
                 let mut fields = Map::new();
                 let ip6 = ip6.map(|ip6| IpAddr::V6((ip6 | 1 << 127).into()));
                 for address in [Some(IpAddr::V4((*ip).into())), ip6].into_iter().flatten() {
-                    record::set(&mut fields, &address.into(), Stamp::NEVER, Zone::Utc);
+                    record::set(&mut fields, &address.into(), Stamp::NEVER, TimeZone::Utc);
                 }
                 state.insert(name.clone(), fields.into());
             }
-            prop_assert_eq!(to_state(&render(&state), Zone::Utc), state);
+            prop_assert_eq!(to_state(&render(&state), TimeZone::Utc), state);
         }
 
         #[test]
         fn any_text_can_be_read_as_a_hosts_file(text in "\\PC{0,60}|[0-9a-f.: #\n]{0,60}") {
-            let state = to_state(&text, Zone::Utc);
-            prop_assert_eq!(to_state(&render(&state), Zone::Utc), state);
+            let state = to_state(&text, TimeZone::Utc);
+            prop_assert_eq!(to_state(&render(&state), TimeZone::Utc), state);
         }
     }
 }

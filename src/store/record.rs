@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 
 use crate::protocol::addresses::Addresses;
-use crate::protocol::stamp::{Stamp, Zone};
+use crate::protocol::stamp::{Stamp, TimeZone};
 
 /// The field of the IPv4 address. A PHP `ip.php` put an IPv6 address there, too.
 pub const IPV4: &str = "ip";
@@ -45,7 +45,7 @@ pub fn addresses(fields: &Map<String, Value>) -> impl Iterator<Item = IpAddr> {
 }
 
 /// The stamp in the fields of a record. The error says what is wrong with it.
-pub fn stamp(fields: &Map<String, Value>, zone: Zone) -> Result<Stamp, &'static str> {
+pub fn stamp(fields: &Map<String, Value>, zone: TimeZone) -> Result<Stamp, &'static str> {
     match fields.get(UPDATE) {
         None => Ok(Stamp::NEVER),
         Some(Value::String(text)) if text.is_empty() => Ok(Stamp::NEVER),
@@ -59,7 +59,7 @@ const NO_STAMP: &str =
 
 /// Puts new addresses and a stamp into the fields of a record. Other fields stay as they are, and
 /// so does the address of a family that the update keeps.
-pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone: Zone) {
+pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone: TimeZone) {
     let kept = addresses(fields).filter(|old| !new.removes(*old));
     let known: Vec<IpAddr> = new.new_ones().chain(kept).collect();
     put(fields, IPV4, known.iter().find(|address| address.is_ipv4()));
@@ -99,9 +99,9 @@ mod tests {
 
     fn after(text: &str, address: &str) -> String {
         let mut fields = fields(text);
-        let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
+        let stamp = Stamp::parse("2012-06-14 15:58:27", TimeZone::Utc).unwrap();
         let address: IpAddr = address.parse().unwrap();
-        set(&mut fields, &address.into(), stamp, Zone::Utc);
+        set(&mut fields, &address.into(), stamp, TimeZone::Utc);
         serde_json::to_string(&fields).unwrap()
     }
 
@@ -161,9 +161,9 @@ mod tests {
             ("{}", Remove, Remove, format!("{{{update}}}")),
         ] {
             let mut fields = fields(before);
-            let stamp = Stamp::parse("2012-06-14 15:58:27", Zone::Utc).unwrap();
+            let stamp = Stamp::parse("2012-06-14 15:58:27", TimeZone::Utc).unwrap();
             let new = Addresses { ipv4, ipv6 };
-            set(&mut fields, &new, stamp, Zone::Utc);
+            set(&mut fields, &new, stamp, TimeZone::Utc);
             assert_eq!(serde_json::to_string(&fields).unwrap(), expected, "{before} {new:?}");
             let record = Record { addresses: addresses(&fields).collect(), stamp };
             assert!(record.holds(&new), "{before} {new:?}");
@@ -173,10 +173,10 @@ mod tests {
     #[test]
     fn a_record_without_stamp_was_never_updated_but_a_broken_stamp_is_an_error() {
         for text in ["{}", r#"{"update":""}"#] {
-            assert_eq!(stamp(&fields(text), Zone::Utc), Ok(Stamp::NEVER));
+            assert_eq!(stamp(&fields(text), TimeZone::Utc), Ok(Stamp::NEVER));
         }
         for text in [r#"{"update":"yesterday"}"#, r#"{"update":5}"#, r#"{"update":null}"#] {
-            assert!(stamp(&fields(text), Zone::Utc).is_err(), "{text}");
+            assert!(stamp(&fields(text), TimeZone::Utc).is_err(), "{text}");
         }
     }
 

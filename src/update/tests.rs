@@ -3,7 +3,7 @@
 use super::*;
 use crate::config;
 use crate::protocol::addresses::{Action, Addresses};
-use crate::protocol::stamp::{Clock, Stamp, Zone};
+use crate::protocol::stamp::{Clock, Stamp, TimeZone};
 use crate::store::record;
 use crate::store::{hosts, json};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const NAMES: [&str; 4] = ["a.example", "aa.example", "host1.a.example", "B.example"];
 
 fn stamp(second: u32) -> Stamp {
-    Stamp::parse(&format!("2026-11-23 12:00:{second:02}"), Zone::Utc).unwrap()
+    Stamp::parse(&format!("2026-11-23 12:00:{second:02}"), TimeZone::Utc).unwrap()
 }
 
 /// A record with an address of each family at most, and a field that is not ours.
@@ -32,7 +32,7 @@ fn a_record() -> impl Strategy<Value = Value> {
             let addresses =
                 [ip.map(|ip| IpAddr::V4(ip.into())), ip6.map(|ip| IpAddr::V6(ip.into()))];
             for address in addresses.into_iter().flatten() {
-                record::set(&mut fields, &address.into(), stamp(0), Zone::Utc);
+                record::set(&mut fields, &address.into(), stamp(0), TimeZone::Utc);
             }
             fields.extend(note.map(|note| ("note".to_owned(), note)));
             fields.into()
@@ -143,7 +143,7 @@ fn where_a_redundant_update_makes_two_spellings_one_the_hosts_file_has_one_too()
         let address: IpAddr =
             if name == "B.example" { "192.0.2.1" } else { "192.0.2.2" }.parse().unwrap();
         let mut fields = Map::new();
-        record::set(&mut fields, &address.into(), stamp(0), Zone::Utc);
+        record::set(&mut fields, &address.into(), stamp(0), TimeZone::Utc);
         (name.to_owned(), fields.into())
     });
     let state = Map::from_iter(state);

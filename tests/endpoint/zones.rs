@@ -57,12 +57,9 @@ fn scripts(scene: &Scene) -> String {
     fs::read_to_string(scene.path("run/scripts")).unwrap_or_default()
 }
 
+/// Whether a command of the operator succeeds, and what it says.
 fn ddnsctl(scene: &Scene, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_ddnsctl"))
-        .args(arguments)
-        .env("DDNS_CONFIG", scene.path("etc/config.json"))
-        .output()
-        .unwrap();
+    let output = scene.ddnsctl(arguments);
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(text).unwrap())
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use ddns_cgi::config::Store;
 use ddns_cgi::fault::{Fault, json_position};
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::protocol::stamp::Zone;
+use ddns_cgi::protocol::stamp::TimeZone;
 use ddns_cgi::store::replace::{Readers, replace};
 use ddns_cgi::store::{hosts, json, record};
 use serde_json::{Map, Value};
@@ -150,7 +150,7 @@ fn warnings(store: &Store, map: &Map<String, Value>, users: &Map<String, Value>)
     warnings
 }
 
-fn add_warnings(warnings: &mut Vec<String>, host: &Host, zone: Zone, now: DateTime<Utc>) {
+fn add_warnings(warnings: &mut Vec<String>, host: &Host, zone: TimeZone, now: DateTime<Utc>) {
     let shown = host.name.escape_default();
     if HostName::parse(host.name).is_none() {
         warnings

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use ddns_cgi::config::{Config, Store};
 use ddns_cgi::fault::{Fault, json_position};
-use ddns_cgi::protocol::stamp::{Stamp, Zone};
+use ddns_cgi::protocol::stamp::{Stamp, TimeZone};
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::{json as store_json, record};
 use serde_json::{Map, Value, json};
@@ -63,7 +63,7 @@ fn entries(store: &Store, map: &Map<String, Value>) -> Vec<Entry> {
 }
 
 impl Entry {
-    fn of(host: &Host, zone: Zone, expiry: &Expiry, now: DateTime<Utc>) -> Self {
+    fn of(host: &Host, zone: TimeZone, expiry: &Expiry, now: DateTime<Utc>) -> Self {
         let no_fields = Map::new();
         let fields = host.fields().unwrap_or(&no_fields);
         let stamp = record::stamp(fields, zone).ok();

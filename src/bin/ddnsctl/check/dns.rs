@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE};
 
+/// The port of every public name server.
+pub const PORT: u16 = 53;
+
 /// How many questions are under way at once. A socket buffers more answers than that.
 const WINDOW: usize = 100;
 
@@ -265,7 +268,8 @@ fn settle<'q>(
     Some(())
 }
 
-fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
+/// A socket for questions to a server. This sends nothing.
+pub fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
     let local: SocketAddr =
         if server.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = UdpSocket::bind(local)?;

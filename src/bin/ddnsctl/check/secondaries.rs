@@ -2,20 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::thread::sleep;
 
 use ddns_cgi::config::Zones;
 use ddns_cgi::protocol::host::HostName;
 use simple_dns::TYPE;
 
-use super::dns::{self, Answer, Question};
+use super::dns::{self, Answer, PORT, Question};
 use super::findings::Findings;
 use super::names::{self, LOOKS, PAUSE, Records, Said};
 use super::zones::{Served, check_recursion, serial, why_not};
-
-/// The port of every name server that an NS record names.
-const PORT: u16 = 53;
 
 /// A name server that NS records name.
 pub struct Secondary<'z> {
@@ -74,10 +71,7 @@ fn addresses(zones: &Zones, name: &str) -> BTreeSet<IpAddr> {
 /// Whether there is a way to an address. A machine without IPv6 has none to a server's second
 /// address. This sends nothing.
 fn has_way(address: IpAddr) -> bool {
-    let any: SocketAddr =
-        if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
-    let connected = UdpSocket::bind(any).and_then(|socket| socket.connect((address, PORT)));
-    !connected.is_err_and(|error| {
+    !dns::connect((address, PORT).into()).is_err_and(|error| {
         matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::Unsupported)
     })
 }

@@ -4,10 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use simple_dns::{RCODE, TYPE};
 
-use crate::check::dns::{self, Answer, Question};
-
-/// The port of every public name server.
-const PORT: u16 = 53;
+use crate::check::dns::{self, Answer, PORT, Question};
 
 /// What the zone above says.
 pub struct Delegation {
