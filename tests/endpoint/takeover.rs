@@ -54,7 +54,7 @@ fn can(test: &str) -> bool {
 fn copy(from: &Scene, to: &Scene) {
     for command in PAGE.lines().filter_map(|line| line.strip_prefix("ExecStart=")) {
         let (source, target) = command.rsplit_once(' ').unwrap();
-        let source = in_scene(from, &source.replace("ns1:", ""));
+        let source = in_scene(from, &source.replace("front1:", ""));
         let command = format!("{source} {}", in_scene(to, target));
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
     }
