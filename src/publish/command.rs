@@ -17,6 +17,9 @@ use crate::text::visible;
 /// How many bytes at either end of the command's output may hold its first and its last line.
 const END: u16 = 400;
 
+/// What may be a secret has at least so many digits.
+const SECRET: usize = 16;
+
 /// The longest pause between two looks at whether the command has ended.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -114,6 +117,24 @@ fn reason(errors: &File, output: &File) -> String {
     if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
 }
 
+/// A text without what may be a secret: nsupdate quotes a key that it cannot read. A run of base64
+/// or hexadecimal digits counts, if it has letters and numbers and is too long for a word.
+#[expect(clippy::needless_pass_by_value, reason = "it is one step of several")]
+fn without_secrets(text: String) -> String {
+    let is_digit = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| is_digit(c) != is_digit(first)).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(end);
+        let has = |is: fn(&char) -> bool| run.chars().any(|c| is(&c));
+        let is_mixed = has(char::is_ascii_digit) && has(char::is_ascii_alphabetic);
+        shown += if run.len() >= SECRET && is_mixed { "[...]" } else { run };
+        rest = after;
+    }
+    shown
+}
+
 /// The lines at a place in a file, or at its start if there is no such place.
 fn lines_at(mut file: &File, place: SeekFrom) -> Vec<String> {
     let mut bytes = Vec::new();
@@ -121,7 +142,7 @@ fn lines_at(mut file: &File, place: SeekFrom) -> Vec<String> {
     let _ = file.take(END.into()).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().map(|line| line.trim_start_matches([';', ' ']).trim());
-    lines.filter(|line| !line.is_empty()).map(visible).collect()
+    lines.filter(|line| !line.is_empty()).map(visible).map(without_secrets).collect()
 }
 
 #[cfg(test)]
@@ -149,6 +170,23 @@ mod tests {
         assert_eq!(sh(script, ENOUGH).unwrap_err(), "exit status: 2: no key; REFUSED");
         assert_eq!(sh("exit 1", ENOUGH).unwrap_err(), "exit status: 1");
         assert_eq!(run(&[], "", ENOUGH), Ok(()));
+    }
+
+    #[test]
+    fn a_secret_that_a_tool_quotes_is_left_out() {
+        for (said, shown) in [
+            (
+                "could not create key from hmac-sha256:ddns:c2VjcmV0IG9mIHRoZSB0ZXN0cyEh=,: bad",
+                "could not create key from hmac-sha256:ddns:[...],: bad",
+            ),
+            ("unknown option 'c2VjcmV0IG9mIHRoZSB0ZXN0cy'", "unknown option '[...]'"),
+            ("secret 00112233445566778899aabbccddeeff", "secret [...]"),
+            ("/media/data/www/ramcache/hosts.dns: no", "/media/data/www/ramcache/hosts.dns: no"),
+            ("Communication with 192.0.2.1#53 failed", "Communication with 192.0.2.1#53 failed"),
+        ] {
+            let script = format!("echo \"{said}\" >&2; exit 1");
+            assert_eq!(sh(&script, ENOUGH).unwrap_err(), format!("exit status: 1: {shown}"));
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::fault::Fault;
 use crate::publish::target::{Target, published};
 use crate::store::replace::{Readers, open_helper, replace, sync_folder};
+use crate::text::visible;
 
 /// The mark of a target.
 #[derive(Clone, Debug)]
@@ -33,13 +34,21 @@ pub struct Mark {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pending(String);
 
-/// Adds a line about `change` to the mark of each target. When this returns, the marks are there
-/// even after a power failure, though perhaps without their text.
+/// Adds a line about `change` to the mark of each target.
 pub fn add(config: &Config, change: impl fmt::Display) -> Result<(), Fault> {
-    let hosts = &config.store.hosts;
+    add_for(Target::of(&config.publish), &config.store.hosts, change)
+}
+
+/// Adds a line about `change` to the marks of these targets. When this returns, the marks are there
+/// even after a power failure, though perhaps without their text.
+pub(super) fn add_for(
+    targets: impl Iterator<Item = Target>,
+    hosts: &Path,
+    change: impl fmt::Display,
+) -> Result<(), Fault> {
     let line = format!("changed {change}\n");
     let mut is_any_new = false;
-    for target in Target::of(&config.publish) {
+    for target in targets {
         let mark = Mark::of(target, hosts);
         is_any_new |= !mark.path.exists();
         mark.append(&line).map_err(|error| Fault::io("write the mark", &mark.path, &error))?;
@@ -119,10 +128,11 @@ impl Mark {
 }
 
 impl Pending {
-    /// Why the last try failed, if no change has come since.
+    /// Why the last try failed, if no change has come since. It is safe to look at, whoever wrote
+    /// the mark.
     #[must_use]
-    pub fn failure(&self) -> Option<&str> {
-        self.0.lines().next_back()?.strip_prefix("failed ")
+    pub fn failure(&self) -> Option<String> {
+        self.0.lines().next_back()?.strip_prefix("failed ").map(visible)
     }
 }
 
@@ -144,8 +154,10 @@ mod tests {
         assert_eq!(first.failure(), None);
         add(&config, "host1 192.0.2.1").unwrap();
         assert_ne!(mark.read().unwrap().unwrap(), first);
+        mark.fail("\u{1b}[31mred").unwrap();
+        assert_eq!(mark.read().unwrap().unwrap().failure().as_deref(), Some("\\u{1b}[31mred"));
         mark.fail("exit status 1").unwrap();
-        assert_eq!(mark.read().unwrap().unwrap().failure(), Some("exit status 1"));
+        assert_eq!(mark.read().unwrap().unwrap().failure().as_deref(), Some("exit status 1"));
         add(&config, "host1 192.0.2.1").unwrap();
         assert_eq!(mark.read().unwrap().unwrap().failure(), None);
         mark.remove().unwrap();

@@ -12,7 +12,7 @@ use nix::sys::signal::SigSet;
 
 use crate::config::{self, Config, Publish, Store};
 use crate::fault::Fault;
-use crate::publish::pending::{Mark, Pending};
+use crate::publish::pending::{self, Mark, Pending};
 use crate::publish::target::Target;
 use crate::publish::turn::{Failed, Turn};
 use crate::publish::{command, zones};
@@ -47,7 +47,7 @@ pub(crate) fn if_pending(config: &Config) -> Vec<Fault> {
         match mark.read() {
             Ok(None) => Vec::new(),
             Ok(Some(pending)) => {
-                let failure = pending.failure().map(|reason| last_failure(target, &mark, reason));
+                let failure = pending.failure().map(|reason| last_failure(target, &mark, &reason));
                 let start = start_detached(config.file.as_deref(), target, &mark);
                 failure.into_iter().chain(start.err()).collect()
             }
@@ -200,13 +200,16 @@ impl Job<'_> {
     }
 
     /// Writes the hosts file if it differs from the state. A request may have been killed after it
-    /// had written the state, and hosts expire without any request.
+    /// had written the state, and hosts expire without any request. The other targets have to know,
+    /// since no request will see that the hosts file has changed.
     fn bring_hosts_up_to_date(&self, state: &mut State) -> Result<(), Fault> {
         if state.knows_hosts() {
             return Ok(());
         }
         let wanted = Expiry::at(Utc::now(), self.store).hosts_file(state.map()?);
         if hosts::read(&self.store.hosts)?.as_ref() != Some(&wanted) {
+            let others = Target::of(self.publish).filter(|target| *target != self.target);
+            pending::add_for(others, &self.store.hosts, "hosts file")?;
             hosts::store(&self.store.hosts, &wanted)?;
         }
         Ok(())

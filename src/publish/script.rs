@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::Zones;
 use crate::protocol::host::HostName;
@@ -20,6 +20,10 @@ use crate::protocol::host::HostName;
 /// 4.2.2), and its header, zone and signature need some of them.
 const MESSAGE: usize = 60_000;
 
+/// The address of a name in doubt: an IPv4 address in IPv6 notation, which no host has. A record
+/// that has one counts as having the IPv4 address.
+const DOUBT: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
+
 /// A script for nsupdate.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Script {
@@ -27,8 +31,7 @@ pub struct Script {
     pub text: String,
     /// How many names it has updates for.
     pub names: usize,
-    /// What the server serves while the script is under way: of these names, nobody knows. An
-    /// address that no host has stands for that.
+    /// What the server serves while the script is under way: of these names, nobody knows.
     pub in_doubt: String,
 }
 
@@ -88,7 +91,7 @@ fn in_doubt(text: &str, names: &BTreeSet<&HostName>) -> String {
 /// The line that puts a name in doubt.
 #[must_use]
 pub fn doubt(name: &HostName) -> String {
-    format!("{} {name}\n", Ipv4Addr::UNSPECIFIED)
+    format!("{DOUBT} {name}\n")
 }
 
 /// Adds the updates of one zone, in as many messages as they need.

@@ -67,7 +67,8 @@ impl Turn {
     }
 
     /// Lets the commands of this process have the turn, too, until they end. If this process is
-    /// killed, a command that still sends an update would undo that of the next restarter.
+    /// killed, a command that still sends an update would undo that of the next restarter. A
+    /// command that closes all files, such as ssh, does not keep it.
     pub(super) fn extend_to_commands(&self) -> Result<(), Fault> {
         rustix::io::fcntl_setfd(self.lock.file(), FdFlags::empty())
             .map_err(|error| Fault::io("pass on the lock", &self.path, &error.into()))

@@ -212,7 +212,7 @@ impl Progress {
     fn of(pending: Option<&Pending>) -> Self {
         let Some(pending) = pending else { return Self::Done };
         match pending.failure() {
-            Some(reason) => Self::Failed { reason: without_folders(reason) },
+            Some(reason) => Self::Failed { reason: without_folders(&reason) },
             None => Self::Pending,
         }
     }

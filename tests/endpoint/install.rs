@@ -122,6 +122,26 @@ fn with_publish_it_installs_a_key_and_settings_for_dynamic_updates_and_no_dnsmas
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("connection refused") && !text.contains("key"), "{text}");
 
+    // It is not for names that are none, or in the place of a dnsmasq that is set up.
+    for (prepared, zone, problem) in [
+        (false, "a..b", "not the name of a zone"),
+        (false, "-x.example", "not the name of a zone"),
+        (false, "192.0.2.1", "not the name of a zone"),
+        (true, "h.example.net", "dnsmasq is set up here"),
+    ] {
+        let other = tempfile::tempdir().unwrap();
+        if prepared {
+            install(other.path(), &[]);
+        }
+        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install"))
+            .args(["--publish", zone])
+            .env("DESTDIR", other.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && text.contains(problem), "{zone}: {text}");
+    }
+
     // Later runs need not say it again, and change nothing.
     let again = install(folder.path(), &[]);
     assert_eq!(again, "everything is in place already\n");

@@ -279,6 +279,60 @@ fn a_host_that_returns_to_its_old_address_after_a_failure_is_sent_again() {
 }
 
 #[test]
+fn what_one_target_finds_expired_is_not_hidden_from_the_other() {
+    if !can("expiry and two targets") {
+        return;
+    }
+    let scene = Scene::new();
+    let primary = Primary::start(&scene);
+    let config = json!({"publish": primary.publish(&scene, "UPDATE"), "expire_after": 3600});
+    scene.configure(&config);
+    // Both hosts of the first user have been silent since 2012, but the zones got them.
+    let text = scene.hosts();
+    scene.write("www/ramcache/.hosts.dns.published", "");
+    let served_before = primary.publish(&scene, "");
+    let first =
+        format!("# server 127.0.0.1 {} ttl 7 zones h.lohray.com example\n", served_before["port"]);
+    scene.write("www/ramcache/.hosts.dns.published", &(first + &text));
+    // The restarter of dnsmasq finds that they have expired, without any request.
+    scene.write("www/ramcache/.hosts.dns.pending", "changed something\n");
+    let mut restarter = scene.cgi("127.0.0.1", "").env("DDNS_RESTARTER", "restart");
+    assert!(restarter.0.status().unwrap().success());
+    assert_eq!(scene.hosts(), "");
+    assert!(mark(&scene).exists(), "the restarter of the zones has to know");
+}
+
+#[test]
+fn apply_all_waits_for_a_restarter_that_is_at_work() {
+    if !can("apply --all beside a restarter") {
+        return;
+    }
+    let (scene, primary) = scene_with_primary();
+    assert!(ddnsctl(&scene, &["apply"]).0);
+    drop(primary);
+    fs::remove_dir_all(scene.path("run/knot")).unwrap();
+    let primary = Primary::start(&scene);
+    configure(&scene, &primary, "UPDATE");
+    assert!(ddnsctl(&scene, &["apply"]).0);
+    assert_eq!(served(&primary), HOSTS, "another port is another server");
+    // Somebody deletes a host behind our back, and an update is under way.
+    let mut script = primary.publish(&scene, "UPDATE")["command"][2].as_str().unwrap().to_owned();
+    let port = primary.publish(&scene, "")["port"].clone();
+    script = format!(
+        "printf 'server 127.0.0.1 {port}\nzone h.lohray.com.\n\
+         update delete host2.h.lohray.com. A\nsend\n' | {script}"
+    );
+    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    configure(&scene, &primary, "sleep 2; UPDATE");
+    let query = signed("user1", "secretkey1", "host1.h.lohray.com", &time(-9));
+    assert_eq!(scene.answer("127.0.6.1", &query), "good 127.0.6.1");
+    let (is_done, text) = ddnsctl(&scene, &["apply", "--all"]);
+    assert!(is_done, "{text}");
+    assert_eq!(served(&primary), scene.hosts());
+    assert!(scene.hosts().contains("127.0.6.1 host1") && scene.hosts().contains(" host2"));
+}
+
+#[test]
 fn an_update_that_outlives_its_restarter_does_not_undo_a_later_one() {
     if !can("an update that outlives its restarter") {
         return;

@@ -9,7 +9,6 @@ use ddns_cgi::publish::pending::{self, Mark};
 use ddns_cgi::publish::target::Target;
 use ddns_cgi::publish::{restarter, zones};
 use ddns_cgi::store::state::{Patience, State};
-use serde_json::{Map, Value};
 
 use crate::Report;
 
@@ -25,6 +24,9 @@ pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
         let reason = "is about zones, and the configuration has no key \"publish\"";
         return Err(Fault::new("--all", reason));
     }
+    if all {
+        forget_published(config)?;
+    }
     let mut state = State::open(&config.store, Patience::Client)?;
     let map = state.map()?.clone();
     pending::add(config, "applied by ddnsctl")?;
@@ -33,16 +35,16 @@ pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
     }
     state.forget_index();
     drop(state);
-    if all {
-        forget_published(config, &map)?;
-    }
     settle(config)
 }
 
-/// Makes the next dynamic update send everything, as soon as no restarter sends one.
-fn forget_published(config: &Config, state: &Map<String, Value>) -> Result<(), Fault> {
+/// Makes the next dynamic update send everything, as soon as no restarter sends one. The mark comes
+/// afterwards: a restarter that is at work would settle it without having sent all.
+fn forget_published(config: &Config) -> Result<(), Fault> {
+    // The lock on the state must not be held here, because that restarter needs it to finish.
+    let map = State::open(&config.store, Patience::Client)?.map()?.clone();
     let deadline = deadline(config);
-    while zones::forget(&config.store.hosts, state.keys())?.is_none() {
+    while zones::forget(&config.store.hosts, map.keys())?.is_none() {
         still_at_work(config, Target::Zones, deadline)?;
     }
     Ok(())

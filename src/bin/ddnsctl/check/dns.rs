@@ -290,11 +290,11 @@ fn over_tcp(server: SocketAddr, truncated: Vec<Open>, end: Instant) -> io::Resul
             return Err(late());
         }
         let query = question.message(0);
-        let again = connection.as_mut().and_then(|stream| exchange(stream, &query).ok());
+        let again = connection.as_mut().and_then(|stream| exchange(stream, &query, end).ok());
         let bytes = match again {
             Some(bytes) => bytes,
             // A server may close the connection after some questions.
-            None => exchange(connection.insert(open(server)?), &query)?,
+            None => exchange(connection.insert(open(server)?), &query, end)?,
         };
         let message = Packet::parse(&bytes).map_err(io::Error::other)?;
         match Reading::of(&message, question) {
@@ -306,21 +306,40 @@ fn over_tcp(server: SocketAddr, truncated: Vec<Open>, end: Instant) -> io::Resul
 }
 
 fn open(server: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&server, SILENCE)
-        .map_err(|error| io::Error::other(format!("over TCP: {error}")))?;
-    stream.set_read_timeout(Some(SILENCE))?;
-    Ok(stream)
+    TcpStream::connect_timeout(&server, SILENCE)
+        .map_err(|error| io::Error::other(format!("over TCP: {error}")))
 }
 
 /// Sends a message and receives one, each after its length (RFC 1035, 4.2.2).
-fn exchange(stream: &mut TcpStream, query: &[u8]) -> io::Result<Vec<u8>> {
+fn exchange(stream: &mut TcpStream, query: &[u8], end: Instant) -> io::Result<Vec<u8>> {
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), query].concat())?;
+    let end = end.min(Instant::now() + SILENCE);
     let mut length = [0; 2];
-    stream.read_exact(&mut length)?;
+    receive(stream, &mut length, end)?;
     let mut message = vec![0; u16::from_be_bytes(length).into()];
-    stream.read_exact(&mut message)?;
+    receive(stream, &mut message, end)?;
     Ok(message)
+}
+
+/// Fills the buffer before `end`. A server may send one byte at a time.
+fn receive(stream: &mut TcpStream, buffer: &mut [u8], end: Instant) -> io::Result<()> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(late());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(rest) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(late()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,10 @@ pub struct Secondary<'z> {
     zones: Vec<(&'z HostName, u32)>,
 }
 
+/// How many name servers are asked, and at how many addresses each. More must be a mistake, or a
+/// server that wants to keep us busy.
+const MOST: usize = 16;
+
 /// The name servers of the zones, but for the primary at its own address.
 pub fn find<'z>(
     findings: &mut Findings,
@@ -35,7 +39,11 @@ pub fn find<'z>(
         }
     }
     let mut secondaries = Vec::new();
-    for (name, of_zones) in found {
+    if found.len() > MOST {
+        let problem = format!("{} of them; only {MOST} are asked", found.len());
+        findings.warning("name servers", problem, "Correct the NS records");
+    }
+    for (name, of_zones) in found.into_iter().take(MOST) {
         let addresses = addresses(zones, &name);
         if addresses.is_empty() {
             findings.error(
@@ -45,7 +53,7 @@ pub fn find<'z>(
             );
         }
         let own = addresses.into_iter().filter(|address| *address != zones.server.ip());
-        secondaries.extend(own.map(|address| Secondary {
+        secondaries.extend(own.take(MOST).map(|address| Secondary {
             name: name.clone(),
             address: (address, PORT).into(),
             zones: of_zones.clone(),

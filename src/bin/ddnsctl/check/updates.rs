@@ -14,11 +14,15 @@ use crate::web_user::WebUser;
 /// How long an update may take that changes nothing. nsupdate gives up a silent server after 12 s.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// The files that the command is given, such as a key. The web server's user must be able to read
-/// them; nobody else has to. A path that is not there may be meant for another machine.
+/// The files that the command is given. The web server's user must be able to read them; nobody
+/// else a key, of nsupdate (-k) or of ssh (-i). A path that is not there may be meant for another
+/// machine.
 pub fn check_files(findings: &mut Findings, zones: &Zones, user: Option<&WebUser>) {
-    let arguments = zones.command.iter().skip(1).filter(|word| word.starts_with('/'));
-    for path in arguments.map(Path::new) {
+    for (before, word) in zones.command.iter().zip(zones.command.iter().skip(1)) {
+        let path = Path::new(word);
+        if path.is_relative() {
+            continue;
+        }
         let Ok(metadata) = fs::metadata(path) else { continue };
         let is_program = metadata.mode() & 0o111 != 0;
         if !metadata.is_file() || is_program {
@@ -30,7 +34,8 @@ pub fn check_files(findings: &mut Findings, zones: &Zones, user: Option<&WebUser
         if let Some(user) = user.filter(|user| !user.may("-r", path)) {
             findings.error(&shown, format_args!("{} cannot read it", user.name), &advice);
         }
-        if metadata.mode() & 0o007 != 0 {
+        let is_key = before == "-k" || before == "-i";
+        if is_key && metadata.mode() & 0o007 != 0 {
             let problem = format!("others can use the key (mode {:o})", metadata.mode() & 0o777);
             findings.error(&shown, problem, &advice);
         }
