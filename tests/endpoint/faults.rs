@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
 use crate::primary::{KNOT, NSUPDATE, Primary};
-use crate::scene::{HOSTS, STATE, Scene, can_run, lines_of, signed, signed_2, tell, time};
+use crate::scene::{
+    HOSTS, STATE, Scene, can_run, eventually, lines_of, signed, signed_2, tell, time,
+};
 use crate::zones::served;
 
 pub const STRACE: &str = "/usr/bin/strace";
@@ -229,6 +232,12 @@ fn check_healing(scene: &Scene, primary: Option<&Primary>, deed: Deed, point: &s
     }
 }
 
+/// Whether nobody has the turn to update zones.
+fn is_free(scene: &Scene) -> bool {
+    let file = fs::File::open(scene.path("www/ramcache/.hosts.dns.publish.lock"));
+    file.is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockShared).is_ok())
+}
+
 /// Does the deed once for each fault at each of its system calls that `is_hit`.
 fn everywhere(deed: Deed, faults: &[&str], is_hit: impl Fn(&str) -> bool) {
     let zones: &[&str] = if deed.has_zones() { &[KNOT, NSUPDATE] } else { &[] };
@@ -243,8 +252,11 @@ fn everywhere(deed: Deed, faults: &[&str], is_hit: impl Fn(&str) -> bool) {
                 let point = format!("{deed:?}: {fault} at {call} {when}");
                 let injection = format!("inject={call}:{fault}:when={when}");
                 let outcome = run(&scene, deed, &["-e", &injection]);
-                // An earlier restarter may be at work.
+                // An earlier restarter may be at work, or what it was killed in the middle of.
                 scene.settle();
+                if primary.is_some() {
+                    eventually("the update ends", || is_free(&scene));
+                }
                 check_files(&scene, deed, &outcome, &point);
                 if fault.starts_with("error") && deed.target().is_none() {
                     check_reply(&outcome, &point);

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Primary {
     keeper: Child,
     port: u16,
+    log: PathBuf,
 }
 
 impl Primary {
@@ -57,13 +59,19 @@ impl Primary {
         scene.write("etc/tsig.key", &key);
         // It reads until this test closes its input or dies.
         let script = format!(
-            "{KNOT} --config={folder}/knot.conf >{folder}/log 2>&1 & server=$!\n\
-             read -r _; kill $server; wait $server"
+            "exec 3<&0\n\
+             {KNOT} --config={folder}/knot.conf >{folder}/log 2>&1 3<&- & server=$!\n\
+             {{ read -r _; kill $server; }} <&3 &\n\
+             wait $server; echo \"Knot ended with $?\" >>{folder}/log; kill $! 2>/dev/null"
         );
         let mut keeper = Command::new("/bin/sh");
         keeper.arg("-c").arg(script).stdin(Stdio::piped());
         // An interrupt from the terminal does not reach the keeper.
-        let primary = Self { keeper: keeper.process_group(0).spawn().unwrap(), port };
+        let primary = Self {
+            keeper: keeper.process_group(0).spawn().unwrap(),
+            port,
+            log: scene.path("run/knot/log"),
+        };
         eventually("Knot answers", || primary.ask("ns.example", TYPE::A).is_some());
         primary
     }
@@ -78,7 +86,11 @@ impl Primary {
 
     /// The addresses of a name, IPv4 first.
     pub fn addresses(&self, name: &str) -> Vec<IpAddr> {
-        let ask = |kind| self.ask(name, kind).unwrap_or_else(|| panic!("Knot does not answer"));
+        let ask = |kind| {
+            self.ask(name, kind).unwrap_or_else(|| {
+                panic!("Knot does not answer: {}", fs::read_to_string(&self.log).unwrap())
+            })
+        };
         [ask(TYPE::A), ask(TYPE::AAAA)].concat()
     }
 
