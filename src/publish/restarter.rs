@@ -42,19 +42,24 @@ const LIMIT: Duration = Duration::from_secs(30);
 ///
 /// Returns what the operator should know.
 pub(crate) fn if_pending(config: &Config) -> Vec<Fault> {
-    let start = |target| {
-        let mark = Mark::of(target, &config.store.hosts);
-        match mark.read() {
-            Ok(None) => Vec::new(),
+    let mut notices = Vec::new();
+    // All marks are read before the first restarter starts, since that may make another one.
+    let marks: Vec<_> = Target::of(&config.publish)
+        .map(|target| (target, Mark::of(target, &config.store.hosts)))
+        .map(|(target, mark)| (target, mark.read(), mark))
+        .collect();
+    for (target, pending, mark) in marks {
+        match pending {
+            Ok(None) => {}
             Ok(Some(pending)) => {
-                let failure = pending.failure().map(|reason| last_failure(target, &mark, &reason));
-                let start = start_detached(config.file.as_deref(), target, &mark);
-                failure.into_iter().chain(start.err()).collect()
+                let failure = pending.failure();
+                notices.extend(failure.map(|reason| last_failure(target, &mark, &reason)));
+                notices.extend(start_detached(config.file.as_deref(), target, &mark).err());
             }
-            Err(fault) => vec![fault],
+            Err(fault) => notices.push(fault),
         }
-    };
-    Target::of(&config.publish).flat_map(start).collect()
+    }
+    notices
 }
 
 fn last_failure(target: Target, mark: &Mark, reason: &str) -> Fault {

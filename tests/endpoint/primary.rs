@@ -21,7 +21,7 @@ pub const NSUPDATE: &str = "/usr/bin/nsupdate";
 const ZONES: [&str; 2] = ["h.lohray.com", "example"];
 
 /// Long enough for any answer on the loopback address.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A running Knot. It ends when this is dropped, or when the tests are killed.
 pub struct Primary {
@@ -87,7 +87,8 @@ impl Primary {
     /// The addresses of a name, IPv4 first.
     pub fn addresses(&self, name: &str) -> Vec<IpAddr> {
         let ask = |kind| {
-            self.ask(name, kind).unwrap_or_else(|| {
+            // A question may get lost.
+            (0..3).find_map(|_| self.ask(name, kind)).unwrap_or_else(|| {
                 panic!("Knot does not answer: {}", fs::read_to_string(&self.log).unwrap())
             })
         };

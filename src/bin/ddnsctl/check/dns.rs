@@ -466,6 +466,27 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_byte_by_byte_over_tcp_is_given_up() {
+        let (socket, server) = bound();
+        let listener = std::net::TcpListener::bind(server).unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            let (length, client) = socket.recv_from(&mut buffer).unwrap();
+            buffer[2] |= 0x82; // An answer, and truncated.
+            socket.send_to(&buffer[..length], client).unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(&[0xff, 0xff]).unwrap();
+            while stream.write_all(&[0]).is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let started = Instant::now();
+        let silence = ask(server, &questions(1)).silence.unwrap();
+        assert!(silence.ends_with("it takes too long"), "{silence}");
+        assert!(started.elapsed() < 2 * SILENCE, "{:?}", started.elapsed());
+    }
+
+    #[test]
     fn a_silent_server_is_given_up_once_and_not_for_each_question() {
         let (silent, server) = bound();
         let started = Instant::now();
