@@ -11,7 +11,7 @@ use crate::text::visible;
 /// `templates/style.css`, whose SHA-256 is here.
 pub(super) const HEADERS: &str = "Content-Type: text/html; charset=utf-8\r\n\
     Content-Security-Policy: default-src 'none'; \
-    style-src 'sha256-RR2LCkPhpyX1G0halueuueOHryxOQgg4RgRJucrbNmA='; \
+    style-src 'sha256-NToPT0CD20uOd+6O4+URhwTat3QGCAFTfKJTBj+vcEw='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nVary: Accept\r\n";
 

@@ -288,7 +288,7 @@ ns3 no "$secondary"
 is_green "after another transfer"
 
 # The command and its key.
-permit='Give the server the key of the command, with the same name, algorithm and secret, and let it update the zone (BIND: allow-update; Knot: acl)'
+permit='Give the server the key of the command, with the same name, algorithm and secret, and let it update the zone (BIND: update-policy; Knot: acl)'
 cp -p "$key" /srv/right.key
 tsig-keygen ddns >"$key"
 finds "a key with another secret" \
@@ -310,7 +310,7 @@ chmod 644 "$key"
 finds "a key that everybody can read" \
     "error: $key: others can use the key (mode 644). chown root:33 $key && chmod 640 $key."
 chmod 600 "$key"
-refused='Let the key update A and AAAA in the zone (BIND: allow-update; Knot: acl; PowerDNS: dnsupdate=yes and TSIG-ALLOW-DNSUPDATE), and give the command the key'
+refused='Let the key update A and AAAA in the zone (BIND: update-policy; Knot: acl; PowerDNS: dnsupdate=yes and TSIG-ALLOW-DNSUPDATE), and give the command the key'
 lines=$(check)
 is "a key that the web server cannot read" "${lines%%$'\n'*}" \
     "error: $key: www-data cannot read it. chown root:33 $key && chmod 640 $key."

@@ -24,7 +24,8 @@ pub struct Secondary<'z> {
 
 /// How many name servers are asked, and at how many addresses each. More must be a mistake, or a
 /// server that wants to keep us busy.
-const MOST: usize = 16;
+const MOST: usize = 64;
+const MOST_ADDRESSES: usize = 4;
 
 /// The name servers of the zones, but for the primary at its own address.
 pub fn find<'z>(
@@ -53,7 +54,7 @@ pub fn find<'z>(
             );
         }
         let own = addresses.into_iter().filter(|address| *address != zones.server.ip());
-        secondaries.extend(own.take(MOST).map(|address| Secondary {
+        secondaries.extend(own.take(MOST_ADDRESSES).map(|address| Secondary {
             name: name.clone(),
             address: (address, PORT).into(),
             zones: of_zones.clone(),
