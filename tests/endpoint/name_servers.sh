@@ -156,9 +156,9 @@ awk '{ print "trust-anchors { " $1 " static-ds " $4 " " $5 " " $6 " \"" $7 "\"; 
 
 # --- A host comes, changes, loses an address, and goes.
 
-request "a new host" "good 203.0.113.1,2001:db8::1" $host --ip 203.0.113.1 --ip6 2001:db8::1
-both_answer "a new host" $host A 203.0.113.1
-is "its IPv6 address" "$(ask $ns2 $host AAAA)" 2001:db8::1
+request "a new address" "good 203.0.113.1,2001:db8::1" $host --ip 203.0.113.1 --ip6 2001:db8::1
+both_answer "a new address" $host AAAA 2001:db8::1
+is "the page's address" "$(ask $ns2 $host A)" 203.0.113.1
 request "another host" "good 203.0.113.7" $office --ip 203.0.113.7
 both_answer "another host" $office A 203.0.113.7
 request "a change" "good 203.0.113.2,2001:db8::1" $host --ip 203.0.113.2 --ip6 2001:db8::1
