@@ -2,10 +2,11 @@
 //! addresses, signed with the scene's key.
 
 use std::fs;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub struct Primary {
 impl Primary {
     /// Starts one on a free port of the loopback address.
     pub fn start(scene: &Scene) -> Self {
-        let port = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = scene.path("run/knot").display().to_string();
         fs::create_dir_all(&folder).unwrap();
         let secret = "c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgISE=";
@@ -118,6 +119,22 @@ impl Primary {
         };
         Some(answer.answers.iter().filter_map(address).collect())
     }
+}
+
+/// A port that is free for UDP and TCP, and that no client gets: those of clients begin at 32768.
+fn free_port() -> u16 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: &u16| {
+        UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+            && TcpListener::bind(("127.0.0.1", *port)).is_ok()
+    };
+    // Other processes of tests begin elsewhere.
+    let start = std::process::id().wrapping_mul(97);
+    let mut ports = (0..1000).map(|_| {
+        let number = start.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+        10_000 + u16::try_from(number % 20_000).unwrap()
+    });
+    ports.find(is_free).unwrap()
 }
 
 impl Drop for Primary {
