@@ -47,7 +47,8 @@ pub fn run(words: &[String], input: &str, limit: Duration) -> Result<(), String>
 }
 
 /// The file of a program. A bare name is looked up in [`COMMAND_PATH`].
-fn find(program: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program));
     }
@@ -119,11 +120,10 @@ fn reason(errors: &File, output: &File) -> String {
 
 /// A text without what may be a secret: nsupdate quotes a key that it cannot read. A run of base64
 /// or hexadecimal digits counts, if it has letters and numbers and is too long for a word.
-#[expect(clippy::needless_pass_by_value, reason = "it is one step of several")]
-fn without_secrets(text: String) -> String {
+fn without_secrets(text: &str) -> String {
     let is_digit = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
     let mut shown = String::with_capacity(text.len());
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let end = rest.find(|c| is_digit(c) != is_digit(first)).unwrap_or(rest.len());
         let (run, after) = rest.split_at(end);
@@ -142,7 +142,7 @@ fn lines_at(mut file: &File, place: SeekFrom) -> Vec<String> {
     let _ = file.take(END.into()).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().map(|line| line.trim_start_matches([';', ' ']).trim());
-    lines.filter(|line| !line.is_empty()).map(visible).map(without_secrets).collect()
+    lines.filter(|line| !line.is_empty()).map(|line| without_secrets(&visible(line))).collect()
 }
 
 #[cfg(test)]

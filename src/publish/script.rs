@@ -94,9 +94,15 @@ pub fn doubt(name: &HostName) -> String {
     format!("{DOUBT} {name}\n")
 }
 
+/// How the message for a zone begins.
+#[must_use]
+pub fn begin(zones: &Zones, zone: &HostName) -> String {
+    format!("server {} {}\nzone {zone}.\n", zones.server.ip(), zones.server.port())
+}
+
 /// Adds the updates of one zone, in as many messages as they need.
 fn add_updates(text: &mut String, zones: &Zones, zone: &HostName, updates: &[Update]) {
-    let begin = format!("server {} {}\nzone {zone}.\n", zones.server.ip(), zones.server.port());
+    let begin = begin(zones, zone);
     let mut size = 0;
     *text += &begin;
     for update in updates {

@@ -73,7 +73,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// The file with what the primary server of the zones has acknowledged. Each success writes it.
+/// The file with what the primary server of the zones has acknowledged. Each update writes it.
 #[must_use]
 pub fn published(hosts: &Path) -> PathBuf {
     companion(hosts, "published")

@@ -16,8 +16,12 @@ const LONGEST: u32 = 60;
 
 /// Asks for all addresses of all hosts.
 pub fn check(findings: &mut Findings, server: SocketAddr, wanted: &Wanted, hosts_file: &Path) {
-    let view =
-        names::compare(|_| wanted.records(), |records| ask(server, records), |ttl| ttl <= LONGEST);
+    let view = names::compare(
+        wanted.records(),
+        |_| wanted.records(),
+        |records| ask(server, records),
+        |ttl| ttl <= LONGEST,
+    );
     if let Some(silence) = &view.silence {
         findings.error("dnsmasq", silence, "service dnsmasq status");
     }

@@ -20,8 +20,8 @@ use simple_dns::TYPE;
 use super::dns::{self, Answer, Question};
 use super::findings::Findings;
 
-/// How often to look at what is not as it should be: a change may come while we ask, and a server
-/// needs a moment to take it over.
+/// How many times to look at what is not as it should be: a change may come while we ask, and a
+/// server needs a moment to take it over.
 pub const LOOKS: usize = 4;
 
 /// The pause between two looks.
@@ -157,14 +157,15 @@ impl View {
 }
 
 /// Compares what a server says with what is wanted. Looks again at wrong addresses, as long as they
-/// may still change. `wanted` gets the hosts that count, if not all do, and says `None` if nothing
-/// can be said about them now.
+/// may still change: `again` tells what is wanted of these hosts by then. `None` means that nothing
+/// can be said about hosts now.
 pub fn compare(
-    wanted: impl Fn(Option<&BTreeSet<HostName>>) -> Option<Records>,
+    wanted: Option<Records>,
+    again: impl Fn(&BTreeSet<HostName>) -> Option<Records>,
     mut ask: impl FnMut(&Records) -> Said,
     is_ttl_right: impl Fn(u32) -> bool,
 ) -> View {
-    let Some(records) = wanted(None) else { return View::default() };
+    let Some(records) = wanted else { return View::default() };
     let mut view = View::of(&records, ask(&records), is_ttl_right);
     for _ in 1..LOOKS {
         let suspects = view.hosts();
@@ -172,7 +173,7 @@ pub fn compare(
             break;
         }
         sleep(PAUSE);
-        let Some(mut records) = wanted(Some(&suspects)) else { return View::default() };
+        let Some(mut records) = again(&suspects) else { return View::default() };
         records.retain(|host, _| suspects.contains(host));
         let again = View::of(&records, ask(&records), |_| true);
         // What it said before is all that a silent server says.
@@ -282,12 +283,12 @@ mod tests {
 
     #[test]
     fn what_is_right_by_the_second_look_was_a_change_and_only_that_is_asked_again() {
-        let wanted = |_: Option<&_>| {
-            Some(records_of(&[("a.example", &["192.0.2.1"]), ("b.example", &["192.0.2.2"])]))
-        };
+        let wanted =
+            || Some(records_of(&[("a.example", &["192.0.2.1"]), ("b.example", &["192.0.2.2"])]));
         let asked = Cell::new(Vec::new());
         let view = compare(
-            wanted,
+            wanted(),
+            |_| wanted(),
             |records| {
                 asked.set([asked.take(), vec![records.len()]].concat());
                 let other: &[&str] =
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!(view, View::default());
         assert_eq!(asked.take(), [2, 1]);
         // As long as a change is pending, nothing is wrong.
-        let view = compare(|_| None, |_| said(&[], 7), |_| true);
+        let view = compare(None, |_| None, |_| said(&[], 7), |_| true);
         assert_eq!(view, View::default());
     }
 

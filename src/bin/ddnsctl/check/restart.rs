@@ -1,8 +1,7 @@
 //! What `ddnsctl check` says about pending changes, and about restarts of dnsmasq.
 
-use std::path::Path;
-
-use ddns_cgi::config::{COMMAND_PATH, Config};
+use ddns_cgi::config::Config;
+use ddns_cgi::publish::command;
 use ddns_cgi::publish::pending::Mark;
 use ddns_cgi::publish::target::Target;
 
@@ -14,8 +13,7 @@ pub fn check(findings: &mut Findings, config: &Config, user: Option<&WebUser>) {
         check_pending(findings, target, &Mark::of(target, &config.store.hosts));
     }
     let Some((program, arguments)) = config.publish.restart.split_first() else { return };
-    let is_there = |folder: &&str| Path::new(folder).join(program).is_file();
-    if !program.starts_with('/') && !COMMAND_PATH.iter().any(is_there) {
+    if command::find(program).is_none() {
         findings.error(
             "restart",
             format_args!("{program} is not installed"),

@@ -106,6 +106,28 @@ impl Standing {
             Some(serial) => Self::Ahead(serial),
         }
     }
+
+    /// What is wrong if it stays like this, and what to do about it.
+    fn fault(&self, zone: &HostName, primary: u32) -> Option<(String, &'static str)> {
+        match self {
+            Self::Current => None,
+            Self::Behind(serial) => Some((
+                format!("has {zone} with serial {serial} and does not catch up with {primary}"),
+                "Let the primary notify it, and let it transfer the zone (BIND: also-notify, \
+                 allow-transfer; Knot: notify, acl)",
+            )),
+            Self::Ahead(serial) => Some((
+                format!("has {zone} with serial {serial}, but the primary is at {primary}"),
+                "Let it transfer the zone anew (BIND: rndc retransfer; Knot: knotc \
+                 zone-retransfer; NSD: nsd-control force_transfer)",
+            )),
+            Self::NotServed(why) => Some((
+                format!("does not serve {zone} ({why})"),
+                "Set it up there as a secondary, let it transfer the zone, or correct the NS \
+                 records",
+            )),
+        }
+    }
 }
 
 /// Compares a secondary with the primary, whose `hosts` these are.
@@ -123,55 +145,43 @@ pub fn check(secondary: &Secondary, zones: &Zones, hosts: &Records) -> Findings 
     };
     let mut current = Vec::new();
     for (zone, primary, standing) in standings {
-        let (problem, advice) = match standing {
-            Standing::Current => {
-                current.push(zone);
-                continue;
-            }
-            Standing::Behind(serial) => (
-                format!("has {zone} with serial {serial} and does not catch up with {primary}"),
-                "Let the primary notify it, and let it transfer the zone (BIND: also-notify, \
-                 allow-transfer; Knot: notify, acl)",
-            ),
-            Standing::Ahead(serial) => (
-                format!("has {zone} with serial {serial}, but the primary is at {primary}"),
-                "Let it transfer the zone anew (BIND: rndc retransfer; Knot: knotc \
-                 zone-retransfer; NSD: nsd-control force_transfer)",
-            ),
-            Standing::NotServed(why) => (
-                format!("does not serve {zone} ({why})"),
-                "Set it up there as a secondary, let it transfer the zone, or correct the NS \
-                 records",
-            ),
-        };
-        findings.error(&who, problem, advice);
+        match standing.fault(zone, primary) {
+            Some((problem, advice)) => findings.error(&who, problem, advice),
+            None => current.push(zone),
+        }
     }
-    let is_compared =
-        |host: &HostName| zones.zone_of(host).is_some_and(|zone| current.contains(&zone));
+    let mut hosts = hosts.clone();
+    hosts.retain(|host, _| zones.zone_of(host).is_some_and(|zone| current.contains(&zone)));
+    check_names(&mut findings, *address, &who, zones.server, hosts);
+    check_recursion(&mut findings, *address, &who);
+    findings
+}
+
+/// Compares the hosts of the zones that are current.
+fn check_names(
+    findings: &mut Findings,
+    server: SocketAddr,
+    who: &str,
+    primary: SocketAddr,
+    hosts: Records,
+) {
     let view = names::compare(
-        |suspects| match suspects {
-            None => {
-                let hosts = hosts.iter().filter(|(host, _)| is_compared(host));
-                Some(hosts.map(|(host, addresses)| (host.clone(), addresses.clone())).collect())
-            }
-            Some(suspects) => Some(Said::by(zones.server, suspects.iter()).records()),
-        },
-        |records| Said::by(*address, records.keys()),
+        Some(hosts),
+        |suspects| Some(Said::by(primary, suspects.iter()).records()),
+        |records| Said::by(server, records.keys()),
         |_| true,
     );
     if let Some(silence) = &view.silence {
-        findings.error(&who, silence, "See why it is so slow");
+        findings.error(who, silence, "See why it is so slow");
     }
     for (differences, verb) in [(&view.missing, "does not answer"), (&view.extra, "answers")] {
         names::report(
-            &mut findings,
+            findings,
             differences,
             |address| format!("{who} {verb} with {address}, unlike the primary"),
             "Let it transfer the zone anew, and nobody else change it there",
         );
     }
-    check_recursion(&mut findings, *address, &who);
-    findings
 }
 
 /// How the secondary's zones stand, after a while in which it may catch up.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ddns_cgi::config::Zones;
 use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::publish::script;
 
 use super::findings::Findings;
 use crate::web_user::WebUser;
@@ -53,10 +54,8 @@ pub fn try_one(
 ) {
     let host = host.map_or_else(|| format!("ddnsctl-check.{zone}"), ToString::to_string);
     let script = format!(
-        "server {} {}\nzone {zone}.\n\
-         update delete {host}. A 0.0.0.0\nupdate delete {host}. AAAA ::\nsend\n",
-        zones.server.ip(),
-        zones.server.port()
+        "{}update delete {host}. A 0.0.0.0\nupdate delete {host}. AAAA ::\nsend\n",
+        script::begin(zones, zone)
     );
     if let Err(reason) = user.run(&zones.command, &script, LIMIT) {
         let problem = format!("a dynamic update as {} fails: {reason}", user.name);

@@ -150,6 +150,7 @@ fn check_names(findings: &mut Findings, zones: &Zones, wanted: &Wanted, said: Sa
     let primary = zones.server;
     let mut said = Some(said);
     let view = names::compare(
+        wanted.records(),
         |_| wanted.records(),
         |records| said.take().unwrap_or_else(|| Said::by(primary, records.keys())),
         |ttl| ttl == zones.ttl,
