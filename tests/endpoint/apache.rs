@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::scene::{Page, Reply, Scene, can_run, eventually, lines_of};
+use crate::scene::{Page, Reply, Scene, can_run, eventually, free_port, lines_of};
 
 pub const APACHE: &str = "/usr/sbin/apache2";
 pub const MODULES: &str = "/usr/lib/apache2/modules";
@@ -117,10 +117,6 @@ impl Drop for Apache {
         }
         let _ = self.process.wait();
     }
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// The lines that load some modules more.

@@ -28,12 +28,10 @@ echo '129.118.243.10 host1.h.lohray.com' >"$ramcache/hosts.dns"
 chown www-data:www-data "$ramcache"/*
 printf '%s' '{"user1": {"id": ["host1.h.lohray.com"], "key": "secretkey1"}}' >/srv/keys.json
 
-a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
-a2enmod -q "mpm_$mpm" >/dev/null
+prepare_apache "mpm_$mpm"
 echo 'ServerName localhost' >/etc/apache2/conf-enabled/name.conf
 # No resolvconf, no other resolver: the name server serves its own names.
 printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >/etc/dnsmasq.d/test.conf
-mkdir -p /var/log/apache2
 # The article's lines. dnsmasq accepts only one local-ttl.
 printf '%s\n' local-ttl=7 "addn-hosts=$ramcache/hosts.dns" >>/etc/dnsmasq.conf
 # A file that a RAM disk would hide.

@@ -3,7 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,9 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, Question, TYPE};
+use simple_dns::{CLASS, Name, Packet, Question, ResourceRecord, TYPE};
 
-use crate::scene::{Scene, eventually, is_root, web_user};
+use crate::scene::{Scene, eventually, free_port, is_root, web_user};
 
 pub const DNSMASQ: &str = "/usr/sbin/dnsmasq";
 
@@ -30,7 +30,7 @@ impl Dnsmasq {
     /// Starts one on a free port of the loopback address, with the scene's hosts file. It runs as the
     /// web server's user, who restarts it.
     pub fn start(scene: &Scene) -> Self {
-        let port = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         write_program(scene, port);
         let service = scene.path("bin/dnsmasq-service").display().to_string();
         // It reads until this test closes its input or dies.
@@ -58,10 +58,7 @@ impl Dnsmasq {
 
     /// Somebody who queries it.
     pub fn resolver(&self) -> Resolver {
-        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-        socket.connect(("127.0.0.1", self.port)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Resolver { socket, id: 0 }
+        Resolver::of(self.port, PATIENCE)
     }
 }
 
@@ -97,21 +94,48 @@ fn write_program(scene: &Scene, port: u16) {
     fs::set_permissions(scene.path("bin/dnsmasq-service"), Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Asks for IPv4 addresses.
+/// Asks a name server.
 pub struct Resolver {
     socket: UdpSocket,
     id: u16,
 }
 
 impl Resolver {
+    /// Somebody who asks the server at a port of this machine, and waits for so long.
+    pub fn of(port: u16, patience: Duration) -> Self {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        socket.connect(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(patience)).unwrap();
+        Self { socket, id: 0 }
+    }
+
     /// The one address of `name`, or `None` if the answer has none. An error if no answer comes in time.
     pub fn ask(&mut self, name: &str) -> io::Result<Option<Ipv4Addr>> {
+        self.exchange(name, TYPE::A, only_address)
+    }
+
+    /// All addresses in the answer.
+    pub fn addresses(&mut self, name: &str, kind: TYPE) -> io::Result<Vec<IpAddr>> {
+        let address = |record: &ResourceRecord| match &record.rdata {
+            RData::A(a) => Some(IpAddr::V4(a.address.into())),
+            RData::AAAA(a) => Some(IpAddr::V6(a.address.into())),
+            _ => None,
+        };
+        self.exchange(name, kind, |answer| answer.answers.iter().filter_map(address).collect())
+    }
+
+    fn exchange<T>(
+        &mut self,
+        name: &str,
+        kind: TYPE,
+        read: impl FnOnce(&Packet) -> T,
+    ) -> io::Result<T> {
         self.id = self.id.wrapping_add(1);
         let mut query = Packet::new_query(self.id);
         let name = Name::new(name).unwrap();
-        query.questions.push(Question::new(name, TYPE::A.into(), CLASS::IN.into(), false));
+        query.questions.push(Question::new(name, kind.into(), CLASS::IN.into(), false));
         self.socket.send(&query.build_bytes_vec().unwrap())?;
-        let mut buffer = [0; 512];
+        let mut buffer = [0; 4096];
         loop {
             let length = match self.socket.recv(&mut buffer) {
                 // As after a stop of the whole machine: signal(7).
@@ -123,7 +147,7 @@ impl Resolver {
             })?;
             // A late answer to an earlier question is ignored.
             if answer.id() == self.id {
-                return Ok(only_address(&answer));
+                return Ok(read(&answer));
             }
         }
     }

@@ -7,8 +7,10 @@ use std::process::Command;
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
-use crate::apache::{APACHE, Apache, Kind, MODULES, free_port, load};
-use crate::scene::{CREDENTIALS, HOSTS, STATE, Scene, can_run, eventually, host1, signed, time};
+use crate::apache::{APACHE, Apache, Kind, MODULES, load};
+use crate::scene::{
+    CREDENTIALS, HOSTS, STATE, Scene, can_run, eventually, free_port, host1, signed, time,
+};
 use crate::transport::{Request, Transport};
 
 const DDCLIENT: &str = "/usr/bin/ddclient";

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -325,16 +325,8 @@ impl Real {
     /// Forgets all hosts, in the primary, too.
     fn forget_zones(&self) {
         let Some(primary) = &self.primary else { return };
-        let publish = primary.publish(&self.scene, "UPDATE");
-        let zone = "example.\n";
-        let mut script = format!("server 127.0.0.1 {}\nzone {zone}", publish["port"]);
-        for host in HOSTS {
-            script += &format!("update delete {host}. A\nupdate delete {host}. AAAA\n");
-        }
-        self.scene.write("run/script", &(script + "send\n"));
-        let command = publish["command"][2].as_str().unwrap();
-        let command = format!("{command} < {}", self.scene.path("run/script").display());
-        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+        let delete = |host| format!("update delete {host}. A\nupdate delete {host}. AAAA\n");
+        primary.send(&self.scene, "example", &HOSTS.map(delete).concat());
     }
 
     fn query(&self, request: &Request) -> String {

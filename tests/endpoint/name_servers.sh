@@ -123,10 +123,8 @@ pdns() { start-stop-daemon --quiet --pidfile /run/pdns.pid --exec /usr/sbin/pdns
     --guardian=no --daemon=no --write-pid=no --setuid=pdns --setgid=pdns
 END
 chmod 755 /etc/init.d/pdns
-a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
-a2enmod -q mpm_event >/dev/null
+prepare_apache mpm_event
 echo 'ServerName localhost' >/etc/apache2/conf-enabled/name.conf
-mkdir -p /var/log/apache2
 # What the zone above says.
 printf '%s ns1.example.net\n%s ns2.example.net\n' $ns1 $ns2 >>/etc/hosts
 echo 'hosts: files' >/etc/nsswitch.conf

@@ -39,5 +39,11 @@ until_is() { # WHAT EXPECTED COMMAND...: within 20 seconds
     fail "$what: '$actual' instead of '$expected'"
 }
 
+prepare_apache() { # MODULE...: no PHP, and of the modules that exclude one another only these
+    a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
+    a2enmod -q "$@" >/dev/null
+    mkdir -p /var/log/apache2
+}
+
 ip link set lo up
 cd /repository || exit

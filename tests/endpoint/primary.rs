@@ -2,18 +2,17 @@
 //! addresses, signed with the scene's key.
 
 use std::fs;
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, Question, TYPE};
+use simple_dns::TYPE;
 
-use crate::scene::{Scene, eventually};
+use crate::dnsmasq::Resolver;
+use crate::scene::{Scene, eventually, free_port};
 
 pub const KNOT: &str = "/usr/sbin/knotd";
 pub const NSUPDATE: &str = "/usr/bin/nsupdate";
@@ -85,6 +84,20 @@ impl Primary {
         json!({"command": ["sh", "-c", command], "port": self.port, "zones": ZONES})
     }
 
+    /// Sends updates of a zone, without the program.
+    pub fn send(&self, scene: &Scene, zone: &str, updates: &str) {
+        let script = format!("server 127.0.0.1 {}\nzone {zone}.\n{updates}send\n", self.port);
+        scene.write("run/script", &script);
+        let mut nsupdate = Command::new(NSUPDATE);
+        nsupdate.arg("-k").arg(scene.path("etc/tsig.key")).arg(scene.path("run/script"));
+        assert!(nsupdate.status().unwrap().success());
+    }
+
+    /// What the program keeps of this server in the first line of `.hosts.dns.published`.
+    pub fn head(&self) -> String {
+        format!("# server 127.0.0.1 {} ttl 7 zones {}\n", self.port, ZONES.join(" "))
+    }
+
     /// The addresses of a name, IPv4 first.
     pub fn addresses(&self, name: &str) -> Vec<IpAddr> {
         let ask = |kind| {
@@ -98,43 +111,8 @@ impl Primary {
 
     /// The addresses in the answer to one question; `None` if there is no answer.
     fn ask(&self, name: &str, kind: TYPE) -> Option<Vec<IpAddr>> {
-        let mut query = Packet::new_query(1);
-        query.questions.push(Question::new(
-            Name::new(name).unwrap(),
-            kind.into(),
-            CLASS::IN.into(),
-            false,
-        ));
-        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-        socket.connect(("127.0.0.1", self.port)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.send(&query.build_bytes_vec().unwrap()).ok()?;
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer).ok()?;
-        let answer = Packet::parse(&buffer[..length]).unwrap();
-        let address = |record: &simple_dns::ResourceRecord| match &record.rdata {
-            RData::A(a) => Some(IpAddr::V4(a.address.into())),
-            RData::AAAA(a) => Some(IpAddr::V6(a.address.into())),
-            _ => None,
-        };
-        Some(answer.answers.iter().filter_map(address).collect())
+        Resolver::of(self.port, PATIENCE).addresses(name, kind).ok()
     }
-}
-
-/// A port that is free for UDP and TCP, and that no client gets: those of clients begin at 32768.
-fn free_port() -> u16 {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let is_free = |port: &u16| {
-        UdpSocket::bind(("127.0.0.1", *port)).is_ok()
-            && TcpListener::bind(("127.0.0.1", *port)).is_ok()
-    };
-    // Other processes of tests begin elsewhere.
-    let start = std::process::id().wrapping_mul(97);
-    let mut ports = (0..1000).map(|_| {
-        let number = start.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
-        10_000 + u16::try_from(number % 20_000).unwrap()
-    });
-    ports.find(is_free).unwrap()
 }
 
 impl Drop for Primary {

@@ -86,10 +86,8 @@ echo "nameserver $resolver" | tee /etc/resolv.conf >/etc/netns/outside/resolv.co
 # ---------------------------------------------------------------------------------------------------
 
 # The real service, with Debian's defaults, and a host by a real request.
-a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
-a2enmod -q mpm_event >/dev/null
+prepare_apache mpm_event
 echo 'ServerName localhost' >/etc/apache2/conf-enabled/name.conf
-mkdir -p /var/log/apache2
 scripts/install --no-ramcache >/dev/null || fail "scripts/install"
 ddnsctl user add alice --host home.h.example.net --host home.example.org >/dev/null
 update() { # HOST

@@ -20,8 +20,7 @@ openssl req -newkey rsa:2048 -nodes -subj '/CN=ns.example.net' -keyout /tmp/ns.k
     openssl x509 -req -days 2 -CA /usr/local/share/ca-certificates/test.crt -CAkey /tmp/ca.key \
         -extfile <(echo 'subjectAltName=DNS:ns.example.net') -out /tmp/ns.crt 2>/dev/null
 
-a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
-a2enmod -q mpm_event ssl >/dev/null
+prepare_apache mpm_event ssl
 cat >/etc/apache2/sites-enabled/ns.conf <<'END'
 ServerName ns.example.net
 <VirtualHost *:443>
@@ -30,7 +29,6 @@ ServerName ns.example.net
     SSLCertificateKeyFile /tmp/ns.key
 </VirtualHost>
 END
-mkdir -p /var/log/apache2
 printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >/etc/dnsmasq.d/test.conf
 scripts/install --no-ramcache >/dev/null || fail "scripts/install"
 key=$(ddnsctl user add alice --host home.example.net)

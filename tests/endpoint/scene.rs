@@ -1,10 +1,12 @@
 //! A scratch installation: the article's files, a configuration, and the program.
 
 use std::fs::{self, Permissions};
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{TimeDelta, Utc};
@@ -344,6 +346,22 @@ pub fn signed_2(user: &str, key: &str, id: &str, time: &str, [ip, ip6]: [&str; 2
 /// A query of the article's first user, signed now.
 pub fn host1() -> String {
     signed("user1", "secretkey1", "host1.h.lohray.com", &time(0))
+}
+
+/// A port that is free for UDP and TCP, and that no client gets: those of clients begin at 32768.
+pub fn free_port() -> u16 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: &u16| {
+        UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+            && TcpListener::bind(("127.0.0.1", *port)).is_ok()
+    };
+    // Other processes of tests begin elsewhere.
+    let start = std::process::id().wrapping_mul(97);
+    let mut ports = (0..1000).map(|_| {
+        let number = start.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+        10_000 + u16::try_from(number % 20_000).unwrap()
+    });
+    ports.find(is_free).unwrap()
 }
 
 /// Waits for something that should happen soon.

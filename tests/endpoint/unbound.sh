@@ -10,10 +10,8 @@ host=home.h.example.net server=192.0.2.53
 
 ip address add $server/32 dev lo
 ip address add 203.0.113.9/32 dev lo
-a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true
-a2enmod -q mpm_event >/dev/null
+prepare_apache mpm_event
 echo 'ServerName localhost' >/etc/apache2/conf-enabled/name.conf
-mkdir -p /var/log/apache2
 scripts/install >/dev/null || fail "scripts/install"
 service dnsmasq stop >/dev/null
 ddnsctl user add alice --host $host --host elsewhere.example.com >/dev/null
