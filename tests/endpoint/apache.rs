@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::fastcgi_client::FastCgi;
 use crate::scene::{Scene, can_run};

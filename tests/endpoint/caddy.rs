@@ -32,7 +32,8 @@ pub fn start(scene: &Scene) -> Server {
     scene.write("etc/Caddyfile", &text);
     let mut command = mortal_web_user();
     command.args(["--", CADDY, "run", "--adapter", "caddyfile", "--config"]);
-    command.arg(scene.path("etc/Caddyfile")).env("HOME", scene.path("run"));
+    command.arg(scene.path("etc/Caddyfile"));
+    command.env("HOME", scene.path("run")).env("XDG_CONFIG_HOME", scene.path("run"));
     command.stderr(std::fs::File::create(scene.path("run/caddy.log")).unwrap());
     Server::start(&mut command, ports, LOG, Some(application))
 }

@@ -23,7 +23,13 @@ pub fn start_with_lines(scene: &Scene, lines: &str) -> Server {
     let [run, bin] = ["run", "bin"].map(path);
     let text = replaced(lines.to_owned(), &[("/usr/lib/ddns-cgi", &bin)]);
     let text = text.replace("/run/lighttpd", &run).replace("/var/log/lighttpd", &run);
-    serve(scene, &text, None)
+    let config = scene.path("etc/config.json");
+    let variable = format!(
+        "server.modules += ( \"mod_setenv\" )\n\
+         setenv.set-environment = ( \"DDNS_CONFIG\" => \"{}\" )\n",
+        config.display()
+    );
+    serve(scene, &(text + &variable), None)
 }
 
 fn serve(scene: &Scene, lines: &str, application: Option<FastCgi>) -> Server {
@@ -47,7 +53,6 @@ fn serve(scene: &Scene, lines: &str, application: Option<FastCgi>) -> Server {
     scene.write("etc/lighttpd.conf", &(text + lines));
     let mut command = mortal_web_user();
     command.args(["--", LIGHTTPD, "-D", "-f"]).arg(scene.path("etc/lighttpd.conf"));
-    command.env("DDNS_CONFIG", scene.path("etc/config.json"));
     // lighttpd's own messages, and those of its CGI programs, have files of their own.
     let is_cgi = lines.contains("mod_cgi");
     let log = if is_cgi { "run/breakage.log" } else { "run/error.log" };

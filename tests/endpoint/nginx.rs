@@ -30,7 +30,11 @@ pub fn start_with_fcgiwrap(scene: &Scene, lines: &str) -> Server {
     let [socket, bin] = [application.socket().to_owned(), scene.path("bin")];
     let [socket, bin] = [socket, bin].map(|path| path.display().to_string());
     scene.write("etc/upstream.conf", "");
-    let paths = [("/run/fcgiwrap.socket", &*socket), ("/usr/lib/ddns-cgi", &bin)];
+    let paths = [
+        ("/run/fcgiwrap.socket", &*socket),
+        ("/usr/lib/ddns-cgi", &bin),
+        ("include fastcgi_params", "include /etc/nginx/fastcgi_params"),
+    ];
     serve(scene, &replaced(lines.to_owned(), &paths), application)
 }
 

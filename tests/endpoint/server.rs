@@ -49,8 +49,9 @@ impl Server {
         application: Option<FastCgi>,
     ) -> Self {
         let process = command.spawn().unwrap();
-        let server = Self { process, ports, log, _application: application };
-        eventually(&format!("{command:?} listens"), || {
+        let mut server = Self { process, ports, log, _application: application };
+        eventually("the server listens", || {
+            assert!(server.process.try_wait().unwrap().is_none(), "it has ended: {command:?}");
             TcpStream::connect(("127.0.0.1", ports.http)).is_ok()
         });
         server
