@@ -29,10 +29,14 @@ pub struct Request {
     /// Whether it came over HTTPS, if it is a request of dyndns2.
     pub is_https: bool,
     /// The header `Authorization`, if it is a request of dyndns2. Apache passes it on if
-    /// `CGIPassAuth` is on. Empty if it is not text.
+    /// `CGIPassAuth` is on; other web servers always do. Empty if it is not text.
     pub authorization: String,
+    /// Whether Apache may have kept that header from us.
+    pub(crate) is_header_withheld: bool,
     /// The header `Accept`, if the service is the status page.
     pub(crate) accept: String,
+    /// Where the request comes from, if the service is the status page.
+    pub(crate) origin: Origin,
     /// The configuration file, if the operator named one.
     pub(crate) config_file: Option<OsString>,
 }
@@ -43,13 +47,17 @@ impl Request {
     /// Each look-up walks through the whole environment, so this skips what the service does not
     /// use.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let variable = &variable;
         let value = |name| variable(name).unwrap_or_default();
         let value_if = |is_used, name| if is_used { value(name) } else { OsString::new() };
         let service = Service::of(&value("SCRIPT_NAME"), &value("PATH_INFO"));
         let method = Method::of(value("REQUEST_METHOD").as_encoded_bytes());
         let is_dyndns2 = service == Service::Update(Dialect::Dyndns2);
         let is_chunked = || variable("HTTP_TRANSFER_ENCODING").is_some();
-        let accept = value_if(service == Service::Status, "HTTP_ACCEPT");
+        let authorization = is_dyndns2.then(|| variable("HTTP_AUTHORIZATION")).flatten();
+        let is_missing = is_dyndns2 && authorization.is_none();
+        let is_status = service == Service::Status;
+        let accept = value_if(is_status, "HTTP_ACCEPT");
         Self {
             service,
             method,
@@ -58,10 +66,10 @@ impl Request {
             body_length: BodyLength::of(&value("CONTENT_LENGTH"), is_chunked),
             content_type: value_if(method == Method::Post, "CONTENT_TYPE").into_encoded_bytes(),
             is_https: value_if(is_dyndns2, "HTTPS") == "on",
-            authorization: value_if(is_dyndns2, "HTTP_AUTHORIZATION")
-                .into_string()
-                .unwrap_or_default(),
+            authorization: authorization.unwrap_or_default().into_string().unwrap_or_default(),
+            is_header_withheld: is_missing && is_apache(&value("SERVER_SOFTWARE")),
             accept: accept.to_string_lossy().into_owned(),
+            origin: if is_status { Origin::read(variable) } else { Origin::default() },
             config_file: variable("DDNS_CONFIG"),
         }
     }
@@ -69,8 +77,8 @@ impl Request {
     /// The address that sent the request.
     pub fn sender(&self) -> Result<IpAddr, Fault> {
         self.remote_address.ok_or_else(|| {
-            let reason =
-                "is not an IP address that DNS can hold: run this program as a CGI of Apache";
+            let reason = "is not an IP address that DNS can hold: \
+                          the web server has to set it to the client's";
             Fault::new("REMOTE_ADDR", reason)
         })
     }
@@ -102,8 +110,71 @@ impl Request {
     }
 }
 
-/// Headers such as `X-Forwarded-For` never count: behind a proxy, Apache's `mod_remoteip` sets
-/// `REMOTE_ADDR`. IPv4 mapped into IPv6 becomes IPv4.
+/// Where a request comes from, beside its address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    /// The address of this machine at which it arrived, if the web server says so.
+    pub(crate) server_address: Option<IpAddr>,
+    /// A header that proxies add, if it has one.
+    pub(crate) proxy_header: Option<&'static str>,
+    /// What the web server says about the user.
+    pub(crate) login: Login,
+}
+
+/// What a web server says about the user of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// It names none.
+    #[default]
+    None,
+    /// It names one, but does not say that it has checked a password.
+    Unchecked,
+    /// It names one whose password it has checked.
+    Checked,
+}
+
+/// The headers by which a proxy tells that a request is not its own, and their variables.
+const PROXY_HEADERS: [(&str, &str); 6] = [
+    ("X-Forwarded-For", "HTTP_X_FORWARDED_FOR"),
+    ("Forwarded", "HTTP_FORWARDED"),
+    ("X-Real-IP", "HTTP_X_REAL_IP"),
+    ("X-Forwarded-Host", "HTTP_X_FORWARDED_HOST"),
+    ("X-Forwarded-Proto", "HTTP_X_FORWARDED_PROTO"),
+    ("Via", "HTTP_VIA"),
+];
+
+impl Origin {
+    fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+        let mut headers = PROXY_HEADERS.into_iter();
+        Self {
+            server_address: variable("SERVER_ADDR").and_then(|text| ip_address(&text)),
+            proxy_header: headers.find(|(_, name)| variable(name).is_some()).map(|(it, _)| it),
+            login: Login::of(is_set("REMOTE_USER"), is_set("AUTH_TYPE")),
+        }
+    }
+}
+
+impl Login {
+    /// `REMOTE_USER` alone does not count. With Debian's `fastcgi_params`, nginx sets it to whatever
+    /// name the client sends, even if it checks no password. `AUTH_TYPE` says how the web server has
+    /// checked one (RFC 3875, 4.1.1).
+    fn of(has_user: bool, has_type: bool) -> Self {
+        match (has_user, has_type) {
+            (false, _) => Self::None,
+            (true, false) => Self::Unchecked,
+            (true, true) => Self::Checked,
+        }
+    }
+}
+
+/// Whether the name of a web server, as in `SERVER_SOFTWARE`, is that of Apache.
+fn is_apache(software: &OsStr) -> bool {
+    software.as_encoded_bytes().starts_with(b"Apache")
+}
+
+/// Headers such as `X-Forwarded-For` never tell the address: behind a proxy, the web server sets
+/// `REMOTE_ADDR` (Apache: `mod_remoteip`, nginx: `realip`). IPv4 mapped into IPv6 becomes IPv4.
 fn ip_address(text: &OsStr) -> Option<IpAddr> {
     let address: IpAddr = text.to_str()?.parse().ok()?;
     Some(address.to_canonical())
@@ -138,7 +209,7 @@ impl Method {
 pub enum BodyLength {
     /// The client gives no length, so there is no body.
     None,
-    /// The body comes in chunks (RFC 9112, 7.1), and Apache ends it.
+    /// The body comes in chunks (RFC 9112, 7.1), and the web server ends it.
     Chunked,
     /// The client gives this number of bytes.
     Bytes(u64),
@@ -147,7 +218,7 @@ pub enum BodyLength {
 }
 
 impl BodyLength {
-    /// The most that we read of a body, in bytes. Apache's limit in the shipped files is lower.
+    /// The most that we read of a body, in bytes. The web server's limit in the shipped files is lower.
     const MAX: u64 = 1 << 20;
 
     fn of(length: &OsStr, is_chunked: impl FnOnce() -> bool) -> Self {
@@ -338,5 +409,47 @@ mod tests {
         };
         assert_eq!(odd("/nic/update").authorization, "");
         assert_eq!(odd("/status").accept, "a\u{fffd}");
+    }
+
+    #[test]
+    fn only_apache_withholds_a_header_and_only_one_that_is_missing() {
+        let is_withheld = |path, more: &[(&str, &str)]| {
+            request(&[&[("PATH_INFO", path)], more].concat()).is_header_withheld
+        };
+        for name in ["Apache", "Apache/2.4.57 (Debian)"] {
+            let apache = ("SERVER_SOFTWARE", name);
+            assert!(is_withheld("/nic/update", &[apache]));
+            assert!(!is_withheld("/nic/update", &[apache, ("HTTP_AUTHORIZATION", "x")]));
+            assert!(!is_withheld("", &[apache]));
+        }
+        for name in ["nginx/1.22.1", "lighttpd/1.4.69", "Caddy/2.6.2", ""] {
+            assert!(!is_withheld("/nic/update", &[("SERVER_SOFTWARE", name)]), "{name}");
+        }
+        assert!(!is_withheld("/nic/update", &[]));
+    }
+
+    #[test]
+    fn the_origin_of_a_request_is_what_the_web_server_says() {
+        let origin =
+            |pairs: &[(&str, &str)]| request(&[&[("PATH_INFO", "/status")], pairs].concat()).origin;
+        let address = |text| origin(&[("SERVER_ADDR", text)]).server_address;
+        assert_eq!(address("::ffff:192.0.2.1"), Some([192, 0, 2, 1].into()));
+        for text in ["", "unix:/run/x", "localhost"] {
+            assert_eq!(address(text), None, "{text}");
+        }
+        assert_eq!(origin(&[]).proxy_header, None);
+        for (header, variable) in PROXY_HEADERS {
+            assert_eq!(variable, format!("HTTP_{}", header.to_uppercase().replace('-', "_")));
+            for value in ["", "192.0.2.9"] {
+                assert_eq!(origin(&[(variable, value)]).proxy_header, Some(header));
+            }
+        }
+        let login = |kind, user| origin(&[("AUTH_TYPE", kind), ("REMOTE_USER", user)]).login;
+        assert_eq!(login("Basic", "alice"), Login::Checked);
+        assert_eq!(login("", "alice"), Login::Unchecked);
+        assert_eq!(login("Basic", ""), Login::None);
+        assert_eq!(origin(&[("REMOTE_USER", "alice")]).login, Login::Unchecked);
+        let headers = [("HTTP_AUTH_TYPE", "Basic"), ("HTTP_REMOTE_USER", "alice")];
+        assert_eq!(origin(&headers).login, Login::None, "a header is no proof");
     }
 }
