@@ -56,7 +56,7 @@ pub fn run(request: &Request, body: impl Read, now: DateTime<Utc>) -> Output {
     };
     output.unwrap_or_else(|error| {
         let who = Who::of(request, None);
-        let reply = Reply::to_failure(Dialect::Signed, &error);
+        let reply = Reply::to_failure(Dialect::Signed, &error).for_method(request.method);
         Output { reply, log: log::of_failure(&who, &error) }
     })
 }

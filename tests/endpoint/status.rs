@@ -66,7 +66,7 @@ fn page(scene: &Scene, transport: &Transport, accept: &str) -> String {
 }
 
 /// The program's lines in the log of a reply.
-fn log(scene: &Scene, transport: &Transport, page: &Page) -> String {
+pub fn log(scene: &Scene, transport: &Transport, page: &Page) -> String {
     if matches!(transport, Transport::Bare) {
         return page.log.clone();
     }
