@@ -6,6 +6,7 @@
 //!
 //! The rooms of the house. A room may use those below it in this list, and none above:
 //!
+//! - [`fastcgi`]: the way of requests through a socket, for a process that stays,
 //! - [`update`]: stores authentic updates,
 //! - [`status`]: the status page, which changes nothing,
 //! - [`http`]: the request as the web server hands it over, the reply, the log,
@@ -17,6 +18,7 @@
 //! - `text`: makes text safe to look at, whoever wrote it.
 
 pub mod config;
+pub mod fastcgi;
 pub mod fault;
 pub mod http;
 pub mod protocol;
@@ -48,7 +50,7 @@ use crate::store::credentials::Credentials;
 use crate::update::Stored;
 
 /// Answers one request, whichever way it reached us. Reads no more of the body than a form needs.
-pub fn run(request: &Request, body: impl Read, now: DateTime<Utc>) -> Output {
+pub fn run(request: &Request, body: &mut dyn Read, now: DateTime<Utc>) -> Output {
     let output = match request.service {
         Service::Update(dialect) => Ok(update_hosts(dialect, request, body, now)),
         Service::Address => show_address(request),
@@ -65,7 +67,7 @@ pub fn run(request: &Request, body: impl Read, now: DateTime<Utc>) -> Output {
 fn update_hosts(
     dialect: Dialect,
     request: &Request,
-    body: impl Read,
+    body: &mut dyn Read,
     now: DateTime<Utc>,
 ) -> Output {
     let understood = understand(dialect, request, body, now);
@@ -84,7 +86,7 @@ fn update_hosts(
 fn understand(
     dialect: Dialect,
     request: &Request,
-    body: impl Read,
+    body: &mut dyn Read,
     now: DateTime<Utc>,
 ) -> Result<(Config, Claim), Error> {
     let sender = request.sender()?;

@@ -59,7 +59,8 @@ pub fn write(lines: &str) {
 }
 
 /// Lines about what the operator should know even though we accepted the request.
-pub(crate) fn of_notices(faults: &[Fault]) -> String {
+#[must_use]
+pub fn of_notices(faults: &[Fault]) -> String {
     faults.iter().map(|fault| fault_line("ddns-cgi: notice".to_owned(), fault)).collect()
 }
 

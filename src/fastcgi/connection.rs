@@ -1,0 +1,138 @@
+//! A connection of the web server: one request after the other, and no peer that is silent or slow
+//! for long.
+
+use std::cell::Cell;
+use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+
+use crate::fastcgi::record::{Received, receive};
+use crate::fault::Fault;
+use crate::http::log;
+use crate::http::reply::Output;
+
+/// How long a request may take to arrive, and how long its reply may take to leave. Web servers
+/// send a request when they have it, so only a slow body takes more than a moment.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a connection may wait for its next request. The shipped files tell the web servers to
+/// close it before.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How long a connection may wait for a request when the process ends. The web server may have
+/// connected a moment ago.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Serves a connection until it ends, until its time is over, or until `ending` is closed at its
+/// other end. Each request passes through `answer`.
+pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Received) -> Output) {
+    // Whichever kind of socket this is, all that we ask of it is the same.
+    let peer = Peer { socket: socket.into(), deadline: Cell::new(Instant::now()) };
+    let mut input = BufReader::new(&peer);
+    let mut patience = LIMIT;
+    loop {
+        let next = if input.buffer().is_empty() { peer.wait(patience, ending) } else { Next::Any };
+        if next == Next::None {
+            return;
+        }
+        peer.limit();
+        let request = match receive(&mut input, &mut &peer) {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(error) => return note(&error),
+        };
+        let Output { reply, log } = answer(&request);
+        peer.limit();
+        let records = request.reply(&log, &reply.to_bytes());
+        if (&peer).write_all(&records).is_err() {
+            // The web server has hung up. It does not log these lines any more.
+            log::write(&log);
+            return;
+        }
+        if next == Next::Last || !request.keeps_connection {
+            return;
+        }
+        patience = IDLE;
+    }
+}
+
+/// Tells the operator of a peer that is no web server, or one with wrong settings.
+fn note(error: &io::Error) {
+    if error.kind() == ErrorKind::InvalidData {
+        let fault = Fault::new("standard input", format!("closed a connection: {error}"));
+        log::write(&log::of_notices(&[fault]));
+    }
+}
+
+/// What to expect of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A request, and perhaps others after it.
+    Any,
+    /// A request, after which the process ends.
+    Last,
+    /// Nothing: the time is over, or the process ends.
+    None,
+}
+
+/// The web server's end of the connection. Reading and writing fail once a deadline has passed,
+/// however often the peer sends or takes a byte.
+struct Peer {
+    socket: UnixStream,
+    deadline: Cell<Instant>,
+}
+
+impl Peer {
+    fn limit(&self) {
+        self.deadline.set(Instant::now() + LIMIT);
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.get().saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+
+    /// Waits for a request.
+    fn wait(&self, patience: Duration, ending: &UnixStream) -> Next {
+        match readable([self.socket.as_fd(), ending.as_fd()], patience) {
+            [true, false] => Next::Any,
+            [true, true] => Next::Last,
+            [false, false] => Next::None,
+            [false, true] => match readable([self.socket.as_fd()], GRACE) {
+                [true] => Next::Last,
+                [false] => Next::None,
+            },
+        }
+    }
+}
+
+impl Read for &Peer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        (&self.socket).read(buffer)
+    }
+}
+
+impl Write for &Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.left()?))?;
+        (&self.socket).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until one of the descriptors can be read, and says which. A connection that has ended can
+/// be read, too: that tells so. After the time limit, or if this cannot be found out, it is none.
+pub(super) fn readable<const N: usize>(files: [BorrowedFd; N], limit: Duration) -> [bool; N] {
+    let mut files = files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
+    let limit = Timespec::try_from(limit).ok();
+    let outcome = retry_on_intr(|| poll(&mut files, limit.as_ref()));
+    files.map(|file| outcome.is_ok() && !file.revents().is_empty())
+}

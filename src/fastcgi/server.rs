@@ -1,0 +1,233 @@
+//! The process: a thread for each connection, so no request waits for another one's lock.
+
+use std::env;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::process::{Resource, WaitOptions, getpid, getrlimit, setrlimit, wait};
+
+use crate::fastcgi::connection::{self, readable};
+use crate::fastcgi::record::Received;
+use crate::fault::Fault;
+use crate::http::reply::Output;
+
+/// The most connections at a time. One more waits until another one ends.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// The descriptors that so many connections need, each with a request that has files open.
+const DESCRIPTORS: u64 = 8192;
+
+/// How long nobody needs a process that will be started again when somebody does.
+const UNNEEDED: Duration = Duration::from_secs(60);
+
+/// How long to wait before we look again, if there are too many connections or the system has no
+/// room for one more.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Longer than any process runs.
+const ENDLESS: Duration = Duration::from_secs(1 << 30);
+
+/// The environment variable with the peers of a TCP socket that we serve beside those on this
+/// machine: their IP addresses, with commas between (FastCGI specification, 3.2).
+const PEERS: &str = "FCGI_WEB_SERVER_ADDRS";
+
+/// The environment variable that names the process to which a supervisor has passed a socket,
+/// `sd_listen_fds(3)`. The supervisor keeps the socket, too.
+const ACTIVATED: &str = "LISTEN_PID";
+
+/// Whether standard input is a socket that listens. Then a web server expects FastCGI.
+pub fn is_expected(standard_input: impl AsFd) -> bool {
+    socket_acceptconn(standard_input).unwrap_or(false)
+}
+
+/// Serves the connections of a listening socket, until SIGTERM or until nobody needs this process
+/// any more. Whatever has begun by then is finished. Each request passes through `answer`.
+pub fn serve(
+    listener: BorrowedFd,
+    answer: impl Fn(&Received) -> Output + Sync,
+) -> Result<(), Fault> {
+    let fault = |error| Fault::new("standard input", format!("cannot serve FastCGI: {error}"));
+    let server = Server::start(listener).map_err(fault)?;
+    let (ending, end) = UnixStream::pair().map_err(fault)?;
+    let answer = |request: &Received| {
+        let output = answer(request);
+        server.note_request();
+        output
+    };
+    thread::scope(|scope| {
+        while let Some(socket) = server.next_connection() {
+            let (ending, answer) = (&ending, &answer);
+            let count = server.connections.clone();
+            let serve = move || {
+                connection::serve(socket, ending, answer);
+                drop(count);
+            };
+            // Without a thread, the connection is closed.
+            let _ = thread::Builder::new().spawn_scoped(scope, serve);
+        }
+        drop(end);
+    });
+    Ok(())
+}
+
+struct Server<'l> {
+    listener: BorrowedFd<'l>,
+    signals: Signals,
+    /// The peers of a TCP socket that we serve.
+    peers: String,
+    /// Whether a supervisor holds the socket, and starts us again when somebody connects.
+    is_activated: bool,
+    last_request: Mutex<Instant>,
+    /// Each connection has a clone.
+    connections: Arc<()>,
+}
+
+impl<'l> Server<'l> {
+    fn start(listener: BorrowedFd<'l>) -> io::Result<Self> {
+        // Before the first thread: each one inherits the mask.
+        let signals = Signals::block()?;
+        // Other processes may share the socket, and be faster to accept a connection.
+        rustix::io::ioctl_fionbio(listener, true)?;
+        raise_limit();
+        Ok(Self {
+            listener,
+            signals,
+            peers: env::var(PEERS).unwrap_or_default(),
+            is_activated: take_activation(),
+            last_request: Mutex::new(Instant::now()),
+            connections: Arc::new(()),
+        })
+    }
+
+    fn note_request(&self) {
+        *self.last_request.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long to wait for a request before nobody needs this process any more.
+    fn patience(&self) -> Duration {
+        let last = *self.last_request.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_activated { UNNEEDED.saturating_sub(last.elapsed()) } else { ENDLESS }
+    }
+
+    /// The next connection, or `None` if the process is to end.
+    fn next_connection(&self) -> Option<OwnedFd> {
+        loop {
+            let patience = self.patience();
+            if patience.is_zero() {
+                return None;
+            }
+            let is_full = Arc::strong_count(&self.connections) > MAX_CONNECTIONS;
+            let [has_signal, has_connection] = if is_full {
+                let [has_signal] = readable([self.signals.as_fd()], PAUSE);
+                [has_signal, false]
+            } else {
+                readable([self.signals.as_fd(), self.listener], patience)
+            };
+            if has_signal && self.signals.tell_to_end() {
+                return None;
+            }
+            match has_connection.then(|| accept(self.listener, &self.peers)) {
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some(socket))) => return Some(socket),
+                Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => {}
+                Some(Err(_)) => thread::sleep(PAUSE),
+            }
+        }
+    }
+}
+
+/// Accepts a connection. `None` if its peer is a stranger: whoever connects can claim any client's
+/// address. A Unix socket has the permissions of its file instead.
+fn accept(listener: BorrowedFd, peers: &str) -> io::Result<Option<OwnedFd>> {
+    let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
+    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+    Ok(address.is_none_or(|address| is_welcome(address.ip(), peers)).then_some(socket))
+}
+
+fn is_welcome(peer: IpAddr, peers: &str) -> bool {
+    let peer = peer.to_canonical();
+    let mut named = peers.split(',').filter_map(|text| text.trim().parse::<IpAddr>().ok());
+    peer.is_loopback() || named.any(|address| address.to_canonical() == peer)
+}
+
+/// Lets this process have descriptors for all connections, if the system permits.
+fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    limit.current = limit.current.map(|current| current.max(most));
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Whether a supervisor has passed the socket to this very process.
+fn take_activation() -> bool {
+    let own = getpid().as_raw_nonzero().to_string();
+    let is_activated = env::var(ACTIVATED).is_ok_and(|process| process == own);
+    if is_activated {
+        // systemd passes the socket a second time, and restarters would inherit that one.
+        let _ = nix::unistd::close(3);
+    }
+    is_activated
+}
+
+/// SIGTERM, which tells us to end, and SIGCHLD, which tells that a restarter has ended.
+struct Signals(SignalFd);
+
+impl Signals {
+    fn block() -> io::Result<Self> {
+        let signals: SigSet = [Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
+        signals.thread_block()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self(SignalFd::with_flags(&signals, flags)?))
+    }
+
+    /// Reads all signals, and waits for children that have ended. Says whether we are to end.
+    fn tell_to_end(&self) -> bool {
+        let mut is_told = false;
+        while let Ok(Some(signal)) = self.0.read_signal() {
+            is_told |= i32::try_from(signal.ssi_signo) == Ok(Signal::SIGTERM as i32);
+        }
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        is_told
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_and_those_that_are_named_may_connect() {
+        let named = "192.0.2.1, 2001:db8::1,broken,";
+        for (peer, expected) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.0.2.1", true),
+            ("::ffff:192.0.2.1", true),
+            ("2001:db8::1", true),
+            ("192.0.2.2", false),
+            ("2001:db8::2", false),
+            ("0.0.0.0", false),
+        ] {
+            let peer: IpAddr = peer.parse().unwrap();
+            assert_eq!(is_welcome(peer, named), expected, "{peer}");
+            assert_eq!(is_welcome(peer, ""), peer.to_canonical().is_loopback(), "{peer}");
+        }
+    }
+}
