@@ -1,13 +1,16 @@
 //! Who may see the status page besides this machine: key `status_for`.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::config::Need;
-
 /// The word for those whose password the web server has checked.
 const USERS: &str = "users";
+
+/// What the list must be.
+type Need = Cow<'static, str>;
 
 /// Who may see the status page besides this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,8 +96,8 @@ impl Network {
     }
 }
 
-impl std::fmt::Display for Network {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.length)
     }
 }

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::net::IpAddr;
 
 use crate::fault::Fault;
+use crate::http::origin::{Origin, ip_address};
 use crate::http::service::Service;
 use crate::protocol::answer::{Dialect, Refusal};
 use crate::protocol::form::{MAX_FORM, Part, Problem};
@@ -35,7 +36,7 @@ pub struct Request {
     pub(crate) is_header_withheld: bool,
     /// The header `Accept`, if the service is the status page.
     pub(crate) accept: String,
-    /// Where the request comes from, if the service is the status page.
+    /// Where it comes from, if the service is the status page.
     pub(crate) origin: Origin,
     /// The configuration file, if the operator named one.
     pub(crate) config_file: Option<OsString>,
@@ -52,6 +53,7 @@ impl Request {
         let value_if = |is_used, name| if is_used { value(name) } else { OsString::new() };
         let service = Service::of(&value("SCRIPT_NAME"), &value("PATH_INFO"));
         let method = Method::of(value("REQUEST_METHOD").as_encoded_bytes());
+        let sender = ip_address(&value("REMOTE_ADDR"));
         let is_dyndns2 = service == Service::Update(Dialect::Dyndns2);
         let is_chunked = || variable("HTTP_TRANSFER_ENCODING").is_some();
         let authorization = is_dyndns2.then(|| variable("HTTP_AUTHORIZATION")).flatten();
@@ -61,7 +63,7 @@ impl Request {
         Self {
             service,
             method,
-            remote_address: ip_address(&value("REMOTE_ADDR")),
+            remote_address: sender,
             query: value("QUERY_STRING").into_encoded_bytes(),
             body_length: BodyLength::of(&value("CONTENT_LENGTH"), is_chunked),
             content_type: value_if(method == Method::Post, "CONTENT_TYPE").into_encoded_bytes(),
@@ -69,7 +71,7 @@ impl Request {
             authorization: authorization.unwrap_or_default().into_string().unwrap_or_default(),
             is_header_withheld: is_missing && is_apache(&value("SERVER_SOFTWARE")),
             accept: accept.to_string_lossy().into_owned(),
-            origin: if is_status { Origin::read(variable) } else { Origin::default() },
+            origin: if is_status { Origin::read(sender, variable) } else { Origin::default() },
             config_file: variable("DDNS_CONFIG"),
         }
     }
@@ -110,74 +112,9 @@ impl Request {
     }
 }
 
-/// Where a request comes from, beside its address.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Origin {
-    /// The address of this machine at which it arrived, if the web server says so.
-    pub(crate) server_address: Option<IpAddr>,
-    /// A header that proxies add, if it has one.
-    pub(crate) proxy_header: Option<&'static str>,
-    /// What the web server says about the user.
-    pub(crate) login: Login,
-}
-
-/// What a web server says about the user of a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Login {
-    /// It names none.
-    #[default]
-    None,
-    /// It names one, but does not say that it has checked a password.
-    Unchecked,
-    /// It names one whose password it has checked.
-    Checked,
-}
-
-/// The headers by which a proxy tells that a request is not its own, and their variables.
-const PROXY_HEADERS: [(&str, &str); 6] = [
-    ("X-Forwarded-For", "HTTP_X_FORWARDED_FOR"),
-    ("Forwarded", "HTTP_FORWARDED"),
-    ("X-Real-IP", "HTTP_X_REAL_IP"),
-    ("X-Forwarded-Host", "HTTP_X_FORWARDED_HOST"),
-    ("X-Forwarded-Proto", "HTTP_X_FORWARDED_PROTO"),
-    ("Via", "HTTP_VIA"),
-];
-
-impl Origin {
-    fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
-        let mut headers = PROXY_HEADERS.into_iter();
-        Self {
-            server_address: variable("SERVER_ADDR").and_then(|text| ip_address(&text)),
-            proxy_header: headers.find(|(_, name)| variable(name).is_some()).map(|(it, _)| it),
-            login: Login::of(is_set("REMOTE_USER"), is_set("AUTH_TYPE")),
-        }
-    }
-}
-
-impl Login {
-    /// `REMOTE_USER` alone does not count. With Debian's `fastcgi_params`, nginx sets it to whatever
-    /// name the client sends, even if it checks no password. `AUTH_TYPE` says how the web server has
-    /// checked one (RFC 3875, 4.1.1).
-    fn of(has_user: bool, has_type: bool) -> Self {
-        match (has_user, has_type) {
-            (false, _) => Self::None,
-            (true, false) => Self::Unchecked,
-            (true, true) => Self::Checked,
-        }
-    }
-}
-
 /// Whether the name of a web server, as in `SERVER_SOFTWARE`, is that of Apache.
 fn is_apache(software: &OsStr) -> bool {
     software.as_encoded_bytes().starts_with(b"Apache")
-}
-
-/// Headers such as `X-Forwarded-For` never tell the address: behind a proxy, the web server sets
-/// `REMOTE_ADDR` (Apache: `mod_remoteip`, nginx: `realip`). IPv4 mapped into IPv6 becomes IPv4.
-fn ip_address(text: &OsStr) -> Option<IpAddr> {
-    let address: IpAddr = text.to_str()?.parse().ok()?;
-    Some(address.to_canonical())
 }
 
 /// The methods that any service here accepts.
@@ -218,7 +155,7 @@ pub enum BodyLength {
 }
 
 impl BodyLength {
-    /// The most that we read of a body, in bytes. The web server's limit in the shipped files is lower.
+    /// The most that we read of a body, in bytes. The limits in the shipped files are lower.
     const MAX: u64 = 1 << 20;
 
     fn of(length: &OsStr, is_chunked: impl FnOnce() -> bool) -> Self {
@@ -426,30 +363,5 @@ mod tests {
             assert!(!is_withheld("/nic/update", &[("SERVER_SOFTWARE", name)]), "{name}");
         }
         assert!(!is_withheld("/nic/update", &[]));
-    }
-
-    #[test]
-    fn the_origin_of_a_request_is_what_the_web_server_says() {
-        let origin =
-            |pairs: &[(&str, &str)]| request(&[&[("PATH_INFO", "/status")], pairs].concat()).origin;
-        let address = |text| origin(&[("SERVER_ADDR", text)]).server_address;
-        assert_eq!(address("::ffff:192.0.2.1"), Some([192, 0, 2, 1].into()));
-        for text in ["", "unix:/run/x", "localhost"] {
-            assert_eq!(address(text), None, "{text}");
-        }
-        assert_eq!(origin(&[]).proxy_header, None);
-        for (header, variable) in PROXY_HEADERS {
-            assert_eq!(variable, format!("HTTP_{}", header.to_uppercase().replace('-', "_")));
-            for value in ["", "192.0.2.9"] {
-                assert_eq!(origin(&[(variable, value)]).proxy_header, Some(header));
-            }
-        }
-        let login = |kind, user| origin(&[("AUTH_TYPE", kind), ("REMOTE_USER", user)]).login;
-        assert_eq!(login("Basic", "alice"), Login::Checked);
-        assert_eq!(login("", "alice"), Login::Unchecked);
-        assert_eq!(login("Basic", ""), Login::None);
-        assert_eq!(origin(&[("REMOTE_USER", "alice")]).login, Login::Unchecked);
-        let headers = [("HTTP_AUTH_TYPE", "Basic"), ("HTTP_REMOTE_USER", "alice")];
-        assert_eq!(origin(&headers).login, Login::None, "a header is no proof");
     }
 }

@@ -21,7 +21,7 @@ const DYNDNS2: [&[u8]; 2] = [b"/nic/update", b"/v3/update"];
 /// The path of the client's own address, below this program or on its own.
 const ADDRESS: &str = "/ip";
 
-/// The path of the status page, below this program. `apache/ddns-cgi.conf` names it, for a password.
+/// The path of the status page, below this program. `apache/ddns-cgi.conf` names it, too.
 const STATUS: &str = "/status";
 
 impl Service {

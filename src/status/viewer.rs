@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 
 use crate::config;
-use crate::http::request::{Login, Origin};
+use crate::http::origin::{Login, Origin};
 use crate::protocol::answer::{Outsider, Refusal};
 
 /// Somebody who may see the page. Only [`Viewer::admit`] makes one.

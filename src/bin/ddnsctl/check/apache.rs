@@ -37,7 +37,7 @@ pub fn check(findings: &mut Findings, status: &Status) {
             ),
             Rule::Local if status.audience != Audience::default() => findings.warning(
                 file,
-                "lets only this machine see the status page, though key \"status_for\" lists others",
+                "shows the status page only to this machine, though \"status_for\" lists others",
                 "Remove the section about /status from it, then: apachectl graceful",
             ),
             Rule::None | Rule::Local | Rule::Password => {}
