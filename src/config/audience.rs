@@ -92,7 +92,7 @@ impl Network {
     /// Whether an address lies in this network.
     #[must_use]
     pub fn has(&self, address: IpAddr) -> bool {
-        bits_of(address) == bits_of(self.address) && prefix(address, self.length) == self.address
+        prefix(address, self.length) == self.address
     }
 }
 

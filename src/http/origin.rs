@@ -69,9 +69,9 @@ fn is_by_caddy(sender: Option<IpAddr>, variable: impl Fn(&str) -> Option<OsStrin
 }
 
 impl Login {
-    /// `REMOTE_USER` alone does not count. With Debian's `fastcgi_params`, nginx sets it to any name
-    /// that the client sends, even if it checks no password. `AUTH_TYPE` says how the web server
-    /// has checked one (RFC 3875, 4.1.1).
+    /// `REMOTE_USER` alone does not count: Debian's `fastcgi_params` make nginx set it to any name
+    /// that a client sends, even if it checks no password. `AUTH_TYPE` says how it was checked (RFC
+    /// 3875, 4.1.1).
     fn of(has_user: bool, has_type: bool) -> Self {
         match (has_user, has_type) {
             (false, _) => Self::None,
