@@ -28,7 +28,7 @@ pub(crate) enum Login {
 
 /// The headers that proxies add.
 const PROXY_HEADERS: [(&str, &str); 6] = [
-    (FORWARDED_FOR, "X-Forwarded-For"),
+    ("HTTP_X_FORWARDED_FOR", "X-Forwarded-For"),
     ("HTTP_X_FORWARDED_HOST", "X-Forwarded-Host"),
     ("HTTP_X_FORWARDED_PROTO", "X-Forwarded-Proto"),
     ("HTTP_FORWARDED", "Forwarded"),
@@ -36,36 +36,17 @@ const PROXY_HEADERS: [(&str, &str); 6] = [
     ("HTTP_VIA", "Via"),
 ];
 
-/// The variable of the header with the address of a proxy's client.
-const FORWARDED_FOR: &str = "HTTP_X_FORWARDED_FOR";
-
 impl Origin {
-    /// Reads the variables of a request from this address.
-    pub(super) fn read(
-        sender: Option<IpAddr>,
-        variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Self {
+    /// Reads the variables. An empty one says as little as one that is missing.
+    pub(super) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
-        let is_by_caddy = is_by_caddy(sender, &variable);
-        let shows_proxy = |(name, header): &(&str, &str)| {
-            let is_own = is_by_caddy && header.starts_with("X-Forwarded-");
-            !is_own && variable(name).is_some()
-        };
+        let proxy_header = PROXY_HEADERS.into_iter().find(|(name, _)| is_set(name));
         Self {
             server_address: variable("SERVER_ADDR").and_then(|text| ip_address(&text)),
-            proxy_header: PROXY_HEADERS.into_iter().find(shows_proxy).map(|(_, header)| header),
+            proxy_header: proxy_header.map(|(_, header)| header),
             login: Login::of(is_set("REMOTE_USER"), is_set("AUTH_TYPE")),
         }
     }
-}
-
-/// Whether the web server is Caddy and has made the headers `X-Forwarded-*` itself. It adds them
-/// to every request. If it keeps those of a proxy that it trusts, they name another address.
-fn is_by_caddy(sender: Option<IpAddr>, variable: impl Fn(&str) -> Option<OsString>) -> bool {
-    let client = variable(FORWARDED_FOR).and_then(|text| ip_address(&text));
-    let software = variable("SERVER_SOFTWARE").unwrap_or_default();
-    software.as_encoded_bytes().starts_with(b"Caddy")
-        && client.is_some_and(|client| sender == Some(client))
 }
 
 impl Login {
@@ -93,11 +74,7 @@ mod tests {
     use super::*;
 
     fn origin(pairs: &[(&str, &str)]) -> Origin {
-        from("127.0.0.1", pairs)
-    }
-
-    fn from(sender: &str, pairs: &[(&str, &str)]) -> Origin {
-        Origin::read(sender.parse().ok(), |name| {
+        Origin::read(|name| {
             pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
         })
     }
@@ -116,31 +93,12 @@ mod tests {
         assert_eq!(origin(&[]).proxy_header, None);
         for (variable, header) in PROXY_HEADERS {
             assert_eq!(variable, format!("HTTP_{}", header.to_uppercase().replace('-', "_")));
-            for value in ["", "127.0.0.1"] {
+            for value in ["127.0.0.1", "198.51.100.7", "x"] {
                 assert_eq!(origin(&[(variable, value)]).proxy_header, Some(header), "{value}");
             }
+            // What Caddy makes of a header that is copied and not there.
+            assert_eq!(origin(&[(variable, "")]).proxy_header, None);
         }
-    }
-
-    #[test]
-    fn caddy_is_no_proxy_in_front_of_itself() {
-        let header = |address, forwarded_for, more: &[(&str, &str)]| {
-            let own = [
-                ("SERVER_SOFTWARE", "Caddy/v2.6.2"),
-                (FORWARDED_FOR, forwarded_for),
-                ("HTTP_X_FORWARDED_HOST", "ns.example.net"),
-                ("HTTP_X_FORWARDED_PROTO", "https"),
-            ];
-            from(address, &[&own, more].concat()).proxy_header
-        };
-        assert_eq!(header("127.0.0.1", "127.0.0.1", &[]), None);
-        assert_eq!(header("::1", "0::1", &[]), None);
-        for others in ["198.51.100.7", "198.51.100.7, 127.0.0.1", "127.0.0.1, 127.0.0.1", ""] {
-            assert_eq!(header("127.0.0.1", others, &[]), Some("X-Forwarded-For"), "{others}");
-        }
-        assert_eq!(header("", "", &[]), Some("X-Forwarded-For"));
-        let more = [("HTTP_X_REAL_IP", "127.0.0.1")];
-        assert_eq!(header("127.0.0.1", "127.0.0.1", &more), Some("X-Real-IP"));
     }
 
     #[test]

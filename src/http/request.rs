@@ -71,7 +71,7 @@ impl Request {
             authorization: authorization.unwrap_or_default().into_string().unwrap_or_default(),
             is_header_withheld: is_missing && is_apache(&value("SERVER_SOFTWARE")),
             accept: accept.to_string_lossy().into_owned(),
-            origin: if is_status { Origin::read(sender, variable) } else { Origin::default() },
+            origin: if is_status { Origin::read(variable) } else { Origin::default() },
             config_file: variable("DDNS_CONFIG"),
         }
     }

@@ -45,11 +45,10 @@ fn by_default_this_machine_alone_sees_the_page() {
         };
         for address in ["127.0.0.1", "127.0.0.10"] {
             assert_eq!(ask(address, "GET", &[BROWSER]).status, 200, "{address}");
-            // Caddy replaces X-Forwarded-For.
-            let page = ask(address, "GET", &[BROWSER, "X-Real-IP: 198.51.100.7"]);
+            let page = ask(address, "GET", &[BROWSER, "X-Forwarded-For: 198.51.100.7"]);
             assert_eq!((page.status, page.body.as_str()), (403, "forbidden\n"));
             let log = log(&scene, &transport, &page);
-            assert!(log.contains("reason=\"header X-Real-IP shows"), "{log}");
+            assert!(log.contains("reason=\"header X-Forwarded-For shows"), "{log}");
         }
         for method in ["GET", "HEAD", "POST", "PUT"] {
             for accept in [BROWSER, JSON, METRICS] {
