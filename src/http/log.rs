@@ -252,6 +252,15 @@ mod tests {
     }
 
     #[test]
+    fn only_under_apache_does_a_line_speak_of_apache() {
+        for is_header_withheld in [true, false] {
+            let who = Who { is_header_withheld, ..Who::default() };
+            let line = of_failure(&who, &Refusal::Identity(Unproven::NoPassword).into());
+            assert_eq!(line.contains("Apache lacks CGIPassAuth On"), is_header_withheld, "{line}");
+        }
+    }
+
+    #[test]
     fn untrusted_text_cannot_forge_a_field_or_a_line() {
         let who = Who { user: Some("x\" address=1\nddns-cgi: é".into()), ..Who::default() };
         let line = of_failure(&who, &Refusal::Host.into());
