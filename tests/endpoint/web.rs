@@ -1,5 +1,7 @@
 //! What depends on the web server: other modules, bodies, overlong requests, files not served.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
 
 use serde_json::json;
@@ -70,7 +72,6 @@ fn overlong_requests_are_refused_quickly() {
     for way in Way::all_through_servers("overlong requests") {
         let scene = Scene::new();
         let server = way.start_server(&scene);
-        tell(&format!("{way:?}"));
         let get = server.page("127.0.0.10", &format!("/ip.php?{long}"), &[]);
         // Caddy passes it on twice, which is more than the variables of a request may be.
         let expected = if way == Way::Caddy { 502 } else { 414 };
@@ -89,6 +90,24 @@ fn overlong_requests_are_refused_quickly() {
         let line = server.curl("127.0.0.10", "/ip.php", &["--data", &limit]).line;
         assert_eq!(line, "badrequest overlong user", "{way:?}");
         assert_eq!(scene.files(), files, "{way:?}");
+    }
+}
+
+#[test]
+fn no_client_that_breaks_off_its_request_ends_the_server() {
+    for way in Way::all_through_servers("requests that are broken off") {
+        let scene = Scene::new();
+        let server = way.start_server(&scene);
+        let address = server.url("").trim_start_matches("http://").to_owned();
+        for _ in 0..60 {
+            let mut client = TcpStream::connect(&address).unwrap();
+            let head = "POST /ip.php HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nuser=";
+            client.write_all(head.as_bytes()).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            let _ = client.read(&mut [0; 64]);
+        }
+        let reply = server.curl("127.0.0.10", "/ip.php/ip", &[]);
+        assert_eq!(reply.line, "127.0.0.10", "{way:?}");
     }
 }
 
