@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -131,11 +130,6 @@ impl Connection {
     pub fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0))
     }
-
-    /// Tells the server that nothing more comes.
-    pub fn finish(&self) {
-        self.0.shutdown(Shutdown::Write).unwrap();
-    }
 }
 
 /// A request on a connection of its own.
@@ -188,10 +182,6 @@ impl FastCgi {
 
     pub fn socket(&self) -> &Path {
         &self.socket
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.id()
     }
 
     /// Asks it to end, and waits until it has.
