@@ -81,7 +81,7 @@ impl Apache {
         Self::serve(scene, Kind::EventCgid, &all, Some(application))
     }
 
-    /// Starts one whose mod_fcgid starts the program. The page has the `lines` for it.
+    /// Starts one whose `mod_fcgid` starts the program. The page has the `lines` for it.
     pub fn start_with_fcgid(scene: &Scene, lines: &str) -> Self {
         let file = in_scene(scene, "apache/ddns-cgi-fastcgi.conf", &[]);
         let (before, rest) = file.split_once("<Proxy").unwrap();

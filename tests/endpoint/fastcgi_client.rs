@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -130,6 +131,11 @@ impl Connection {
     pub fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0))
     }
+
+    /// Tells the server that nothing more comes.
+    pub fn finish(&self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+    }
 }
 
 /// A request on a connection of its own.
@@ -184,6 +190,10 @@ impl FastCgi {
         &self.socket
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Asks it to end, and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         if self.process.try_wait().unwrap().is_none() {
@@ -231,11 +241,12 @@ fn the_client_of_the_tests_speaks_with_fcgiwrap() {
         assert!(response.stderr.is_empty());
     }
     // It serves one connection at a time.
-    drop(connection);
+    connection.finish();
+    assert!(connection.is_closed());
     let response = ask(fcgiwrap.socket(), &variables, b"");
     assert_eq!((response.application_status, response.protocol_status), (0, 0));
-    let log = String::from_utf8(response.stderr.concat()).unwrap();
+    let said = String::from_utf8(response.stderr.concat()).unwrap();
     let line = "ddns-cgi: badrequest address=127.0.0.10 reason=\"missing user\"";
-    assert_eq!(log.trim_end(), line);
+    assert_eq!(said.trim_end(), line);
     scene.settle();
 }

@@ -41,7 +41,7 @@ pub fn fcgiwrap() -> String {
     block("nginx", "/run/fcgiwrap.socket")
 }
 
-/// The lines for lighttpd with mod_cgi.
+/// The lines for lighttpd with `mod_cgi`.
 pub fn lighttpd_cgi() -> String {
     block("lighttpd", "cgi.assign")
 }
@@ -51,7 +51,7 @@ pub fn lighttpd_own() -> String {
     block("lighttpd", "bin-path")
 }
 
-/// The lines for Apache with mod_fcgid.
+/// The lines for Apache with `mod_fcgid`.
 pub fn fcgid() -> String {
     block("apache", "fcgid-script")
 }
@@ -73,9 +73,11 @@ fn every_server_finds_a_program_that_was_started_again() {
                 assert_eq!(reply.line, "badrequest missing id", "{way:?}: {round}");
             }
             let application = server.application().unwrap();
+            let first = application.pid();
             let status = application.stop();
             assert!(status.success(), "{way:?}: {status}");
             *application = FastCgi::start(&scene);
+            assert_ne!(application.pid(), first);
         }
         // If there is none for a while, the next request is served all the same.
         server.application().unwrap().stop();
@@ -212,8 +214,7 @@ fn each_server_can_ask_for_a_password_for_the_status_page() {
     if !can_run("passwords for the status page", &[HTPASSWD, NGINX, LIGHTTPD, CADDY]) {
         return;
     }
-    type Start = fn(&Scene) -> Server;
-    let starts: [Start; 4] = [
+    let starts: [fn(&Scene) -> Server; 4] = [
         |scene| {
             let modules = ["auth_basic", "authn_core", "authn_file", "authz_user"];
             let lines = crate::apache::load(&modules);
