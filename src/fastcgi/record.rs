@@ -62,12 +62,17 @@ pub fn receive(input: &mut impl Read, output: &mut impl Write) -> io::Result<Opt
                 output.write_all(&management(kind))?;
                 current
             }
-            (BEGIN_REQUEST, None) if content.starts_with(&RESPONDER) => {
-                Some(Arriving::Variables(Received::begin(id, &content)?))
-            }
             (BEGIN_REQUEST, None) => {
-                output.write_all(&end(id, UNKNOWN_ROLE))?;
-                None
+                let request = Received::begin(id, &content)?;
+                if content.starts_with(&RESPONDER) {
+                    Some(Arriving::Variables(request))
+                } else {
+                    output.write_all(&end(id, UNKNOWN_ROLE))?;
+                    if !request.keeps_connection {
+                        return Ok(None);
+                    }
+                    None
+                }
             }
             // The rest of a request that has ended.
             (_, None) => None,
@@ -76,8 +81,11 @@ pub fn receive(input: &mut impl Read, output: &mut impl Write) -> io::Result<Opt
                 Some(request)
             }
             (_, Some(request)) if request.id() != id => Some(request),
-            (ABORT_REQUEST, Some(_)) => {
+            (ABORT_REQUEST, Some(Arriving::Variables(request) | Arriving::Body(request))) => {
                 output.write_all(&end(id, REQUEST_COMPLETE))?;
+                if !request.keeps_connection {
+                    return Ok(None);
+                }
                 None
             }
             (STDIN, Some(Arriving::Body(request))) if content.is_empty() => {
@@ -325,7 +333,8 @@ mod tests {
     #[test]
     fn what_is_not_for_us_is_answered_and_the_request_comes_all_the_same() {
         let other = ID + 1;
-        let begin = |id, role| record(BEGIN_REQUEST, id, &[0, role, 0, 0, 0, 0, 0, 0]);
+        let begin =
+            |id, role| record(BEGIN_REQUEST, id, &[0, role, KEEP_CONNECTION, 0, 0, 0, 0, 0]);
         let whole = sent(&[pair("A", "1")], b"", &[7]);
         for (before, answer) in [
             (record(GET_VALUES, 0, b"\x0f\x00FCGI_MPXS_CONNS"), management(GET_VALUES)),
@@ -343,6 +352,19 @@ mod tests {
         let (request, output) = received(&[first, &second.concat(), rest].concat());
         assert_eq!(request.unwrap().unwrap().variable("A").unwrap(), "1");
         assert_eq!(output, end(other, CANNOT_MULTIPLEX));
+    }
+
+    #[test]
+    fn a_request_that_comes_to_nothing_ends_a_connection_that_is_not_kept() {
+        let whole = sent(&[pair("A", "1")], b"", &[7]);
+        for (role, abort) in [(2, Vec::new()), (1, record(ABORT_REQUEST, ID, b""))] {
+            for (flags, is_kept) in [(0, false), (KEEP_CONNECTION, true)] {
+                let begin = record(BEGIN_REQUEST, ID, &[0, role, flags, 0, 0, 0, 0, 0]);
+                let (request, output) = received(&[begin, abort.clone(), whole.clone()].concat());
+                assert_eq!(request.unwrap().is_some(), is_kept);
+                assert_eq!(output.len(), 16);
+            }
+        }
     }
 
     #[test]
