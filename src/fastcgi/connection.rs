@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,6 +27,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long a connection may wait for a request when the process ends. The web server may have
 /// connected a moment ago.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long to wait before we look again, if the system has no room for one thing more.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a connection until it ends, until its time is over, or until `ending` is closed at its
 /// other end. Each request passes through `answer`.
@@ -134,5 +138,9 @@ pub(super) fn readable<const N: usize>(files: [BorrowedFd; N], limit: Duration) 
     let mut files = files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
     let limit = Timespec::try_from(limit).ok();
     let outcome = retry_on_intr(|| poll(&mut files, limit.as_ref()));
+    if outcome.is_err() {
+        // The system has no memory for this. It may have some soon.
+        sleep(PAUSE);
+    }
     files.map(|file| outcome.is_ok() && !file.revents().is_empty())
 }
