@@ -20,6 +20,7 @@ mod cost;
 mod dnsmasq;
 mod dyndns2;
 mod expiry;
+mod fastcgi;
 mod fastcgi_client;
 mod faults;
 mod files;
