@@ -8,12 +8,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::scene::{Scene, can_run, host1, is_root, web_user};
+use crate::server::mortal_web_user;
 
 pub const BEGIN_REQUEST: u8 = 1;
 pub const END_REQUEST: u8 = 3;
@@ -178,15 +179,10 @@ impl FastCgi {
 
     /// The same on a socket of another kind.
     pub fn on(scene: &Scene, listener: OwnedFd, program: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new("setpriv");
-        // It ends with the tests, even if they are killed.
-        command.args(["--pdeathsig", "TERM"]);
-        if is_root() {
-            let [user, group] =
-                ["reuid", "regid"].map(|option| format!("--{option}={}", web_user()));
-            command.args([&user, &group, "--clear-groups"]);
-        }
-        let process = command
+        // Many open it, and one of them empties it.
+        let log = scene.path("run/fastcgi.log");
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let process = mortal_web_user()
             .arg("--")
             .arg(program)
             .args(arguments)
@@ -194,8 +190,7 @@ impl FastCgi {
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("DDNS_CONFIG", scene.path("etc/config.json"))
             .stdin(listener)
-            // What no web server takes.
-            .stderr(File::create(scene.path("run/fastcgi.log")).unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
         Self { process, socket: scene.path("run/ddns-cgi.sock") }
