@@ -39,7 +39,7 @@ pub fn fastcgi(input: &[u8]) {
     loop {
         let mut answers = Vec::new();
         let received = receive(&mut reader, &mut answers);
-        let (expected, expected_answers) = next(&mut rest, &end);
+        let (expected, expected_answers) = next(&mut rest, end);
         assert_eq!(answers, expected_answers, "the answers to what is no request");
         match (received, expected) {
             (Ok(Some(received)), Ok(expected)) => {
@@ -136,7 +136,7 @@ struct Open {
 }
 
 /// The next request in the records, or else how the connection ends; and what is answered before.
-fn next(rest: &mut &[Record], end: &End) -> (Result<Expected, End>, Vec<u8>) {
+fn next(rest: &mut &[Record], end: End) -> (Result<Expected, End>, Vec<u8>) {
     let mut answers = Vec::new();
     let mut open: Option<Open> = None;
     while let [record, others @ ..] = *rest {
@@ -178,7 +178,7 @@ fn next(rest: &mut &[Record], end: &End) -> (Result<Expected, End>, Vec<u8>) {
             }
         }
     }
-    let end = if *end == End::Quiet && open.is_some() { End::Cut } else { *end };
+    let end = if end == End::Quiet && open.is_some() { End::Cut } else { end };
     (Err(end), answers)
 }
 

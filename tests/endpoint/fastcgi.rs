@@ -61,12 +61,12 @@ pub fn answer(server: &FastCgi, address: &str, query: &str) -> String {
 }
 
 /// What the process has written to its standard error.
-fn log(scene: &Scene) -> String {
+pub fn log(scene: &Scene) -> String {
     scene.read("run/fastcgi.log")
 }
 
 /// The client's address, for which the program needs no file.
-const ADDRESS: [(&str, &str); 4] = [
+pub const ADDRESS: [(&str, &str); 4] = [
     ("REQUEST_METHOD", "GET"),
     ("SCRIPT_NAME", "/ip.php"),
     ("PATH_INFO", "/ip"),

@@ -24,6 +24,7 @@ mod expiry;
 mod fail2ban;
 mod fastcgi;
 mod fastcgi_client;
+mod fastcgi_faults;
 mod faults;
 mod files;
 mod indexed;
