@@ -108,7 +108,7 @@ pub fn at_rest(server: &FastCgi) -> Footprint {
 }
 
 /// Waits until the server closes a connection, and returns what it has sent before.
-fn rest(connection: &mut Connection) -> Vec<u8> {
+pub fn rest(connection: &mut Connection) -> Vec<u8> {
     let mut bytes = Vec::new();
     match connection.0.read_to_end(&mut bytes) {
         Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("it stays: {error}"),
@@ -388,7 +388,7 @@ fn what_is_no_request_for_us_is_answered_as_the_specification_says() {
 }
 
 /// Holds the lock of the state, as a request does that writes.
-fn hold_lock(scene: &Scene) -> File {
+pub fn hold_lock(scene: &Scene) -> File {
     let path = scene.path("www/ramcache/.ip.txt.lock");
     if !path.exists() {
         scene.write("www/ramcache/.ip.txt.lock", "");
@@ -400,7 +400,7 @@ fn hold_lock(scene: &Scene) -> File {
 }
 
 /// Waits until so many requests have the file of the lock open.
-fn wait_for_lock(server: &FastCgi, count: usize) {
+pub fn wait_for_lock(server: &FastCgi, count: usize) {
     eventually("the requests wait for the lock", || {
         let files = server.descriptors();
         files.iter().filter(|file| file.ends_with(".ip.txt.lock")).count() == count

@@ -233,6 +233,10 @@ impl FastCgi {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
     /// Waits until it has ended.
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait().unwrap()

@@ -25,6 +25,7 @@ mod fail2ban;
 mod fastcgi;
 mod fastcgi_client;
 mod fastcgi_faults;
+mod fastcgi_process;
 mod faults;
 mod files;
 mod indexed;
