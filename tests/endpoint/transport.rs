@@ -87,7 +87,9 @@ impl Way {
             Self::Nginx => nginx::start(scene),
             Self::NginxFcgiwrap => nginx::start_with_fcgiwrap(scene, &web_servers::fcgiwrap()),
             Self::Lighttpd => lighttpd::start(scene),
-            Self::LighttpdCgi => lighttpd::start_with_lines(scene, &web_servers::lighttpd_cgi()),
+            Self::LighttpdCgi => {
+                lighttpd::start_with_own(scene, "mod_cgi", &web_servers::lighttpd_cgi())
+            }
             Self::Caddy => caddy::start(scene),
         }
     }

@@ -18,5 +18,5 @@ pub fn fcgiwrap() -> String {
 
 /// The lines for lighttpd with mod_cgi.
 pub fn lighttpd_cgi() -> String {
-    block("lighttpd", "mod_cgi")
+    block("lighttpd", "cgi.assign")
 }
