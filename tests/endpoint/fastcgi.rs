@@ -120,7 +120,9 @@ pub fn rest(connection: &mut Connection) -> Vec<u8> {
 fn goes_on(socket: &Path, pause: Duration, mut what: impl FnMut(&mut Connection) -> bool) {
     let mut connection = Connection::open(socket);
     connection.0.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    let started = Instant::now();
     while what(&mut connection) {
+        assert!(started.elapsed().as_secs() < 3 * LIMIT, "it stays");
         sleep(pause);
     }
 }

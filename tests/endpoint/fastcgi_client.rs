@@ -9,7 +9,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -237,17 +238,24 @@ impl FastCgi {
         self.process.try_wait().unwrap().is_none()
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended. If it does not, it is killed, as its status tells.
     pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.is_running() {
+            if Instant::now() >= deadline {
+                let _ = self.process.kill();
+            }
+            sleep(Duration::from_millis(1));
+        }
         self.process.wait().unwrap()
     }
 
     /// Asks it to end, and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
-        if self.process.try_wait().unwrap().is_none() {
+        if self.is_running() {
             let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
         }
-        self.process.wait().unwrap()
+        self.wait()
     }
 }
 
