@@ -32,7 +32,7 @@ fn host1_at(seconds: i64) -> String {
 }
 
 /// The children of a process, with their states.
-fn children(process: u32) -> Vec<String> {
+pub fn children(process: u32) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
         // The name, in parentheses, may hold spaces.

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::dnsmasq::{DNSMASQ, Dnsmasq, Resolver};
 use crate::fastcgi::{ADDRESS, at_rest, get, line};
 use crate::fastcgi_client::{Connection, FastCgi, Footprint, ask, request};
+use crate::fastcgi_process::children;
 use crate::plan::{Client, Host, first_state};
 use crate::scene::{Scene, can_run, eventually, is_root, signed, tell, time, web_user};
 use crate::transport::Way;
@@ -62,8 +63,8 @@ fn load(module: &str, way: Way) {
     let requests = std::env::var("DDNS_LOAD_REQUESTS").map_or(REQUESTS, |n| n.parse().unwrap());
     let scene = Scene::new();
     let _ram_disk = put_on_ram_disk(&scene);
-    let server = way.start_server(&scene);
-    let clients = prepare(&scene, requests, &server.url("/ip.php"));
+    let front = way.start_server(&scene);
+    let clients = prepare(&scene, requests, &front.url("/ip.php"));
     let dnsmasq = Dnsmasq::start(&scene);
 
     let started = Instant::now();
@@ -93,7 +94,7 @@ fn load(module: &str, way: Way) {
     assert!(answered.errors.is_empty(), "{}", some(&answered.errors));
     assert!(served.wrong.is_empty(), "{}", some(&served.wrong));
     assert!(served.asked > 2 * served.lost, "most questions are answered");
-    compare_log(&scene.read(server.log()), &clients);
+    compare_log(&scene.read(front.log()), &clients);
     compare_files(&scene, &clients);
     let mut resolver = dnsmasq.resolver();
     for host in hosts(&clients) {
@@ -380,5 +381,6 @@ fn footprint(scene: &Scene, server: &FastCgi) -> Footprint {
     assert_eq!(line(&ask(server.socket(), &ADDRESS, b"")), "192.0.2.7");
     scene.settle();
     eventually("one connection is left", || server.footprint().threads == 2);
+    eventually("no zombie is left", || children(server.pid()).is_empty());
     server.footprint()
 }
