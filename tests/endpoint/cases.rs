@@ -604,6 +604,11 @@ fn every_case_through_apache_with_mod_proxy_fcgi() {
 }
 
 #[test]
+fn every_case_through_apache_with_mod_fcgid() {
+    run_all_through(Way::ApacheFcgid);
+}
+
+#[test]
 fn every_case_through_nginx() {
     run_all_through(Way::Nginx);
 }
@@ -616,6 +621,11 @@ fn every_case_through_nginx_with_fcgiwrap() {
 #[test]
 fn every_case_through_lighttpd() {
     run_all_through(Way::Lighttpd);
+}
+
+#[test]
+fn every_case_through_a_program_that_lighttpd_starts() {
+    run_all_through(Way::LighttpdOwn);
 }
 
 #[test]

@@ -28,6 +28,10 @@ pub fn start_with_own(scene: &Scene, module: &str, lines: &str) -> Server {
     let (_, after) = rest.split_once("    )))\n").unwrap();
     let file = format!("{before}{lines}{after}").replace("/run/lighttpd", &run);
     let modules = format!("server.modules += ( \"{module}\", \"mod_setenv\" )\n");
+    // Of a process that stays, and of one for each request.
+    let own =
+        format!("\"max-procs\" => 1, \"bin-environment\" => ( \"DDNS_CONFIG\" => \"{config}\" )");
+    let file = file.replace("\"max-procs\" => 1", &own);
     let variable = format!("setenv.set-environment = ( \"DDNS_CONFIG\" => \"{config}\" )\n");
     let log = format!("server.breakagelog = \"{run}/breakage.log\"\n");
     serve(scene, &[modules, variable, log, file].concat(), None)
@@ -55,7 +59,7 @@ fn serve(scene: &Scene, lines: &str, application: Option<FastCgi>) -> Server {
     let mut command = mortal_web_user();
     command.args(["--", LIGHTTPD, "-D", "-f"]).arg(scene.path("etc/lighttpd.conf"));
     // lighttpd's own messages, and those of its CGI programs, have files of their own.
-    let is_cgi = lines.contains("mod_cgi");
+    let is_cgi = lines.contains("cgi.assign");
     let log = if is_cgi { "run/breakage.log" } else { "run/error.log" };
     Server::start(&mut command, ports, log, application)
 }

@@ -20,3 +20,13 @@ pub fn fcgiwrap() -> String {
 pub fn lighttpd_cgi() -> String {
     block("lighttpd", "cgi.assign")
 }
+
+/// The lines for a lighttpd that starts the program itself.
+pub fn lighttpd_own() -> String {
+    block("lighttpd", "bin-path")
+}
+
+/// The lines for Apache with mod_fcgid.
+pub fn fcgid() -> String {
+    block("apache", "fcgid-script")
+}
