@@ -39,8 +39,7 @@ pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Recei
     let mut input = BufReader::new(&peer);
     let mut patience = LIMIT;
     loop {
-        let is_here = !input.buffer().is_empty();
-        let next = if is_here { one_more(ending) } else { peer.wait(patience, ending) };
+        let next = if input.buffer().is_empty() { peer.wait(patience, ending) } else { Next::Any };
         if next == Next::None {
             return;
         }
@@ -77,12 +76,6 @@ fn note(error: &io::Error) {
         let fault = Fault::new("standard input", format!("closed a connection: {error}"));
         log::write(&log::of_notices(&[fault]));
     }
-}
-
-/// What follows a request that came with the one before: the process may have to end meanwhile.
-fn one_more(ending: &UnixStream) -> Next {
-    let [is_told] = readable([ending.as_fd()], Duration::ZERO);
-    if is_told { Next::Last } else { Next::Any }
 }
 
 /// What to expect of a connection.

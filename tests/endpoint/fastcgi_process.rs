@@ -2,7 +2,6 @@
 //! there, when it ends, and what happens then to those whom it serves.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -256,24 +255,6 @@ fn whoever_has_begun_is_answered_when_the_process_is_told_to_end() {
     tell(&format!("measured: idle connections are closed {closed:.1?} after SIGTERM"));
     scene.settle();
     assert_eq!(scene.restarts().len(), 1);
-}
-
-#[test]
-fn a_peer_that_sends_one_request_after_the_other_does_not_keep_the_process() {
-    let scene = Scene::new();
-    let mut server = FastCgi::start(&scene);
-    let mut connection = Connection::open(server.socket());
-    let mut replies = connection.0.try_clone().unwrap();
-    let many = request(1, true, &ADDRESS, b"").repeat(99);
-    thread::scope(|scope| {
-        scope.spawn(move || while connection.send(&many).is_ok() {});
-        scope.spawn(move || while replies.read(&mut [0; 9999]).is_ok_and(|count| count > 0) {});
-        eventually("its connection is there", || server.footprint().threads == 2);
-        sleep(Duration::from_millis(100));
-        let told = Instant::now();
-        assert!(server.stop().success());
-        assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
-    });
 }
 
 #[test]
