@@ -338,6 +338,35 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_what_the_specification_says() {
+        let eight = |kind, id: u8, first, fifth| {
+            vec![1, kind, 0, id, 0, 8, 0, 0, first, 0, 0, 0, fifth, 0, 0, 0]
+        };
+        assert_eq!(management(77), eight(11, 0, 77, 0));
+        assert_eq!(management(9), b"\x01\x0a\0\0\0\x12\0\0\x0f\x01FCGI_MPXS_CONNS0");
+        for (status, number) in [(REQUEST_COMPLETE, 0), (CANNOT_MULTIPLEX, 1), (UNKNOWN_ROLE, 3)] {
+            assert_eq!(end(5, status), eight(3, 5, 0, number));
+        }
+    }
+
+    #[test]
+    fn padding_belongs_to_its_record_and_means_nothing() {
+        let mut bytes = sent(&[pair("A", "1")], b"", &[99]);
+        // In the last record, which has no content, and the first one, which has eight bytes.
+        let last = bytes.len() - 8;
+        for (record, end) in [(last, last + 8), (0, 16)] {
+            bytes[record + 6] = 3;
+            bytes.splice(end..end, *b"???");
+        }
+        let request = received(&bytes).0.unwrap().unwrap();
+        assert_eq!(request.variable("A").unwrap(), "1");
+        for length in 1..bytes.len() {
+            let error = received(&bytes[..length]).0.err().map(|error| error.kind());
+            assert_eq!(error, Some(ErrorKind::UnexpectedEof), "{length}");
+        }
+    }
+
+    #[test]
     fn what_is_not_for_us_is_answered_and_the_request_comes_all_the_same() {
         let other = ID + 1;
         let begin =
@@ -381,10 +410,7 @@ mod tests {
         let long = record(PARAMS, ID, &vec![b'x'; 60_000]);
         for broken in [
             b"GET /ip.php HTTP/1.1\r\n".to_vec(),
-            begin[..7].to_vec(),
-            begin[..12].to_vec(),
             record(BEGIN_REQUEST, ID, &[0, 1, 0]),
-            after(&[]),
             after(std::slice::from_ref(&begin)),
             after(&[record(STDIN, ID, b"")]),
             after(&[record(PARAMS, ID, b"\x01"), record(PARAMS, ID, b"")]),
@@ -392,7 +418,8 @@ mod tests {
             after(&[record(PARAMS, ID, b""), record(PARAMS, ID, b"")]),
             after(&[long.clone(), long.clone(), long]),
         ] {
-            assert!(received(&broken).0.is_err(), "{broken:?}");
+            let error = received(&broken).0.err().map(|error| error.kind());
+            assert_eq!(error, Some(ErrorKind::InvalidData), "{broken:?}");
         }
     }
 

@@ -306,11 +306,12 @@ fn the_client_of_the_tests_speaks_with_fcgiwrap() {
         assert!(response.stderr.is_empty());
     }
     // It serves one connection at a time.
-    drop(connection);
+    connection.finish();
+    assert!(connection.is_closed());
     let response = ask(fcgiwrap.socket(), &variables, b"");
     assert_eq!((response.application_status, response.protocol_status), (0, 0));
-    let log = String::from_utf8(response.stderr.concat()).unwrap();
+    let said = String::from_utf8(response.stderr.concat()).unwrap();
     let line = "ddns-cgi: badrequest address=127.0.0.10 reason=\"missing user\"";
-    assert_eq!(log.trim_end(), line);
+    assert_eq!(said.trim_end(), line);
     scene.settle();
 }

@@ -16,7 +16,7 @@ const PROXY: &str = "LoadModule remoteip_module modules/mod_remoteip.so\n\
 
 /// An address of this machine that is not a loopback one. From there, a connection to a loopback address
 /// comes from outside, as far as a web server can tell.
-fn outside() -> Option<String> {
+pub fn outside() -> Option<String> {
     let socket = UdpSocket::bind(("0.0.0.0", 0)).unwrap();
     // This sends nothing; the kernel only chooses an address.
     let address = socket.connect(("198.51.100.1", 9)).and_then(|()| socket.local_addr());
@@ -28,8 +28,19 @@ fn outside() -> Option<String> {
     address.map(|address| address.to_string())
 }
 
+/// What makes Apache's files ask for a password.
+pub const PASSWORD: [(&str, &str); 7] = [
+    ("#<If", "<If"),
+    ("#    AuthType", "AuthType"),
+    ("#    AuthName", "AuthName"),
+    ("#    AuthUserFile", "AuthUserFile"),
+    ("#    Require local", "Require local"),
+    ("#    Require valid-user", "Require valid-user"),
+    ("#</If>", "</If>"),
+];
+
 /// Turns the page on, for these.
-fn show_to(scene: &Scene, status_for: &Value) {
+pub fn show_to(scene: &Scene, status_for: &Value) {
     scene.configure(&json!({"status_page": true, "status_for": status_for}));
 }
 
@@ -150,19 +161,10 @@ fn the_lines_of_the_shipped_file_ask_others_for_a_password() {
     }
     let scene = scene();
     let lines = load(&["auth_basic", "authn_core", "authn_file", "authz_user"]) + PROXY;
-    let changes = [
-        ("#<If", "<If"),
-        ("#    AuthType", "AuthType"),
-        ("#    AuthName", "AuthName"),
-        ("#    AuthUserFile", "AuthUserFile"),
-        ("#    Require local", "Require local"),
-        ("#    Require valid-user", "Require valid-user"),
-        ("#</If>", "</If>"),
-    ];
     let file = scene.path("etc/status.htpasswd");
     let made = Command::new(HTPASSWD).arg("-bc").arg(&file).args(["alice", "word"]).output();
     assert!(made.unwrap().status.success());
-    let apache = Apache::start_with(&scene, Kind::EventCgid, &lines, &changes);
+    let apache = Apache::start_with(&scene, Kind::EventCgid, &lines, &PASSWORD);
     let status = |options: &[&str]| {
         let outside = ["--header", "X-Client: 198.51.100.7"];
         apache.page("127.0.0.1", "/ip.php/status", &[&outside, options].concat()).status
