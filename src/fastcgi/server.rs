@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::net::sockopt::socket_acceptconn;
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with};
 use rustix::process::{Resource, WaitOptions, getpid, getrlimit, setrlimit, wait};
 
 use crate::fastcgi::connection::{self, PAUSE, readable};
@@ -21,10 +21,10 @@ use crate::fault::Fault;
 use crate::http::reply::Output;
 
 /// The most connections at a time. One more waits until another one ends.
-const MAX_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: u64 = 1024;
 
-/// The descriptors that so many connections need, each with a request that has files open.
-const DESCRIPTORS: u64 = 8192;
+/// The descriptors that a connection needs, with a request that has files open.
+const DESCRIPTORS: u64 = 8;
 
 /// How long nobody needs a process that will be started again when somebody does.
 const UNNEEDED: Duration = Duration::from_secs(60);
@@ -39,6 +39,9 @@ const PEERS: &str = "FCGI_WEB_SERVER_ADDRS";
 /// The environment variable that names the process to which a supervisor has passed a socket,
 /// `sd_listen_fds(3)`. The supervisor keeps the socket, too.
 const ACTIVATED: &str = "LISTEN_PID";
+
+/// The environment variable with the number of sockets that were passed so, from descriptor 3 on.
+const SOCKETS: &str = "LISTEN_FDS";
 
 /// Whether standard input is a socket that listens. Then a web server expects FastCGI.
 pub fn is_expected(standard_input: impl AsFd) -> bool {
@@ -85,22 +88,25 @@ struct Server<'l> {
     last_request: Mutex<Instant>,
     /// Each connection has a clone.
     connections: Arc<()>,
+    max_connections: u64,
 }
 
 impl<'l> Server<'l> {
     fn start(listener: BorrowedFd<'l>) -> io::Result<Self> {
+        // Before we open anything that could have the number of a socket that it closes.
+        let is_activated = take_activation();
         // Before the first thread: each one inherits the mask.
         let signals = Signals::block()?;
         // Other processes may share the socket, and be faster to accept a connection.
         rustix::io::ioctl_fionbio(listener, true)?;
-        raise_limit();
         Ok(Self {
             listener,
             signals,
             peers: env::var(PEERS).unwrap_or_default(),
-            is_activated: take_activation(),
+            is_activated,
             last_request: Mutex::new(Instant::now()),
             connections: Arc::new(()),
+            max_connections: (raise_limit() / DESCRIPTORS).max(1),
         })
     }
 
@@ -121,7 +127,8 @@ impl<'l> Server<'l> {
             if patience.is_zero() {
                 return None;
             }
-            let is_full = Arc::strong_count(&self.connections) > MAX_CONNECTIONS;
+            // One clone is the server's own.
+            let is_full = Arc::strong_count(&self.connections) as u64 > self.max_connections;
             let [has_signal, has_connection] = if is_full {
                 let [has_signal] = readable([self.signals.as_fd()], PAUSE);
                 [has_signal, false]
@@ -145,8 +152,11 @@ impl<'l> Server<'l> {
 /// address. A Unix socket has the permissions of its file instead.
 fn accept(listener: BorrowedFd, peers: &str) -> io::Result<Option<OwnedFd>> {
     let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
-    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-    Ok(address.is_none_or(|address| is_welcome(address.ip(), peers)).then_some(socket))
+    let is_let_in = address.is_some_and(|address| match address.address_family() {
+        AddressFamily::UNIX => true,
+        _ => SocketAddr::try_from(address).is_ok_and(|peer| is_welcome(peer.ip(), peers)),
+    });
+    Ok(is_let_in.then_some(socket))
 }
 
 fn is_welcome(peer: IpAddr, peers: &str) -> bool {
@@ -155,12 +165,15 @@ fn is_welcome(peer: IpAddr, peers: &str) -> bool {
     peer.is_loopback() || named.any(|address| address.to_canonical() == peer)
 }
 
-/// Lets this process have descriptors for all connections, if the system permits.
-fn raise_limit() {
+/// Lets this process have descriptors for all connections, if the system permits. Returns for how
+/// many it does. Requests that find none left would fail, so there are fewer connections instead.
+fn raise_limit() -> u64 {
+    const MOST: u64 = MAX_CONNECTIONS * DESCRIPTORS;
     let mut limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    let most = limit.maximum.map_or(MOST, |maximum| maximum.min(MOST));
     limit.current = limit.current.map(|current| current.max(most));
     let _ = setrlimit(Resource::Nofile, limit);
+    most
 }
 
 /// Whether a supervisor has passed the socket to this very process.
@@ -168,8 +181,11 @@ fn take_activation() -> bool {
     let own = getpid().as_raw_nonzero().to_string();
     let is_activated = env::var(ACTIVATED).is_ok_and(|process| process == own);
     if is_activated {
+        let count = env::var(SOCKETS).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
         // systemd passes the socket a second time, and restarters would inherit that one.
-        let _ = nix::unistd::close(3);
+        for descriptor in 3..3_i32.saturating_add(count) {
+            let _ = nix::unistd::close(descriptor);
+        }
     }
     is_activated
 }
