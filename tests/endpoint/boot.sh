@@ -15,7 +15,7 @@ if [ -n "${DDNS_TEST_IMAGE:-}" ] && [ -e "$DDNS_TEST_IMAGE/usr/lib/systemd/syste
 else
     image=${DDNS_TEST_IMAGE:-$image}
     debootstrap --variant=minbase \
-        --include=systemd,systemd-sysv,dbus,dnsmasq,sudo,apache2,iproute2,bind9-dnsutils,procps,curl,busybox \
+        --include=systemd,systemd-sysv,dbus,dnsmasq,sudo,apache2,nginx,lighttpd,caddy,iproute2,bind9-dnsutils,procps,curl,busybox \
         bookworm "$image" >"$scratch/debootstrap.log" 2>&1 || { tail -n 20 "$scratch/debootstrap.log" && exit 1; }
     if [ -n "${DDNS_TEST_IMAGE:-}" ]; then exec bash "$0" "$repository"; fi
 fi
