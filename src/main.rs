@@ -58,7 +58,7 @@ fn serve_fastcgi(listener: BorrowedFd) -> ExitCode {
     match server::serve(listener, answer_fastcgi) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            log::write(&format!("ddns-cgi: {fault}\n"));
+            log::write(&log::of_notices(&[fault]));
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,6 +28,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// connected a moment ago.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long to wait before we look again, if the system has no room for one thing more.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
 /// Serves a connection until it ends, until its time is over, or until `ending` is closed at its
 /// other end. Each request passes through `answer`.
 pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Received) -> Output) {
@@ -46,6 +50,12 @@ pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Recei
             Err(error) => return note(&error),
         };
         let Output { reply, log } = answer(&request);
+        let log = if log.is_empty() || request.takes_log() {
+            log
+        } else {
+            log::write(&log);
+            String::new()
+        };
         peer.limit();
         let records = request.reply(&log, &reply.to_bytes());
         if (&peer).write_all(&records).is_err() {
@@ -134,5 +144,9 @@ pub(super) fn readable<const N: usize>(files: [BorrowedFd; N], limit: Duration) 
     let mut files = files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
     let limit = Timespec::try_from(limit).ok();
     let outcome = retry_on_intr(|| poll(&mut files, limit.as_ref()));
+    if outcome.is_err() {
+        // The system has no memory for this. It may have some soon.
+        sleep(PAUSE);
+    }
     files.map(|file| outcome.is_ok() && !file.revents().is_empty())
 }

@@ -147,6 +147,13 @@ impl Received {
         values.last().map(|(_, value)| OsStr::from_bytes(value).to_owned())
     }
 
+    /// Whether the web server logs what we send for its log. Caddy does not: version 2.6 drops it
+    /// in any case, later ones unless they are told to capture it.
+    pub(super) fn takes_log(&self) -> bool {
+        let software = self.variable("SERVER_SOFTWARE").unwrap_or_default();
+        !software.as_encoded_bytes().starts_with(b"Caddy/")
+    }
+
     /// The records of a reply: a CGI response, after the lines for the web server's log. Each line
     /// has a record of its own, because nginx logs each record.
     #[must_use]
@@ -364,6 +371,17 @@ mod tests {
             after(&[long.clone(), long.clone(), long]),
         ] {
             assert!(received(&broken).0.is_err(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn caddy_takes_no_log() {
+        for (software, expected) in
+            [("nginx", true), ("Caddy/2.6.2", false), ("NotCaddy/1", true), ("", true)]
+        {
+            let variables = [pair("SERVER_SOFTWARE", software)];
+            let request = received(&sent(&variables, b"", &[99])).0.unwrap().unwrap();
+            assert_eq!(request.takes_log(), expected, "{software}");
         }
     }
 

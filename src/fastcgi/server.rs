@@ -15,7 +15,7 @@ use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use rustix::process::{Resource, WaitOptions, getpid, getrlimit, setrlimit, wait};
 
-use crate::fastcgi::connection::{self, readable};
+use crate::fastcgi::connection::{self, PAUSE, readable};
 use crate::fastcgi::record::Received;
 use crate::fault::Fault;
 use crate::http::reply::Output;
@@ -28,10 +28,6 @@ const DESCRIPTORS: u64 = 8192;
 
 /// How long nobody needs a process that will be started again when somebody does.
 const UNNEEDED: Duration = Duration::from_secs(60);
-
-/// How long to wait before we look again, if there are too many connections or the system has no
-/// room for one more.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Longer than any process runs.
 const ENDLESS: Duration = Duration::from_secs(1 << 30);

@@ -1,4 +1,4 @@
-//! The log: lines that Apache puts into its error log.
+//! The log: lines that the web server puts into its error log.
 //!
 //! Programs such as fail2ban read them, so their format is stable:
 //!
@@ -55,7 +55,8 @@ pub fn write(lines: &str) {
 }
 
 /// Lines about what the operator should know even though we accepted the request.
-pub(crate) fn of_notices(faults: &[Fault]) -> String {
+#[must_use]
+pub fn of_notices(faults: &[Fault]) -> String {
     faults.iter().map(|fault| fault_line("ddns-cgi: notice".to_owned(), fault)).collect()
 }
 
