@@ -36,9 +36,9 @@ const ENDLESS: Duration = Duration::from_secs(1 << 30);
 /// machine: their IP addresses, with commas between (FastCGI specification, 3.2).
 const PEERS: &str = "FCGI_WEB_SERVER_ADDRS";
 
-/// The environment variable that names the process to which a supervisor has passed a socket,
-/// `sd_listen_fds(3)`. The supervisor keeps the socket, too.
-const ACTIVATED: &str = "LISTEN_PID";
+/// The environment variable that names the process which systemd has started, systemd.exec(5). The
+/// unit's standard input is a socket, which systemd keeps. It sets no `LISTEN_PID` then.
+const ACTIVATED: &str = "SYSTEMD_EXEC_PID";
 
 /// Whether standard input is a socket that listens. Then a web server expects FastCGI.
 pub fn is_expected(standard_input: impl AsFd) -> bool {
@@ -80,7 +80,7 @@ struct Server<'l> {
     signals: Signals,
     /// The peers of a TCP socket that we serve.
     peers: String,
-    /// Whether a supervisor holds the socket, and starts us again when somebody connects.
+    /// Whether systemd holds the socket, and starts us again when somebody connects.
     is_activated: bool,
     last_request: Mutex<Instant>,
     /// Each connection has a clone.
@@ -98,7 +98,7 @@ impl<'l> Server<'l> {
             listener,
             signals,
             peers: env::var(PEERS).unwrap_or_default(),
-            is_activated: take_activation(),
+            is_activated: is_activated(),
             last_request: Mutex::new(Instant::now()),
             connections: Arc::new(()),
         })
@@ -163,15 +163,11 @@ fn raise_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Whether a supervisor has passed the socket to this very process.
-fn take_activation() -> bool {
+/// Whether systemd has started this very process. The children of such a process inherit the
+/// variable.
+fn is_activated() -> bool {
     let own = getpid().as_raw_nonzero().to_string();
-    let is_activated = env::var(ACTIVATED).is_ok_and(|process| process == own);
-    if is_activated {
-        // systemd passes the socket a second time, and restarters would inherit that one.
-        let _ = nix::unistd::close(3);
-    }
-    is_activated
+    env::var(ACTIVATED).is_ok_and(|process| process == own)
 }
 
 /// SIGTERM, which tells us to end, and SIGCHLD, which tells that a restarter has ended.
