@@ -24,7 +24,7 @@ mkdir "$image/repository"
 tar -C "$repository" --exclude ./target --exclude ./.git -cf - . | tar -C "$image/repository" -xf -
 cat >"$image/etc/systemd/system/booted-test.service" <<END
 [Unit]
-After=multi-user.target network.target apache2.service dnsmasq.service
+After=multi-user.target network.target apache2.service nginx.service dnsmasq.service
 [Service]
 Type=oneshot
 StandardOutput=file:/result.log
@@ -47,6 +47,8 @@ ExecStart=/sbin/ip link set lo up
 WantedBy=sysinit.target
 END
 chroot "$image" systemctl -q enable booted-test.service loopback.service 2>/dev/null
+# One web server at a time.
+chroot "$image" systemctl -q disable nginx lighttpd caddy 2>/dev/null
 # The name server serves its own names.
 printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >"$image/etc/dnsmasq.d/test.conf"
 echo 'ServerName localhost' >"$image/etc/apache2/conf-enabled/name.conf"
@@ -85,4 +87,6 @@ boot() {
 boot install power-cut
 boot after-power-cut poweroff
 boot after-poweroff poweroff
+boot fastcgi poweroff
+boot fastcgi-again poweroff
 echo "the booted system works"
