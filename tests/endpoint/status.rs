@@ -66,7 +66,7 @@ fn page(scene: &Scene, transport: &Transport, accept: &str) -> String {
 }
 
 /// The program's lines in the log of a reply.
-fn log(scene: &Scene, transport: &Transport, page: &Page) -> String {
+pub fn log(scene: &Scene, transport: &Transport, page: &Page) -> String {
     let Some(server) = transport.server() else {
         return page.log.clone();
     };
