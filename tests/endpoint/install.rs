@@ -209,4 +209,12 @@ fn each_web_server_gets_its_file_and_the_socket() {
         assert!(!output.status.success() && text.contains(problem), "{arguments:?}: {text}");
     }
     assert!(files(folder.path()) == both);
+    install(folder.path(), &["--server", "apache"]);
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install"))
+        .args(["--server", "apache-fastcgi"])
+        .env("DESTDIR", folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("in one way only"), "{text}");
 }

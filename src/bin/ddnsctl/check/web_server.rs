@@ -73,8 +73,8 @@ const ALL: [Installed; 6] = [
             &["-T"],
             "# configuration file /etc/nginx/snippets/ddns-cgi.conf:",
         ),
-        advice: "Put the line \"include snippets/ddns-cgi.conf;\" into a server block, then: nginx -t \
-                 && systemctl reload nginx",
+        advice: "Put the line \"include snippets/ddns-cgi.conf;\" into a server block, then: \
+                 nginx -t && systemctl reload nginx",
     },
     Installed {
         server: "lighttpd",
