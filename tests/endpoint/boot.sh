@@ -10,6 +10,8 @@ image=$scratch/root
 
 # DDNS_TEST_IMAGE names the folder of a system made before, which saves a minute and the mirror.
 if [ -n "${DDNS_TEST_IMAGE:-}" ] && [ -e "$DDNS_TEST_IMAGE/usr/lib/systemd/systemd" ]; then
+    [ -e "$DDNS_TEST_IMAGE/usr/bin/caddy" ] ||
+        { echo "this system has not all packages that it needs now; remove it: $DDNS_TEST_IMAGE" && exit 1; }
     mkdir "$scratch"/{upper,work,root}
     mount -t overlay overlay -o "lowerdir=$DDNS_TEST_IMAGE,upperdir=$scratch/upper,workdir=$scratch/work" "$image"
 else
