@@ -21,7 +21,7 @@ impl Format {
     /// The form that the header `Accept` asks for (RFC 9110, 12.5.1). Among equals, the one that it
     /// names most precisely; if it accepts none, the first, as the RFC allows.
     pub(crate) fn wanted(accept: &str) -> Self {
-        let mut best = (Self::Html, (0.0, 0));
+        let mut best = (Self::Html, (0, 0));
         for format in Self::ALL {
             let preference = format.preference(accept);
             if preference > best.1 {
@@ -31,15 +31,15 @@ impl Format {
         best.0
     }
 
-    /// The quality of this form, from 0 to 1, and how precisely the header names it. The most
+    /// The quality of this form in thousandths, and how precisely the header names it. The most
     /// precise range decides.
-    fn preference(self, accept: &str) -> (f32, u8) {
+    fn preference(self, accept: &str) -> (u32, u8) {
         let matches = accept.split(',').filter_map(|range| self.match_range(range));
         matches.max_by_key(|(_, precision)| *precision).unwrap_or_default()
     }
 
     /// The quality of a range that matches this form, and its precision.
-    fn match_range(self, range: &str) -> Option<(f32, u8)> {
+    fn match_range(self, range: &str) -> Option<(u32, u8)> {
         let mut parts = range.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;
         let (own_kind, own_subtype) = self.media_type();
@@ -50,10 +50,10 @@ impl Format {
             _ if subtype.eq_ignore_ascii_case(own_subtype) => 2,
             _ => return None,
         };
-        let mut quality = 1.0;
+        let mut quality = BEST;
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
             if name.eq_ignore_ascii_case("q") {
-                quality = value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality))?;
+                quality = parse_quality(value)?;
             } else if name.eq_ignore_ascii_case("version") {
                 if value.trim_matches('"') != metrics::VERSION {
                     return None;
@@ -91,6 +91,21 @@ impl Format {
         };
         page.unavailable()
     }
+}
+
+/// The quality that a client gives a range without one, in thousandths.
+const BEST: u32 = 1000;
+
+/// A quality in thousandths (RFC 9110, 12.4.2). Decimals after the third do not count.
+fn parse_quality(text: &str) -> Option<u32> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let mut digits = whole.bytes().chain(decimals.bytes());
+    if whole.is_empty() || !digits.all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let decimals = decimals.get(..3).unwrap_or(decimals);
+    let quality = format!("{whole}{decimals:0<3}").parse().ok()?;
+    (quality <= BEST).then_some(quality)
 }
 
 #[cfg(test)]
@@ -134,6 +149,31 @@ mod tests {
             ),
         ] {
             assert_eq!(Format::wanted(accept), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_quality_is_a_number_from_0_to_1() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1", Some(1000)),
+            ("0.5", Some(500)),
+            ("0.123", Some(123)),
+            ("0.1239", Some(123)),
+            ("1.000", Some(1000)),
+            ("0.", Some(0)),
+            ("1.001", None),
+            ("2", None),
+            ("99999999999", None),
+            ("", None),
+            (".5", None),
+            ("+1", None),
+            ("-0", None),
+            ("0.5 ", None),
+            ("0.\u{663}", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(parse_quality(text), expected, "{text}");
         }
     }
 

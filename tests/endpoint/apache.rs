@@ -10,6 +10,7 @@ use crate::server::{CERTIFICATE, KEY, Ports, Server, has_ipv6, mortal, shipped};
 
 pub const APACHE: &str = "/usr/sbin/apache2";
 pub const MODULES: &str = "/usr/lib/apache2/modules";
+pub const FCGID: &str = "/usr/lib/apache2/modules/mod_fcgid.so";
 
 /// Which of Apache's process models, with its CGI module.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +74,25 @@ impl Apache {
         let file = in_scene(scene, "apache/ddns-cgi-fastcgi.conf", &[socket]);
         let lines = load(&["proxy", "proxy_fcgi"]) + &file;
         Self::serve(scene, Kind::EventCgid, &lines, Some(application))
+    }
+
+    /// Starts one whose mod_fcgid starts the program. The page has the `lines` for it.
+    pub fn start_with_fcgid(scene: &Scene, lines: &str) -> Self {
+        let file = in_scene(scene, "apache/ddns-cgi-fastcgi.conf", &[]);
+        let (before, rest) = file.split_once("<Proxy").unwrap();
+        let (_, rest) = rest.split_once("</Proxy>\n").unwrap();
+        let (_, directory) = rest.split_once("    SetHandler").unwrap();
+        let (_, after) = directory.split_once("    Options None\n").unwrap();
+        let bin = scene.path("bin").display().to_string();
+        let run = scene.path("run").display().to_string();
+        let config = scene.path("etc/config.json").display().to_string();
+        let own = format!(
+            "FcgidIPCDir {run}\nFcgidProcessTableFile {run}/fcgid\n\
+             FcgidInitialEnv DDNS_CONFIG {config}\n"
+        );
+        let directory = format!("<Directory \"{bin}\">\n");
+        let all = [&load(&["fcgid"]), &own, before, &directory, lines, after].concat();
+        Self::serve(scene, Kind::EventCgid, &all, None)
     }
 
     /// Starts one with lines of configuration.

@@ -17,19 +17,24 @@ pub fn start(scene: &Scene) -> Server {
     serve(scene, &(module.to_owned() + &file), Some(application))
 }
 
-/// Starts one that starts the program as a CGI or a FastCGI server, with the lines of the page for it.
-pub fn start_with_lines(scene: &Scene, lines: &str) -> Server {
+/// Starts one that starts the program itself: for each request through `mod_cgi`, or once through
+/// `mod_fastcgi`. The page has the `lines` for it, in the place of those of the shipped file.
+pub fn start_with_own(scene: &Scene, module: &str, lines: &str) -> Server {
     let path = |name| scene.path(name).display().to_string();
-    let [run, bin] = ["run", "bin"].map(path);
-    let text = replaced(lines.to_owned(), &[("/usr/lib/ddns-cgi", &bin)]);
-    let text = text.replace("/run/lighttpd", &run).replace("/var/log/lighttpd", &run);
-    let config = scene.path("etc/config.json");
-    let variable = format!(
-        "server.modules += ( \"mod_setenv\" )\n\
-         setenv.set-environment = ( \"DDNS_CONFIG\" => \"{}\" )\n",
-        config.display()
-    );
-    serve(scene, &(text + &variable), None)
+    let [run, bin, config] = ["run", "bin", "etc/config.json"].map(path);
+    let lines = replaced(lines.to_owned(), &[("/usr/lib/ddns-cgi", &bin)]);
+    let file = shipped("lighttpd/ddns-cgi.conf", &[]);
+    let (before, rest) = file.split_once("    fastcgi.server").unwrap();
+    let (_, after) = rest.split_once("    )))\n").unwrap();
+    let file = format!("{before}{lines}{after}").replace("/run/lighttpd", &run);
+    let modules = format!("server.modules += ( \"{module}\", \"mod_setenv\" )\n");
+    // Of a process that stays, and of one for each request.
+    let own =
+        format!("\"max-procs\" => 1, \"bin-environment\" => ( \"DDNS_CONFIG\" => \"{config}\" )");
+    let file = file.replace("\"max-procs\" => 1", &own);
+    let variable = format!("setenv.set-environment = ( \"DDNS_CONFIG\" => \"{config}\" )\n");
+    let log = format!("server.breakagelog = \"{run}/breakage.log\"\n");
+    serve(scene, &[modules, variable, log, file].concat(), None)
 }
 
 fn serve(scene: &Scene, lines: &str, application: Option<FastCgi>) -> Server {
@@ -54,7 +59,7 @@ fn serve(scene: &Scene, lines: &str, application: Option<FastCgi>) -> Server {
     let mut command = mortal_web_user();
     command.args(["--", LIGHTTPD, "-D", "-f"]).arg(scene.path("etc/lighttpd.conf"));
     // lighttpd's own messages, and those of its CGI programs, have files of their own.
-    let is_cgi = lines.contains("mod_cgi");
+    let is_cgi = lines.contains("cgi.assign");
     let log = if is_cgi { "run/breakage.log" } else { "run/error.log" };
     Server::start(&mut command, ports, log, application)
 }

@@ -21,6 +21,7 @@ mod cost;
 mod dnsmasq;
 mod dyndns2;
 mod expiry;
+mod fail2ban;
 mod fastcgi_client;
 mod faults;
 mod files;

@@ -20,25 +20,23 @@ pub fn start_with(scene: &Scene, changes: &[(&str, &str)]) -> Server {
     let socket = application.socket().display().to_string();
     let upstream = [("/run/ddns-cgi/ddns-cgi.sock", &*socket)];
     scene.write("etc/upstream.conf", &shipped("nginx/ddns-cgi-upstream.conf", &upstream));
-    serve(scene, &shipped("nginx/ddns-cgi.conf", changes), application)
+    serve(scene, &shipped("nginx/ddns-cgi.conf", changes), "run/error.log", application)
 }
 
-/// Starts one that speaks FastCGI to fcgiwrap, which starts the program as a CGI, with the lines of the
-/// page for it.
+/// Starts one that speaks FastCGI to fcgiwrap, which starts the program as a CGI. The page has the
+/// `lines` for it.
 pub fn start_with_fcgiwrap(scene: &Scene, lines: &str) -> Server {
-    let application = FastCgi::of(scene, Path::new(FCGIWRAP), &["-f"]);
+    let application = FastCgi::of(scene, Path::new(FCGIWRAP), &[]);
     let [socket, bin] = [application.socket().to_owned(), scene.path("bin")];
     let [socket, bin] = [socket, bin].map(|path| path.display().to_string());
     scene.write("etc/upstream.conf", "");
-    let paths = [
-        ("/run/fcgiwrap.socket", &*socket),
-        ("/usr/lib/ddns-cgi", &bin),
-        ("include fastcgi_params", "include /etc/nginx/fastcgi_params"),
-    ];
-    serve(scene, &replaced(lines.to_owned(), &paths), application)
+    let paths = [("/run/fcgiwrap.socket", &*socket), ("/usr/lib/ddns-cgi", &bin)];
+    let lines = replaced(lines.to_owned(), &paths);
+    let change = ("    fastcgi_pass ddns-cgi;\n    fastcgi_keep_conn on;\n", &*lines);
+    serve(scene, &shipped("nginx/ddns-cgi.conf", &[change]), "run/fastcgi.log", application)
 }
 
-fn serve(scene: &Scene, snippet: &str, application: FastCgi) -> Server {
+fn serve(scene: &Scene, snippet: &str, log: &'static str, application: FastCgi) -> Server {
     let ports = Ports::free(scene);
     let path = |name| scene.path(name).display().to_string();
     scene.write("etc/snippet.conf", snippet);
@@ -64,5 +62,5 @@ fn serve(scene: &Scene, snippet: &str, application: FastCgi) -> Server {
     // Before it has read where its log is, it would write to /var/log.
     command.args(["--", NGINX, "-e"]).arg(scene.path("run/error.log"));
     command.arg("-c").arg(scene.path("etc/nginx.conf"));
-    Server::start(&mut command, ports, "run/error.log", Some(application))
+    Server::start(&mut command, ports, log, Some(application))
 }

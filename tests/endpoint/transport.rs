@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use crate::apache::{APACHE, Apache, Kind};
+use crate::apache::{APACHE, Apache, FCGID, Kind};
 use crate::caddy::{self, CADDY};
 use crate::fastcgi_client::{FastCgi, ask};
 use crate::lighttpd::{self, LIGHTTPD};
@@ -19,23 +19,27 @@ pub enum Way {
     ApachePreforkCgi,
     ApacheEventCgid,
     ApacheFastCgi,
+    ApacheFcgid,
     Nginx,
     NginxFcgiwrap,
     Lighttpd,
+    LighttpdOwn,
     LighttpdCgi,
     Caddy,
 }
 
 impl Way {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::BareCgi,
         Self::BareFastCgi,
         Self::ApachePreforkCgi,
         Self::ApacheEventCgid,
         Self::ApacheFastCgi,
+        Self::ApacheFcgid,
         Self::Nginx,
         Self::NginxFcgiwrap,
         Self::Lighttpd,
+        Self::LighttpdOwn,
         Self::LighttpdCgi,
         Self::Caddy,
     ];
@@ -58,7 +62,8 @@ impl Way {
             Self::ApachePreforkCgi | Self::ApacheEventCgid | Self::ApacheFastCgi => &[APACHE],
             Self::Nginx => &[NGINX],
             Self::NginxFcgiwrap => &[NGINX, FCGIWRAP],
-            Self::Lighttpd | Self::LighttpdCgi => &[LIGHTTPD],
+            Self::ApacheFcgid => &[APACHE, FCGID],
+            Self::Lighttpd | Self::LighttpdOwn | Self::LighttpdCgi => &[LIGHTTPD],
             Self::Caddy => &[CADDY],
         }
     }
@@ -66,6 +71,10 @@ impl Way {
     /// Whether there is no web server.
     fn is_bare(self) -> bool {
         matches!(self, Self::BareCgi | Self::BareFastCgi)
+    }
+
+    pub fn is_lighttpd(self) -> bool {
+        matches!(self, Self::Lighttpd | Self::LighttpdOwn | Self::LighttpdCgi)
     }
 
     /// Starts what belongs to it in front of a scene.
@@ -84,10 +93,16 @@ impl Way {
             Self::ApachePreforkCgi => Apache::start(scene, Kind::PreforkCgi).0,
             Self::ApacheEventCgid => Apache::start(scene, Kind::EventCgid).0,
             Self::ApacheFastCgi => Apache::start_with_fastcgi(scene).0,
+            Self::ApacheFcgid => Apache::start_with_fcgid(scene, &web_servers::fcgid()).0,
             Self::Nginx => nginx::start(scene),
             Self::NginxFcgiwrap => nginx::start_with_fcgiwrap(scene, &web_servers::fcgiwrap()),
             Self::Lighttpd => lighttpd::start(scene),
-            Self::LighttpdCgi => lighttpd::start_with_lines(scene, &web_servers::lighttpd_cgi()),
+            Self::LighttpdOwn => {
+                lighttpd::start_with_own(scene, "mod_fastcgi", &web_servers::lighttpd_own())
+            }
+            Self::LighttpdCgi => {
+                lighttpd::start_with_own(scene, "mod_cgi", &web_servers::lighttpd_cgi())
+            }
             Self::Caddy => caddy::start(scene),
         }
     }
@@ -182,6 +197,10 @@ impl Request<'_> {
     fn options(&self) -> Vec<&str> {
         let mut options = match self.method {
             "HEAD" => vec!["--head"],
+            // lighttpd asks for the length of every body (411).
+            "POST" if self.body.is_none() => {
+                vec!["--request", "POST", "--header", "Content-Length: 0"]
+            }
             method => vec!["--request", method],
         };
         options.extend(self.body.iter().flat_map(|body| ["--data", *body]));
@@ -230,4 +249,11 @@ impl Transport {
             Self::Server(server) => Some(server),
         }
     }
+}
+
+/// Whether a request that got these headers was not passed on as it came: lighttpd refuses some bytes,
+/// however they are written, and corrects broken escapes.
+pub fn is_changed_by_lighttpd(query: &str, headers: &str) -> bool {
+    let is_odd = ["%00", "%0a", "%ff", "%zz"].iter().any(|escape| query.contains(escape));
+    is_odd && headers.contains("Server: lighttpd")
 }

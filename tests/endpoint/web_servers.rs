@@ -18,5 +18,15 @@ pub fn fcgiwrap() -> String {
 
 /// The lines for lighttpd with mod_cgi.
 pub fn lighttpd_cgi() -> String {
-    block("lighttpd", "mod_cgi")
+    block("lighttpd", "cgi.assign")
+}
+
+/// The lines for a lighttpd that starts the program itself.
+pub fn lighttpd_own() -> String {
+    block("lighttpd", "bin-path")
+}
+
+/// The lines for Apache with mod_fcgid.
+pub fn fcgid() -> String {
+    block("apache", "fcgid-script")
 }
