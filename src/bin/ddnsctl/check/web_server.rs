@@ -173,7 +173,8 @@ fn printed(program: &str, arguments: &[&str]) -> String {
 fn check_socket(findings: &mut Findings, socket: &Path, user: &WebUser) {
     let shown = socket.display();
     if !socket.exists() {
-        let advice = "systemctl enable --now ddns-cgi.socket";
+        let advice =
+            "systemctl enable --now ddns-cgi.socket (without systemd: docs/web-servers.md)";
         return findings.error(shown, "is not there, so no request reaches ddns-cgi", advice);
     }
     if !user.may("-w", socket) {
