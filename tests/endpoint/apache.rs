@@ -68,15 +68,20 @@ impl Apache {
 
     /// Starts one that speaks FastCGI to the program, which systemd would have started.
     pub fn start_with_fastcgi(scene: &Scene) -> Self {
+        Self::start_with_fastcgi_and(scene, "", &[])
+    }
+
+    /// The same with lines before the shipped file, and changes to that file.
+    pub fn start_with_fastcgi_and(scene: &Scene, lines: &str, changes: &[(&str, &str)]) -> Self {
         let application = FastCgi::start(scene);
         let socket = application.socket().display().to_string();
         let socket = ("/run/ddns-cgi/ddns-cgi.sock", &*socket);
-        let file = in_scene(scene, "apache/ddns-cgi-fastcgi.conf", &[socket]);
-        let lines = load(&["proxy", "proxy_fcgi"]) + &file;
-        Self::serve(scene, Kind::EventCgid, &lines, Some(application))
+        let file = in_scene(scene, "apache/ddns-cgi-fastcgi.conf", &[&[socket], changes].concat());
+        let all = [&load(&["proxy", "proxy_fcgi"]), lines, &file].concat();
+        Self::serve(scene, Kind::EventCgid, &all, Some(application))
     }
 
-    /// Starts one whose mod_fcgid starts the program. The page has the `lines` for it.
+    /// Starts one whose `mod_fcgid` starts the program. The page has the `lines` for it.
     pub fn start_with_fcgid(scene: &Scene, lines: &str) -> Self {
         let file = in_scene(scene, "apache/ddns-cgi-fastcgi.conf", &[]);
         let (before, rest) = file.split_once("<Proxy").unwrap();

@@ -8,13 +8,20 @@ pub const CADDY: &str = "/usr/bin/caddy";
 
 /// Starts one that speaks FastCGI to the program, which systemd would have started.
 pub fn start(scene: &Scene) -> Server {
+    start_with(scene, "", "")
+}
+
+/// The same with lines before the shipped file, and others in its `transport fastcgi`.
+pub fn start_with(scene: &Scene, lines: &str, transport: &str) -> Server {
     let application = FastCgi::start(scene);
     let ports = Ports::free(scene);
     let path = |name| scene.path(name).display().to_string();
     // Caddy writes a second slash before the path.
     let socket = format!("/{}", application.socket().display());
-    let file = shipped("caddy/ddns-cgi.caddy", &[("//run/ddns-cgi/ddns-cgi.sock", &socket)]);
-    scene.write("etc/ddns-cgi.caddy", &file);
+    let transport = format!("split .php\n{transport}\n");
+    let changes = [("//run/ddns-cgi/ddns-cgi.sock", &*socket), ("split .php\n", &transport)];
+    let file = shipped("caddy/ddns-cgi.caddy", &changes);
+    scene.write("etc/ddns-cgi.caddy", &(lines.to_owned() + &file));
     let mut text = include_str!("../Caddyfile.template")
         .replace("@RUN@", &path("run"))
         .replace("@WWW@", &path("www"))

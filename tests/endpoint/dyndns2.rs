@@ -7,9 +7,8 @@ use std::process::Command;
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
-use crate::apache::{APACHE, Apache, Kind};
 use crate::scene::{CREDENTIALS, HOSTS, STATE, Scene, can_run, eventually, host1, signed, time};
-use crate::server::make_certificate;
+use crate::server::{Server, make_certificate};
 use crate::transport::{Request, Transport, Way, is_changed_by_lighttpd};
 
 const DDCLIENT: &str = "/usr/bin/ddclient";
@@ -256,10 +255,14 @@ fn no_password_gets_into_a_reply_or_the_log() {
     }
 }
 
+/// The servers that these clients meet.
+const OF_CLIENTS: [Way; 4] =
+    [Way::ApachePreforkCgi, Way::ApacheEventCgid, Way::Nginx, Way::Lighttpd];
+
 /// A client of Debian, run once.
 struct Client<'s> {
     scene: &'s Scene,
-    apache: &'s Apache,
+    web: &'s Server,
 }
 
 /// A client's settings.
@@ -272,7 +275,7 @@ struct Settings<'s> {
 
 impl Client<'_> {
     fn server(&self) -> String {
-        self.apache.url("").trim_start_matches("http://").to_owned()
+        self.web.url("").trim_start_matches("http://").to_owned()
     }
 
     fn write(&self, name: &str, text: &str) -> String {
@@ -341,12 +344,17 @@ fn said(output: &std::process::Output) -> String {
 
 #[test]
 fn ddclient_of_debian_reports_each_answer() {
-    if !can_run("ddclient", &[APACHE, DDCLIENT]) {
-        return;
+    if can_run("ddclient", &[DDCLIENT]) {
+        for way in OF_CLIENTS.into_iter().filter(|way| way.can_run("ddclient")) {
+            ddclient_reports_each_answer(way);
+        }
     }
+}
+
+fn ddclient_reports_each_answer(way: Way) {
     let scene = scene();
-    let apache = Apache::start(&scene, Kind::EventCgid);
-    let client = Client { scene: &scene, apache: &apache };
+    let server = way.start_server(&scene);
+    let client = Client { scene: &scene, web: &server };
     let settings = Settings { hosts: BOTH, address: "192.0.2.1", password: "secretkey1" };
     let says = |settings, expected: &[&str]| {
         let said = client.ddclient(settings, &[]);
@@ -398,12 +406,17 @@ fn ddclient_of_debian_reports_each_answer() {
 
 #[test]
 fn inadyn_of_debian_reports_each_answer() {
-    if !can_run("inadyn", &[APACHE, INADYN]) {
-        return;
+    if can_run("inadyn", &[INADYN]) {
+        for way in OF_CLIENTS.into_iter().filter(|way| way.can_run("inadyn")) {
+            inadyn_reports_each_answer(way);
+        }
     }
+}
+
+fn inadyn_reports_each_answer(way: Way) {
     let scene = scene();
-    let apache = Apache::start(&scene, Kind::PreforkCgi);
-    let client = Client { scene: &scene, apache: &apache };
+    let server = way.start_server(&scene);
+    let client = Client { scene: &scene, web: &server };
     let settings = Settings { hosts: BOTH, address: "192.0.2.1", password: "secretkey1" };
     let says = |settings, expected: &[&str]| {
         let said = client.inadyn(settings);

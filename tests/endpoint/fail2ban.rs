@@ -25,7 +25,7 @@ const FORGED: [&str; 6] = [
 
 /// Text as it can stand in a URL.
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    text.bytes().flat_map(|byte| ["%".to_owned(), hex::encode([byte])]).collect()
 }
 
 /// The lines that the filter matches in a log.

@@ -1,7 +1,7 @@
 //! A FastCGI client (FastCGI Specification 1.0), which shares no code with the program, and the
 //! program started as a FastCGI server.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -9,7 +9,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -83,7 +84,12 @@ pub struct Connection(pub UnixStream);
 
 impl Connection {
     pub fn open(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
+        Self::over(UnixStream::connect(socket).unwrap())
+    }
+
+    /// Over a socket of any kind.
+    pub fn over(socket: impl Into<OwnedFd>) -> Self {
+        let stream = UnixStream::from(socket.into());
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Self(stream)
     }
@@ -163,12 +169,17 @@ impl FastCgi {
     /// The same with another program.
     pub fn of(scene: &Scene, program: &Path, arguments: &[&str]) -> Self {
         let socket = scene.path("run/ddns-cgi.sock");
-        let _ = std::fs::remove_file(&socket);
+        let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
-        std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o660)).unwrap();
+        fs::set_permissions(&socket, PermissionsExt::from_mode(0o660)).unwrap();
         if is_root() {
             chown(&socket, Some(web_user()), Some(web_user())).unwrap();
         }
+        Self::on(scene, listener.into(), program, arguments)
+    }
+
+    /// The same on a socket of another kind.
+    pub fn on(scene: &Scene, listener: OwnedFd, program: &Path, arguments: &[&str]) -> Self {
         // Many open it, and one of them empties it.
         let log = scene.path("run/fastcgi.log");
         let log = File::options().create(true).append(true).open(log).unwrap();
@@ -179,11 +190,11 @@ impl FastCgi {
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("DDNS_CONFIG", scene.path("etc/config.json"))
-            .stdin(OwnedFd::from(listener))
+            .stdin(listener)
             .stderr(log)
             .spawn()
             .unwrap();
-        Self { process, socket }
+        Self { process, socket: scene.path("run/ddns-cgi.sock") }
     }
 
     pub fn socket(&self) -> &Path {
@@ -194,13 +205,67 @@ impl FastCgi {
         self.process.id()
     }
 
-    /// Asks it to end, and waits until it has.
-    pub fn stop(&mut self) -> ExitStatus {
-        if self.process.try_wait().unwrap().is_none() {
-            let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
+    /// What it takes at the moment.
+    pub fn footprint(&self) -> Footprint {
+        let folder = format!("/proc/{}", self.pid());
+        let status = fs::read_to_string(format!("{folder}/status")).unwrap();
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        Footprint {
+            memory: number("VmRSS:"),
+            peak: number("VmHWM:"),
+            threads: number("Threads:"),
+            descriptors: self.descriptors().len(),
+        }
+    }
+
+    /// The files that it has open.
+    pub fn descriptors(&self) -> Vec<PathBuf> {
+        fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .unwrap()
+            .filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok())
+            .collect()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has ended. If it does not, it is killed, as its status tells.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.is_running() {
+            if Instant::now() >= deadline {
+                let _ = self.process.kill();
+            }
+            sleep(Duration::from_millis(1));
         }
         self.process.wait().unwrap()
     }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(&mut self) -> ExitStatus {
+        if self.is_running() {
+            let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
+        }
+        self.wait()
+    }
+}
+
+/// What a process takes: memory and its peak in KiB, threads, descriptors.
+#[derive(Debug)]
+pub struct Footprint {
+    pub memory: usize,
+    pub peak: usize,
+    pub threads: usize,
+    pub descriptors: usize,
 }
 
 impl Drop for FastCgi {
@@ -241,11 +306,12 @@ fn the_client_of_the_tests_speaks_with_fcgiwrap() {
         assert!(response.stderr.is_empty());
     }
     // It serves one connection at a time.
-    drop(connection);
+    connection.finish();
+    assert!(connection.is_closed());
     let response = ask(fcgiwrap.socket(), &variables, b"");
     assert_eq!((response.application_status, response.protocol_status), (0, 0));
-    let log = String::from_utf8(response.stderr.concat()).unwrap();
+    let said = String::from_utf8(response.stderr.concat()).unwrap();
     let line = "ddns-cgi: badrequest address=127.0.0.10 reason=\"missing user\"";
-    assert_eq!(log.trim_end(), line);
+    assert_eq!(said.trim_end(), line);
     scene.settle();
 }

@@ -10,11 +10,16 @@ pub const LIGHTTPD: &str = "/usr/sbin/lighttpd";
 
 /// Starts one that speaks FastCGI to the program, which systemd would have started.
 pub fn start(scene: &Scene) -> Server {
+    start_with(scene, "")
+}
+
+/// The same with lines before the shipped file.
+pub fn start_with(scene: &Scene, lines: &str) -> Server {
     let application = FastCgi::start(scene);
     let socket = application.socket().display().to_string();
     let file = shipped("lighttpd/ddns-cgi.conf", &[("/run/ddns-cgi/ddns-cgi.sock", &socket)]);
     let module = "server.modules += ( \"mod_fastcgi\" )\n";
-    serve(scene, &(module.to_owned() + &file), Some(application))
+    serve(scene, &[lines, module, &file].concat(), Some(application))
 }
 
 /// Starts one that starts the program itself: for each request through `mod_cgi`, or once through

@@ -11,16 +11,27 @@ pub const FCGIWRAP: &str = "/usr/sbin/fcgiwrap";
 
 /// Starts one that speaks FastCGI to the program, which systemd would have started.
 pub fn start(scene: &Scene) -> Server {
-    start_with(scene, &[])
+    start_with(scene, "")
 }
 
-/// The same with changes to the shipped file.
-pub fn start_with(scene: &Scene, changes: &[(&str, &str)]) -> Server {
+/// The same with lines before the shipped file.
+pub fn start_with(scene: &Scene, lines: &str) -> Server {
     let application = FastCgi::start(scene);
-    let socket = application.socket().display().to_string();
-    let upstream = [("/run/ddns-cgi/ddns-cgi.sock", &*socket)];
-    scene.write("etc/upstream.conf", &shipped("nginx/ddns-cgi-upstream.conf", &upstream));
-    serve(scene, &shipped("nginx/ddns-cgi.conf", changes), "run/error.log", application)
+    let server = format!("unix:{}", application.socket().display());
+    let snippet = lines.to_owned() + &shipped("nginx/ddns-cgi.conf", &[]);
+    write_upstream(scene, &server);
+    serve(scene, &snippet, "run/error.log", Some(application))
+}
+
+/// Starts one that speaks FastCGI to what listens at this address, with lines before the shipped file.
+pub fn start_for(scene: &Scene, address: &str, lines: &str) -> Server {
+    write_upstream(scene, address);
+    serve(scene, &(lines.to_owned() + &shipped("nginx/ddns-cgi.conf", &[])), "run/error.log", None)
+}
+
+fn write_upstream(scene: &Scene, server: &str) {
+    let change = ("unix:/run/ddns-cgi/ddns-cgi.sock", server);
+    scene.write("etc/upstream.conf", &shipped("nginx/ddns-cgi-upstream.conf", &[change]));
 }
 
 /// Starts one that speaks FastCGI to fcgiwrap, which starts the program as a CGI. The page has the
@@ -33,10 +44,10 @@ pub fn start_with_fcgiwrap(scene: &Scene, lines: &str) -> Server {
     let paths = [("/run/fcgiwrap.socket", &*socket), ("/usr/lib/ddns-cgi", &bin)];
     let lines = replaced(lines.to_owned(), &paths);
     let change = ("    fastcgi_pass ddns-cgi;\n    fastcgi_keep_conn on;\n", &*lines);
-    serve(scene, &shipped("nginx/ddns-cgi.conf", &[change]), "run/fastcgi.log", application)
+    serve(scene, &shipped("nginx/ddns-cgi.conf", &[change]), "run/fastcgi.log", Some(application))
 }
 
-fn serve(scene: &Scene, snippet: &str, log: &'static str, application: FastCgi) -> Server {
+fn serve(scene: &Scene, snippet: &str, log: &'static str, application: Option<FastCgi>) -> Server {
     let ports = Ports::free(scene);
     let path = |name| scene.path(name).display().to_string();
     scene.write("etc/snippet.conf", snippet);
@@ -62,5 +73,5 @@ fn serve(scene: &Scene, snippet: &str, log: &'static str, application: FastCgi) 
     // Before it has read where its log is, it would write to /var/log.
     command.args(["--", NGINX, "-e"]).arg(scene.path("run/error.log"));
     command.arg("-c").arg(scene.path("etc/nginx.conf"));
-    Server::start(&mut command, ports, log, Some(application))
+    Server::start(&mut command, ports, log, application)
 }

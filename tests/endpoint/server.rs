@@ -15,7 +15,7 @@ pub struct Server {
     process: Child,
     ports: Ports,
     log: &'static str,
-    _application: Option<FastCgi>,
+    application: Option<FastCgi>,
 }
 
 /// Where a server listens.
@@ -49,12 +49,17 @@ impl Server {
         application: Option<FastCgi>,
     ) -> Self {
         let process = command.spawn().unwrap();
-        let mut server = Self { process, ports, log, _application: application };
+        let mut server = Self { process, ports, log, application };
         eventually("the server listens", || {
             assert!(server.process.try_wait().unwrap().is_none(), "it has ended: {command:?}");
             TcpStream::connect(("127.0.0.1", ports.http)).is_ok()
         });
         server
+    }
+
+    /// The program, if it was started beside the server and not by it.
+    pub fn application(&mut self) -> Option<&mut FastCgi> {
+        self.application.as_mut()
     }
 
     pub fn url(&self, path: &str) -> String {
