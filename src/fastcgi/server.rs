@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with};
-use rustix::process::{Resource, WaitOptions, getpid, getrlimit, setrlimit, wait};
+use rustix::process::{Resource, WaitOptions, getrlimit, setrlimit, wait};
 
 use crate::fastcgi::connection::{self, PAUSE, readable};
 use crate::fastcgi::record::Received;
@@ -36,9 +36,9 @@ const ENDLESS: Duration = Duration::from_secs(1 << 30);
 /// machine: their IP addresses, with commas between (FastCGI specification, 3.2).
 const PEERS: &str = "FCGI_WEB_SERVER_ADDRS";
 
-/// The environment variable that names the process which systemd has started, systemd.exec(5). The
-/// unit's standard input is a socket, which systemd keeps. It sets no `LISTEN_PID` then.
-const ACTIVATED: &str = "SYSTEMD_EXEC_PID";
+/// The environment variable that says that whoever has started us keeps the socket, and will start
+/// us again when somebody connects: `ddns-cgi.service` sets it.
+const ACTIVATION: &str = "DDNS_SOCKET_ACTIVATION";
 
 /// Whether standard input is a socket that listens. Then a web server expects FastCGI.
 pub fn is_expected(standard_input: impl AsFd) -> bool {
@@ -98,7 +98,7 @@ impl<'l> Server<'l> {
             listener,
             signals,
             peers: env::var(PEERS).unwrap_or_default(),
-            is_activated: is_activated(),
+            is_activated: env::var_os(ACTIVATION).is_some(),
             last_request: Mutex::new(Instant::now()),
             connections: Arc::new(()),
             max_connections: (raise_limit() / DESCRIPTORS).max(1),
@@ -169,13 +169,6 @@ fn raise_limit() -> u64 {
     limit.current = limit.current.map(|current| current.max(most));
     let _ = setrlimit(Resource::Nofile, limit);
     most
-}
-
-/// Whether systemd has started this very process. The children of such a process inherit the
-/// variable.
-fn is_activated() -> bool {
-    let own = getpid().as_raw_nonzero().to_string();
-    env::var(ACTIVATED).is_ok_and(|process| process == own)
 }
 
 /// SIGTERM, which tells us to end, and SIGCHLD, which tells that a restarter has ended.

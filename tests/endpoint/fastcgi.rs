@@ -625,7 +625,7 @@ fn a_variable_is_of_its_request_alone_and_changes_nothing_in_the_process() {
         ("DDNS_CONFIG", &*other),
         ("DDNS_RESTARTER", "restart"),
         ("TZ", "Pacific/Apia"),
-        ("SYSTEMD_EXEC_PID", "1"),
+        ("DDNS_SOCKET_ACTIVATION", "yes"),
         ("FCGI_WEB_SERVER_ADDRS", "192.0.2.1"),
         ("PATH", "/nonexistent"),
         ("LD_PRELOAD", "/nonexistent"),
