@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with};
-use rustix::process::{Resource, WaitOptions, getpid, getrlimit, setrlimit, wait};
+use rustix::process::{Resource, WaitOptions, getrlimit, setrlimit, wait};
 
 use crate::fastcgi::connection::{self, PAUSE, readable};
 use crate::fastcgi::record::Received;
@@ -36,12 +36,9 @@ const ENDLESS: Duration = Duration::from_secs(1 << 30);
 /// machine: their IP addresses, with commas between (FastCGI specification, 3.2).
 const PEERS: &str = "FCGI_WEB_SERVER_ADDRS";
 
-/// The environment variable that names the process to which a supervisor has passed a socket,
-/// `sd_listen_fds(3)`. The supervisor keeps the socket, too.
-const ACTIVATED: &str = "LISTEN_PID";
-
-/// The environment variable with the number of sockets that were passed so, from descriptor 3 on.
-const SOCKETS: &str = "LISTEN_FDS";
+/// The environment variable that says that whoever has started us keeps the socket, and will start
+/// us again when somebody connects: `ddns-cgi.service` sets it.
+const ACTIVATION: &str = "DDNS_SOCKET_ACTIVATION";
 
 /// Whether standard input is a socket that listens. Then a web server expects FastCGI.
 pub fn is_expected(standard_input: impl AsFd) -> bool {
@@ -83,7 +80,7 @@ struct Server<'l> {
     signals: Signals,
     /// The peers of a TCP socket that we serve.
     peers: String,
-    /// Whether a supervisor holds the socket, and starts us again when somebody connects.
+    /// Whether systemd holds the socket, and starts us again when somebody connects.
     is_activated: bool,
     last_request: Mutex<Instant>,
     /// Each connection has a clone.
@@ -93,8 +90,6 @@ struct Server<'l> {
 
 impl<'l> Server<'l> {
     fn start(listener: BorrowedFd<'l>) -> io::Result<Self> {
-        // Before we open anything that could have the number of a socket that it closes.
-        let is_activated = take_activation();
         // Before the first thread: each one inherits the mask.
         let signals = Signals::block()?;
         // Other processes may share the socket, and be faster to accept a connection.
@@ -103,7 +98,7 @@ impl<'l> Server<'l> {
             listener,
             signals,
             peers: env::var(PEERS).unwrap_or_default(),
-            is_activated,
+            is_activated: env::var_os(ACTIVATION).is_some(),
             last_request: Mutex::new(Instant::now()),
             connections: Arc::new(()),
             max_connections: (raise_limit() / DESCRIPTORS).max(1),
@@ -174,20 +169,6 @@ fn raise_limit() -> u64 {
     limit.current = limit.current.map(|current| current.max(most));
     let _ = setrlimit(Resource::Nofile, limit);
     most
-}
-
-/// Whether a supervisor has passed the socket to this very process.
-fn take_activation() -> bool {
-    let own = getpid().as_raw_nonzero().to_string();
-    let is_activated = env::var(ACTIVATED).is_ok_and(|process| process == own);
-    if is_activated {
-        let count = env::var(SOCKETS).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-        // systemd passes the socket a second time, and restarters would inherit that one.
-        for descriptor in 3..3_i32.saturating_add(count) {
-            let _ = nix::unistd::close(descriptor);
-        }
-    }
-    is_activated
 }
 
 /// SIGTERM, which tells us to end, and SIGCHLD, which tells that a restarter has ended.

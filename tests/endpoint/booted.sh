@@ -7,7 +7,7 @@ cd /repository
 fail() {
     echo "FAILED: $*"
     systemctl --no-pager --failed || true
-    tail -n 5 /var/log/apache2/error.log || true
+    tail -n 5 /var/log/apache2/error.log /var/log/nginx/error.log || true
     journalctl --no-pager -n 15 -u dnsmasq -u 'ddns-cgi*' || true
     exit 1
 }
@@ -338,6 +338,9 @@ END
     until_is "the new address" 127.0.0.1 look_up host1.h.lohray.com
 }
 
+# shellcheck source=tests/endpoint/booted_fastcgi.sh
+. tests/endpoint/booted_fastcgi.sh
+
 case $(cat /phase) in
     install)
         install_and_serve
@@ -348,4 +351,6 @@ case $(cat /phase) in
         ;;
     after-power-cut) after_power_cut ;;
     after-poweroff) after_poweroff ;;
+    fastcgi) fastcgi ;;
+    fastcgi-again) fastcgi_again ;;
 esac

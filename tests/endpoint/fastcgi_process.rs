@@ -19,6 +19,9 @@ use crate::scene::{HOSTS, Scene, eventually, host1, signed, tell, time};
 /// How long nobody needs a process that systemd has started, or a connection, in seconds.
 const IDLE: u64 = 60;
 
+/// Starts the program as `ddns-cgi.service` does.
+const ACTIVATED: &str = "export DDNS_SOCKET_ACTIVATION=yes; exec \"$0\"";
+
 /// The program, started by a line of shell that ends with `exec "$0"`.
 fn start_by(scene: &Scene, script: &str) -> FastCgi {
     let program = scene.path("bin/ddns-cgi").display().to_string();
@@ -157,9 +160,7 @@ fn the_restarter_and_its_command_get_no_socket_and_can_be_stopped() {
     );
     // Debian's sh would unblock signals by itself.
     scene.configure(&json!({"restart": ["bash", "-c", note]}));
-    // As systemd starts it, with the socket a second time.
-    let script = "exec 3<&0; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\"";
-    let server = start_by(&scene, script);
+    let server = start_by(&scene, ACTIVATED);
     at_rest(&server);
     let sockets = |files: &[std::path::PathBuf]| {
         files.iter().filter(|file| file.to_str().unwrap().starts_with("socket:")).count()
@@ -294,11 +295,10 @@ fn a_process_that_systemd_starts_ends_when_nobody_needs_it() {
     let scene = Scene::new();
     let [unneeded, needed, other] = [0, 1, 2].map(|_| Scene::new());
     let started = Instant::now();
-    // As systemd tells that it has passed the socket to this process, and keeps it.
-    let mut unneeded = start_by(&unneeded, "export LISTEN_PID=$$; exec \"$0\"");
-    let mut needed = start_by(&needed, "export LISTEN_PID=$$; exec \"$0\"");
-    // Somebody else was meant.
-    let mut other = start_by(&other, "export LISTEN_PID=1 LISTEN_FDS=1; exec \"$0\"");
+    let mut unneeded = start_by(&unneeded, ACTIVATED);
+    let mut needed = start_by(&needed, ACTIVATED);
+    // systemd starts others, too, such as spawn-fcgi, and keeps no socket for them.
+    let mut other = start_by(&other, "export SYSTEMD_EXEC_PID=$$ LISTEN_PID=$$; exec \"$0\"");
     let mut always = FastCgi::start(&scene);
     // A connection that is kept makes nobody needed, nor does one that says nothing.
     let mut kept = Connection::open(unneeded.socket());

@@ -6,9 +6,12 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::apache::{APACHE, Apache, Kind, load};
+use crate::nginx::{self, NGINX};
 use crate::scene::{Scene, can_run, tell};
 use crate::status::{BROWSER, JSON, METRICS, log, scene};
 use crate::transport::{Request, Transport};
+
+const HTPASSWD: &str = "/usr/bin/htpasswd";
 
 /// Lets `X-Client` tell Apache the client's address, as a proxy in front would.
 const PROXY: &str = "LoadModule remoteip_module modules/mod_remoteip.so\n\
@@ -42,6 +45,14 @@ pub const PASSWORD: [(&str, &str); 7] = [
 /// Turns the page on, for these.
 pub fn show_to(scene: &Scene, status_for: &Value) {
     scene.configure(&json!({"status_page": true, "status_for": status_for}));
+}
+
+/// Makes the file of passwords.
+fn make_password(scene: &Scene) -> String {
+    let file = scene.path("etc/status.htpasswd");
+    let made = Command::new(HTPASSWD).arg("-bc").arg(&file).args(["alice", "word"]).output();
+    assert!(made.unwrap().status.success());
+    file.display().to_string()
 }
 
 #[test]
@@ -155,15 +166,12 @@ fn every_spelling_of_the_path_is_refused_to_others() {
 
 #[test]
 fn the_lines_of_the_shipped_file_ask_others_for_a_password() {
-    const HTPASSWD: &str = "/usr/bin/htpasswd";
     if !can_run("a password for the status page", &[APACHE, HTPASSWD]) {
         return;
     }
     let scene = scene();
     let lines = load(&["auth_basic", "authn_core", "authn_file", "authz_user"]) + PROXY;
-    let file = scene.path("etc/status.htpasswd");
-    let made = Command::new(HTPASSWD).arg("-bc").arg(&file).args(["alice", "word"]).output();
-    assert!(made.unwrap().status.success());
+    make_password(&scene);
     let apache = Apache::start_with(&scene, Kind::EventCgid, &lines, &PASSWORD);
     let status = |options: &[&str]| {
         let outside = ["--header", "X-Client: 198.51.100.7"];
@@ -188,11 +196,32 @@ fn a_user_without_a_check_of_the_password_does_not_see_the_page() {
         variables.iter().fold(cgi, |cgi, (name, value)| cgi.env(name, value)).page()
     };
     assert_eq!(page(&[("REMOTE_USER", "alice"), ("AUTH_TYPE", "Basic")]).status, 200);
-    // What nginx makes of `curl --user alice:x` without auth_basic.
+    // What nginx makes of `curl --user alice:x` with its fastcgi_params, without auth_basic.
     let unchecked = page(&[("REMOTE_USER", "alice")]);
     assert_eq!(unchecked.status, 403);
     assert!(unchecked.log.contains("sets no AUTH_TYPE"), "{unchecked:?}");
     for variables in [&[("AUTH_TYPE", "Basic")][..], &[("HTTP_REMOTE_USER", "alice")], &[]] {
         assert_eq!(page(variables).status, 403, "{variables:?}");
     }
+}
+
+#[test]
+fn nginx_that_names_a_user_without_a_password_lets_nobody_in() {
+    if !can_run("a user without a password through nginx", &[NGINX]) {
+        return;
+    }
+    let Some(outside) = outside() else { return };
+    let scene = scene();
+    show_to(&scene, &json!(["users"]));
+    // As an operator may write it who knows Debian's fastcgi_params, and forgets the password.
+    let server = nginx::start_with(
+        &scene,
+        "location = /ip.php/status { include /etc/nginx/fastcgi_params; \
+         fastcgi_param SCRIPT_NAME /ip.php; fastcgi_param PATH_INFO /status; \
+         fastcgi_pass ddns-cgi; }\n",
+    );
+    let page = server.page(&outside, "/ip.php/status", &["--user", "alice:word"]);
+    assert_eq!(page.status, 403);
+    let log = scene.read(server.log());
+    assert!(log.contains("the web server names a user, but sets no AUTH_TYPE"), "{log}");
 }
