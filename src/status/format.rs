@@ -21,7 +21,7 @@ impl Format {
     /// The form that the header `Accept` asks for (RFC 9110, 12.5.1). Among equals, the one that it
     /// names most precisely; if it accepts none, the first, as the RFC allows.
     pub(crate) fn wanted(accept: &str) -> Self {
-        let mut best = (Self::Html, (0.0, 0));
+        let mut best = (Self::Html, (0, 0));
         for format in Self::ALL {
             let preference = format.preference(accept);
             if preference > best.1 {
@@ -31,15 +31,15 @@ impl Format {
         best.0
     }
 
-    /// The quality of this form, from 0 to 1, and how precisely the header names it. The most
+    /// The quality of this form, in thousandths, and how precisely the header names it. The most
     /// precise range decides.
-    fn preference(self, accept: &str) -> (f32, u8) {
+    fn preference(self, accept: &str) -> (u16, u8) {
         let matches = accept.split(',').filter_map(|range| self.match_range(range));
         matches.max_by_key(|(_, precision)| *precision).unwrap_or_default()
     }
 
     /// The quality of a range that matches this form, and its precision.
-    fn match_range(self, range: &str) -> Option<(f32, u8)> {
+    fn match_range(self, range: &str) -> Option<(u16, u8)> {
         let mut parts = range.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;
         let (own_kind, own_subtype) = self.media_type();
@@ -50,10 +50,10 @@ impl Format {
             _ if subtype.eq_ignore_ascii_case(own_subtype) => 2,
             _ => return None,
         };
-        let mut quality = 1.0;
+        let mut quality = 1000;
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
             if name.eq_ignore_ascii_case("q") {
-                quality = value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality))?;
+                quality = thousandths(value)?;
             } else if name.eq_ignore_ascii_case("version") {
                 if value.trim_matches('"') != metrics::VERSION {
                     return None;
@@ -93,6 +93,15 @@ impl Format {
     }
 }
 
+/// A quality from 0 to 1 (RFC 9110, 12.4.2). All that reads a fraction as such would make this
+/// program a sixtieth larger.
+fn thousandths(value: &str) -> Option<u16> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let digits = format!("{whole}{fraction:0<3.3}");
+    let is_quality = whole.len() == 1 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|quality| is_quality && *quality <= 1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Format::{Html, Json, Metrics};
@@ -116,7 +125,13 @@ mod tests {
             ("text/plain; version=0.0.4", Metrics),
             ("text/*;q=0.5, text/html;q=0.1", Metrics),
             ("text/plain;version=1.0.0", Html),
+            ("application/json;q=1.000, text/html;q=0.9999", Json),
+            ("application/json;q=0.35, text/html;q=0.3", Json),
+            ("application/json;q=0.3, text/html;q=0.35", Html),
             ("application/json;q=2", Html),
+            ("application/json;q=1.001", Html),
+            ("application/json;q=-1", Html),
+            ("application/json;q=", Html),
             ("application/json;q=NaN", Html),
             // What Prometheus 2 and 3 send.
             (
