@@ -37,7 +37,7 @@ use crate::http::log::{self, Who};
 use crate::http::reply::{Output, Reply};
 use crate::http::request::Request;
 use crate::http::service::Service;
-use crate::protocol::answer::{Dialect, Error, Refusal};
+use crate::protocol::answer::{Dialect, Error};
 use crate::protocol::auth::authenticate;
 use crate::protocol::claim::Claim;
 use crate::protocol::dyndns2;
@@ -45,6 +45,7 @@ use crate::protocol::form::Form;
 use crate::publish::restarter;
 use crate::status::Status;
 use crate::status::format::Format;
+use crate::status::viewer::Viewer;
 use crate::store::credentials::Credentials;
 use crate::update::Stored;
 
@@ -56,8 +57,8 @@ pub fn run(request: &Request, body: &mut dyn Read, now: DateTime<Utc>) -> Output
         Service::Status => show_status(request, now),
     };
     output.unwrap_or_else(|error| {
-        let who = Who::of(request.remote_address, None);
-        let reply = Reply::to_failure(Dialect::Signed, &error);
+        let who = Who::of(request, None);
+        let reply = Reply::to_failure(Dialect::Signed, &error).for_method(request.method);
         Output { reply, log: log::of_failure(&who, &error) }
     })
 }
@@ -71,7 +72,7 @@ fn update_hosts(
 ) -> Output {
     let understood = understand(dialect, request, body, now);
     let claim = understood.as_ref().ok().map(|(_, claim)| claim);
-    let who = Who::of(request.remote_address, claim);
+    let who = Who::of(request, claim);
     let stored = understood.and_then(|(config, claim)| carry_out(&config, claim, now));
     let (outcome, notices) = match stored {
         Ok(Stored { answers, notices }) => (Ok(answers), notices),
@@ -128,15 +129,13 @@ fn show_address(request: &Request) -> Result<Output, Error> {
 fn show_status(request: &Request, now: DateTime<Utc>) -> Result<Output, Error> {
     let sender = request.sender()?;
     let config = Config::load(request.config_file.clone())?;
-    if !config.status.page {
-        return Err(Refusal::NoPage.into());
-    }
+    let viewer = Viewer::admit(sender, &request.origin, &config.status)?;
     let method = request.reading()?;
     let format = Format::wanted(&request.accept);
-    let (page, log) = match Status::look(&config, now) {
+    let (page, log) = match Status::look(&viewer, &config, now) {
         Ok(status) => (format.page(&status), String::new()),
         Err(fault) => {
-            let who = Who::of(Some(sender), None);
+            let who = Who::of(request, None);
             (format.page_of_fault(), log::of_failure(&who, &fault.into()))
         }
     };

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use ddns_cgi::config::Config;
+use ddns_cgi::config::audience::Audience;
 use ddns_cgi::protocol::dyndns2::Dyndns2;
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::stamp::TimeZone;
@@ -40,7 +41,7 @@ pub fn config(input: &[u8]) {
     expected.extend(keys);
     let described_all = described(&config);
     // These have more than one spelling.
-    for key in ["publish", "name_server"] {
+    for key in ["publish", "name_server", "status_for"] {
         if let Some(value) = expected.get_mut(key) {
             *value = described_all[key].clone();
         }
@@ -71,11 +72,32 @@ fn is_valid(key: &str, value: &Value) -> bool {
         "restart_interval" | "lock_timeout" => is_number(0..=3600),
         "window" | "late_after" | "silent_after" => is_number(1..=u64::MAX),
         "status_page" => value.is_boolean(),
+        "status_for" => value.as_array().is_some_and(|entries| {
+            entries.iter().all(|entry| entry == "users" || entry.as_str().is_some_and(is_network))
+        }),
         "expire_after" => is_number(0..=u64::MAX),
         "time_zone" => value == "UTC" || value == "local",
         "dyndns2" => ["off", "https", "any"].iter().any(|word| value == word),
         _ => false,
     }
+}
+
+/// An address, or one whose bits behind the length are 0.
+fn is_network(text: &str) -> bool {
+    let (address, length) = text.split_once('/').unwrap_or((text, ""));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let bits: String = match address {
+        IpAddr::V4(address) => format!("{:032b}", address.to_bits()),
+        IpAddr::V6(address) => format!("{:0128b}", address.to_bits()),
+    };
+    let length = match length {
+        "" if !text.contains('/') => bits.len(),
+        _ => match (0..=bits.len()).find(|number| number.to_string() == length) {
+            Some(length) => length,
+            None => return false,
+        },
+    };
+    address.to_canonical() == address && !bits[length..].contains('1')
 }
 
 /// The documented table of the keys of `publish`.
@@ -127,6 +149,7 @@ fn described(config: &Config) -> Value {
             Dyndns2::Any => "any",
         },
         "status_page": config.status.page,
+        "status_for": described_audience(&config.status.audience),
         "late_after": config.status.late_after,
         "silent_after": config.status.silent_after,
         "name_server": config.publish.name_server.map_or("none".to_owned(), |s| s.to_string()),
@@ -141,4 +164,10 @@ fn described(config: &Config) -> Value {
         });
     }
     keys
+}
+
+/// The networks in their usual spelling, then the users.
+fn described_audience(audience: &Audience) -> Vec<String> {
+    let users = audience.users.then(|| "users".to_owned());
+    audience.networks.iter().map(ToString::to_string).chain(users).collect()
 }

@@ -2,11 +2,13 @@
 //!
 //! The fuzz targets look for bytes that break a property; `tests/corpora.rs` replays those they found. A
 //! property panics if it does not hold. It compares the program with a second way to the same result: a
-//! whole parse by `serde_json`, a calendar written out, a form decoder, a documented table.
+//! whole parse by `serde_json`, a calendar written out, a form decoder, a documented table,
+//! another reader of the same records.
 
 mod config;
 mod credentials;
 mod dyndns2;
+mod fastcgi;
 mod indexed;
 mod json;
 mod request;
@@ -17,6 +19,7 @@ mod status;
 
 pub use config::config;
 pub use credentials::credentials;
+pub use fastcgi::fastcgi;
 pub use request::request;
 pub use script::script;
 pub use stamp::stamp;
@@ -26,13 +29,14 @@ pub use state::state;
 pub type Property = fn(&[u8]);
 
 /// Every target, by its name.
-pub const TARGETS: [(&str, Property); 6] = [
+pub const TARGETS: [(&str, Property); 7] = [
     ("request", request),
     ("stamp", stamp),
     ("state", state),
     ("credentials", credentials),
     ("config", config),
     ("script", script),
+    ("fastcgi", fastcgi),
 ];
 
 /// Whether the text is printable ASCII and not empty.

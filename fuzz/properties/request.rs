@@ -321,7 +321,7 @@ fn signed(user: &str, id: &str, time: &str, key: &Key, is_2: bool, wrong: Option
 fn check_refusal(refusal: Refusal) {
     let expected = match &refusal {
         Refusal::Method => "badmethod".to_owned(),
-        Refusal::ReadOnly | Refusal::NoPage => panic!("it is no update"),
+        Refusal::ReadOnly | Refusal::NoPage | Refusal::Audience(_) => panic!("it is no update"),
         Refusal::Disabled | Refusal::Insecure => panic!("it is no dyndns2"),
         Refusal::Form(problem, part) => format!("badrequest {problem} {part}"),
         Refusal::Identity(_) => "badauth".to_owned(),

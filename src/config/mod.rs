@@ -4,8 +4,10 @@
 //! wrong value is refused with the name of its key: a setting that is quietly not in force would
 //! only be found when it is missed.
 //!
+//! - [`audience`]: who may see the status page,
 //! - `value`: the kinds of values, and what the operator reads if one is wrong.
 
+pub mod audience;
 mod value;
 
 use std::borrow::Cow;
@@ -17,12 +19,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::config::audience::Audience;
 use crate::fault::{Fault, json_position};
 use crate::protocol::dyndns2::Dyndns2;
 use crate::protocol::host::HostName;
 use crate::protocol::stamp::TimeZone;
 
-/// The environment variable that names the configuration file (Apache: `SetEnv`).
+/// The environment variable that names the configuration file.
 pub const VARIABLE: &str = "DDNS_CONFIG";
 
 /// The configuration file if the variable is not set. If the file is missing, all defaults apply.
@@ -113,6 +116,8 @@ pub struct Zones {
 pub struct Status {
     /// Whether the server shows the page.
     pub page: bool,
+    /// Who may see it besides this machine.
+    pub audience: Audience,
     /// How many seconds after its last update a host counts as late.
     pub late_after: u64,
     /// How many seconds after its last update a host counts as silent.
@@ -158,7 +163,12 @@ impl Default for Zones {
 
 impl Default for Status {
     fn default() -> Self {
-        Self { page: false, late_after: 3600, silent_after: 24 * 3600 }
+        Self {
+            page: false,
+            audience: Audience::default(),
+            late_after: 3600,
+            silent_after: 24 * 3600,
+        }
     }
 }
 
@@ -215,6 +225,7 @@ impl Config {
             "expire_after" => self.store.expire_after = value::any_seconds(value)?,
             "dyndns2" => self.protocol.dyndns2 = value::dyndns2(value)?,
             "status_page" => self.status.page = value::flag(value)?,
+            "status_for" => self.status.audience = Audience::parse(value)?,
             "late_after" => self.status.late_after = value::positive(value)?,
             "silent_after" => self.status.silent_after = value::positive(value)?,
             _ => return Err(UNKNOWN.into()),
@@ -276,6 +287,7 @@ mod tests {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
             "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
             "dyndns2": "any", "expire_after": 604800, "status_page": true,
+            "status_for": ["192.0.2.0/24", "users"],
             "late_after": 2, "silent_after": 3, "name_server": "[::1]:5353",
             "publish": {"command": ["nsupdate"], "server": "192.0.2.1", "port": 54, "ttl": 60,
                 "zones": ["h.example.net.", "example.org"]}}"#;
@@ -297,6 +309,8 @@ mod tests {
         assert_eq!(config.store.expire_after, 604_800);
         assert_eq!(config.protocol.dyndns2, Dyndns2::Any);
         assert!(config.status.page);
+        let audience = config.status.audience;
+        assert!(audience.users && audience.has([192, 0, 2, 1].into()));
         assert_eq!((config.status.late_after, config.status.silent_after), (2, 3));
     }
 
@@ -380,6 +394,9 @@ mod tests {
             ("dyndns2", "true"),
             ("dyndns2", "\"HTTPS\""),
             ("status_page", "\"on\""),
+            ("status_for", "\"users\""),
+            ("status_for", r#"["local"]"#),
+            ("status_for", r#"["192.0.2.1/24"]"#),
             ("late_after", "0"),
             ("silent_after", "-1"),
             ("name_server", "\"localhost:53\""),

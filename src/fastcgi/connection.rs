@@ -50,6 +50,12 @@ pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Recei
             Err(error) => return note(&error),
         };
         let Output { reply, log } = answer(&request);
+        let log = if log.is_empty() || request.takes_log() {
+            log
+        } else {
+            log::write(&log);
+            String::new()
+        };
         peer.limit();
         let records = request.reply(&log, &reply.to_bytes());
         if (&peer).write_all(&records).is_err() {

@@ -62,12 +62,17 @@ pub fn receive(input: &mut impl Read, output: &mut impl Write) -> io::Result<Opt
                 output.write_all(&management(kind))?;
                 current
             }
-            (BEGIN_REQUEST, None) if content.starts_with(&RESPONDER) => {
-                Some(Arriving::Variables(Received::begin(id, &content)?))
-            }
             (BEGIN_REQUEST, None) => {
-                output.write_all(&end(id, UNKNOWN_ROLE))?;
-                None
+                let request = Received::begin(id, &content)?;
+                if content.starts_with(&RESPONDER) {
+                    Some(Arriving::Variables(request))
+                } else {
+                    output.write_all(&end(id, UNKNOWN_ROLE))?;
+                    if !request.keeps_connection {
+                        return Ok(None);
+                    }
+                    None
+                }
             }
             // The rest of a request that has ended.
             (_, None) => None,
@@ -76,8 +81,11 @@ pub fn receive(input: &mut impl Read, output: &mut impl Write) -> io::Result<Opt
                 Some(request)
             }
             (_, Some(request)) if request.id() != id => Some(request),
-            (ABORT_REQUEST, Some(_)) => {
+            (ABORT_REQUEST, Some(Arriving::Variables(request) | Arriving::Body(request))) => {
                 output.write_all(&end(id, REQUEST_COMPLETE))?;
+                if !request.keeps_connection {
+                    return Ok(None);
+                }
                 None
             }
             (STDIN, Some(Arriving::Body(request))) if content.is_empty() => {
@@ -145,6 +153,13 @@ impl Received {
     pub fn variable(&self, name: &str) -> Option<OsString> {
         let values = self.pairs().flatten().filter(|(key, _)| *key == name.as_bytes());
         values.last().map(|(_, value)| OsStr::from_bytes(value).to_owned())
+    }
+
+    /// Whether the web server logs what we send for its log. Caddy does not: version 2.6 drops it
+    /// in any case, later ones unless they are told to capture it.
+    pub(super) fn takes_log(&self) -> bool {
+        let software = self.variable("SERVER_SOFTWARE").unwrap_or_default();
+        !software.as_encoded_bytes().starts_with(b"Caddy/")
     }
 
     /// The records of a reply: a CGI response, after the lines for the web server's log. Each line
@@ -323,9 +338,39 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_what_the_specification_says() {
+        let eight = |kind, id: u8, first, fifth| {
+            vec![1, kind, 0, id, 0, 8, 0, 0, first, 0, 0, 0, fifth, 0, 0, 0]
+        };
+        assert_eq!(management(77), eight(11, 0, 77, 0));
+        assert_eq!(management(9), b"\x01\x0a\0\0\0\x12\0\0\x0f\x01FCGI_MPXS_CONNS0");
+        for (status, number) in [(REQUEST_COMPLETE, 0), (CANNOT_MULTIPLEX, 1), (UNKNOWN_ROLE, 3)] {
+            assert_eq!(end(5, status), eight(3, 5, 0, number));
+        }
+    }
+
+    #[test]
+    fn padding_belongs_to_its_record_and_means_nothing() {
+        let mut bytes = sent(&[pair("A", "1")], b"", &[99]);
+        // In the last record, which has no content, and the first one, which has eight bytes.
+        let last = bytes.len() - 8;
+        for (record, end) in [(last, last + 8), (0, 16)] {
+            bytes[record + 6] = 3;
+            bytes.splice(end..end, *b"???");
+        }
+        let request = received(&bytes).0.unwrap().unwrap();
+        assert_eq!(request.variable("A").unwrap(), "1");
+        for length in 1..bytes.len() {
+            let error = received(&bytes[..length]).0.err().map(|error| error.kind());
+            assert_eq!(error, Some(ErrorKind::UnexpectedEof), "{length}");
+        }
+    }
+
+    #[test]
     fn what_is_not_for_us_is_answered_and_the_request_comes_all_the_same() {
         let other = ID + 1;
-        let begin = |id, role| record(BEGIN_REQUEST, id, &[0, role, 0, 0, 0, 0, 0, 0]);
+        let begin =
+            |id, role| record(BEGIN_REQUEST, id, &[0, role, KEEP_CONNECTION, 0, 0, 0, 0, 0]);
         let whole = sent(&[pair("A", "1")], b"", &[7]);
         for (before, answer) in [
             (record(GET_VALUES, 0, b"\x0f\x00FCGI_MPXS_CONNS"), management(GET_VALUES)),
@@ -346,16 +391,26 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_comes_to_nothing_ends_a_connection_that_is_not_kept() {
+        let whole = sent(&[pair("A", "1")], b"", &[7]);
+        for (role, abort) in [(2, Vec::new()), (1, record(ABORT_REQUEST, ID, b""))] {
+            for (flags, is_kept) in [(0, false), (KEEP_CONNECTION, true)] {
+                let begin = record(BEGIN_REQUEST, ID, &[0, role, flags, 0, 0, 0, 0, 0]);
+                let (request, output) = received(&[begin, abort.clone(), whole.clone()].concat());
+                assert_eq!(request.unwrap().is_some(), is_kept);
+                assert_eq!(output.len(), 16);
+            }
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_ends_the_connection() {
         let begin = record(BEGIN_REQUEST, ID, &[0, 1, 0, 0, 0, 0, 0, 0]);
         let after = |records: &[Vec<u8>]| [&begin[..], &records.concat()].concat();
         let long = record(PARAMS, ID, &vec![b'x'; 60_000]);
         for broken in [
             b"GET /ip.php HTTP/1.1\r\n".to_vec(),
-            begin[..7].to_vec(),
-            begin[..12].to_vec(),
             record(BEGIN_REQUEST, ID, &[0, 1, 0]),
-            after(&[]),
             after(std::slice::from_ref(&begin)),
             after(&[record(STDIN, ID, b"")]),
             after(&[record(PARAMS, ID, b"\x01"), record(PARAMS, ID, b"")]),
@@ -363,7 +418,19 @@ mod tests {
             after(&[record(PARAMS, ID, b""), record(PARAMS, ID, b"")]),
             after(&[long.clone(), long.clone(), long]),
         ] {
-            assert!(received(&broken).0.is_err(), "{broken:?}");
+            let error = received(&broken).0.err().map(|error| error.kind());
+            assert_eq!(error, Some(ErrorKind::InvalidData), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn caddy_takes_no_log() {
+        for (software, expected) in
+            [("nginx", true), ("Caddy/2.6.2", false), ("NotCaddy/1", true), ("", true)]
+        {
+            let variables = [pair("SERVER_SOFTWARE", software)];
+            let request = received(&sent(&variables, b"", &[99])).0.unwrap().unwrap();
+            assert_eq!(request.takes_log(), expected, "{software}");
         }
     }
 

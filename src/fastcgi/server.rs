@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::net::sockopt::socket_acceptconn;
-use rustix::net::{SocketFlags, acceptfrom_with};
-use rustix::process::{Resource, WaitOptions, getpid, getrlimit, setrlimit, wait};
+use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with};
+use rustix::process::{Resource, WaitOptions, getrlimit, setrlimit, wait};
 
 use crate::fastcgi::connection::{self, PAUSE, readable};
 use crate::fastcgi::record::Received;
@@ -21,10 +21,10 @@ use crate::fault::Fault;
 use crate::http::reply::Output;
 
 /// The most connections at a time. One more waits until another one ends.
-const MAX_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: u64 = 1024;
 
-/// The descriptors that so many connections need, each with a request that has files open.
-const DESCRIPTORS: u64 = 8192;
+/// The descriptors that a connection needs, with a request that has files open.
+const DESCRIPTORS: u64 = 8;
 
 /// How long nobody needs a process that will be started again when somebody does.
 const UNNEEDED: Duration = Duration::from_secs(60);
@@ -36,9 +36,9 @@ const ENDLESS: Duration = Duration::from_secs(1 << 30);
 /// machine: their IP addresses, with commas between (FastCGI specification, 3.2).
 const PEERS: &str = "FCGI_WEB_SERVER_ADDRS";
 
-/// The environment variable that names the process to which a supervisor has passed a socket,
-/// `sd_listen_fds(3)`. The supervisor keeps the socket, too.
-const ACTIVATED: &str = "LISTEN_PID";
+/// The environment variable that says that whoever has started us keeps the socket, and will start
+/// us again when somebody connects: `ddns-cgi.service` sets it.
+const ACTIVATION: &str = "DDNS_SOCKET_ACTIVATION";
 
 /// Whether standard input is a socket that listens. Then a web server expects FastCGI.
 pub fn is_expected(standard_input: impl AsFd) -> bool {
@@ -80,11 +80,12 @@ struct Server<'l> {
     signals: Signals,
     /// The peers of a TCP socket that we serve.
     peers: String,
-    /// Whether a supervisor holds the socket, and starts us again when somebody connects.
+    /// Whether systemd holds the socket, and starts us again when somebody connects.
     is_activated: bool,
     last_request: Mutex<Instant>,
     /// Each connection has a clone.
     connections: Arc<()>,
+    max_connections: u64,
 }
 
 impl<'l> Server<'l> {
@@ -93,14 +94,14 @@ impl<'l> Server<'l> {
         let signals = Signals::block()?;
         // Other processes may share the socket, and be faster to accept a connection.
         rustix::io::ioctl_fionbio(listener, true)?;
-        raise_limit();
         Ok(Self {
             listener,
             signals,
             peers: env::var(PEERS).unwrap_or_default(),
-            is_activated: take_activation(),
+            is_activated: env::var_os(ACTIVATION).is_some(),
             last_request: Mutex::new(Instant::now()),
             connections: Arc::new(()),
+            max_connections: (raise_limit() / DESCRIPTORS).max(1),
         })
     }
 
@@ -121,7 +122,8 @@ impl<'l> Server<'l> {
             if patience.is_zero() {
                 return None;
             }
-            let is_full = Arc::strong_count(&self.connections) > MAX_CONNECTIONS;
+            // One clone is the server's own.
+            let is_full = Arc::strong_count(&self.connections) as u64 > self.max_connections;
             let [has_signal, has_connection] = if is_full {
                 let [has_signal] = readable([self.signals.as_fd()], PAUSE);
                 [has_signal, false]
@@ -145,8 +147,11 @@ impl<'l> Server<'l> {
 /// address. A Unix socket has the permissions of its file instead.
 fn accept(listener: BorrowedFd, peers: &str) -> io::Result<Option<OwnedFd>> {
     let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
-    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-    Ok(address.is_none_or(|address| is_welcome(address.ip(), peers)).then_some(socket))
+    let is_let_in = address.is_some_and(|address| match address.address_family() {
+        AddressFamily::UNIX => true,
+        _ => SocketAddr::try_from(address).is_ok_and(|peer| is_welcome(peer.ip(), peers)),
+    });
+    Ok(is_let_in.then_some(socket))
 }
 
 fn is_welcome(peer: IpAddr, peers: &str) -> bool {
@@ -155,23 +160,15 @@ fn is_welcome(peer: IpAddr, peers: &str) -> bool {
     peer.is_loopback() || named.any(|address| address.to_canonical() == peer)
 }
 
-/// Lets this process have descriptors for all connections, if the system permits.
-fn raise_limit() {
+/// Lets this process have descriptors for all connections, if the system permits. Returns for how
+/// many it does. Requests that find none left would fail, so there are fewer connections instead.
+fn raise_limit() -> u64 {
+    const MOST: u64 = MAX_CONNECTIONS * DESCRIPTORS;
     let mut limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    let most = limit.maximum.map_or(MOST, |maximum| maximum.min(MOST));
     limit.current = limit.current.map(|current| current.max(most));
     let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// Whether a supervisor has passed the socket to this very process.
-fn take_activation() -> bool {
-    let own = getpid().as_raw_nonzero().to_string();
-    let is_activated = env::var(ACTIVATED).is_ok_and(|process| process == own);
-    if is_activated {
-        // systemd passes the socket a second time, and restarters would inherit that one.
-        let _ = nix::unistd::close(3);
-    }
-    is_activated
+    most
 }
 
 /// SIGTERM, which tells us to end, and SIGCHLD, which tells that a restarter has ended.

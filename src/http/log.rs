@@ -9,7 +9,7 @@
 //! WORD belongs to the refusal or fault, or is `notice`. Unknown fields are left out. If a request
 //! for several hosts fails as a whole, `host` lists them all, with commas between. Text in quotes
 //! is ASCII with Rust's escapes: nothing that a client sends can end a field or a line. Text that
-//! is too long for Apache's log ends in `...`.
+//! is too long for the log of a web server ends in `...`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,7 +17,8 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 
 use crate::fault::Fault;
-use crate::protocol::answer::{Answer, Answers, Error, Refusal, Unproven};
+use crate::http::request::Request;
+use crate::protocol::answer::{Answer, Answers, Error, Outsider, Refusal, Unproven};
 use crate::protocol::claim::Claim;
 use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::text::push_visible;
@@ -32,16 +33,19 @@ pub(crate) struct Who {
     address: Option<IpAddr>,
     user: Option<String>,
     hosts: Vec<String>,
+    /// Whether Apache may have kept the password from us.
+    is_header_withheld: bool,
 }
 
 impl Who {
-    /// What address and claim tell. Either may be missing if the request is not understood.
-    pub(crate) fn of(address: Option<IpAddr>, claim: Option<&Claim>) -> Self {
+    /// What request and claim tell. There is no claim if the request is not understood.
+    pub(crate) fn of(request: &Request, claim: Option<&Claim>) -> Self {
         let hosts = claim.map(|claim| claim.hosts.as_slice()).unwrap_or_default();
         Self {
-            address,
+            address: request.remote_address,
             user: claim.map(|claim| claim.user.clone()),
             hosts: hosts.iter().map(|host| host.as_str().to_owned()).collect(),
+            is_header_withheld: request.is_header_withheld,
         }
     }
 }
@@ -84,7 +88,7 @@ pub(crate) fn of_failure(who: &Who, error: &Error) -> String {
 
 fn refusal_line(who: &Who, hosts: &str, refusal: &Refusal) -> String {
     let mut line = start(refusal.word(), who, hosts);
-    field(&mut line, "reason", &explain(refusal));
+    field(&mut line, "reason", &explain(refusal, who));
     line + "\n"
 }
 
@@ -125,13 +129,14 @@ fn field(line: &mut String, name: &str, value: &str) {
     line.push('"');
 }
 
-fn explain(refusal: &Refusal) -> Cow<'static, str> {
+fn explain(refusal: &Refusal, who: &Who) -> Cow<'static, str> {
     match refusal {
         Refusal::Method => "only GET and POST are served".into(),
         Refusal::ReadOnly => "only GET and HEAD are served here".into(),
         Refusal::NoPage => "the status page is off: see key \"status_page\"".into(),
         Refusal::Form(problem, part) => format!("{problem} {part}").into(),
-        Refusal::Identity(unproven) => explain_identity(unproven),
+        Refusal::Audience(outsider) => explain_outsider(*outsider),
+        Refusal::Identity(unproven) => explain_identity(unproven, who),
         Refusal::Disabled => "dyndns2 is off in the configuration".into(),
         Refusal::Insecure => {
             "dyndns2 without HTTPS, which key \"dyndns2\" of the configuration forbids".into()
@@ -145,7 +150,24 @@ fn explain(refusal: &Refusal) -> Cow<'static, str> {
     }
 }
 
-fn explain_identity(unproven: &Unproven) -> Cow<'static, str> {
+fn explain_outsider(outsider: Outsider) -> Cow<'static, str> {
+    match outsider {
+        Outsider::Unlisted => {
+            "the status page is for this machine, and for those that key \"status_for\" lists"
+                .into()
+        }
+        Outsider::Proxied(header) => format!(
+            "header {header} shows that a proxy passed this on: let the web server take the \
+             client's address from the proxy, and list it in key \"status_for\""
+        )
+        .into(),
+        Outsider::Unchecked => "the web server names a user, but sets no AUTH_TYPE: let it check \
+             the password, and set AUTH_TYPE where it does"
+            .into(),
+    }
+}
+
+fn explain_identity(unproven: &Unproven, who: &Who) -> Cow<'static, str> {
     match unproven {
         Unproven::UnknownUser => "unknown user".into(),
         Unproven::BrokenUser(why) => {
@@ -156,9 +178,10 @@ fn explain_identity(unproven: &Unproven) -> Cow<'static, str> {
             "right key, but the user's entry in the credentials demands protocol 2".into()
         }
         Unproven::WrongPassword => "wrong password".into(),
-        Unproven::NoPassword => {
+        Unproven::NoPassword if who.is_header_withheld => {
             "no user and password; if the client sends them, Apache lacks CGIPassAuth On".into()
         }
+        Unproven::NoPassword => "no user and password".into(),
     }
 }
 
@@ -186,6 +209,7 @@ mod tests {
             address: Some("192.0.2.7".parse().unwrap()),
             user: Some("user1".into()),
             hosts: vec!["host1.example".into()],
+            ..Who::default()
         };
         assert_eq!(
             of_failure(&who, &Refusal::Identity(Unproven::WrongHash).into()),
@@ -210,7 +234,10 @@ mod tests {
             (Refusal::Identity(Unproven::BrokenUser("no key")), "is unusable: no key"),
             (Refusal::Identity(Unproven::WrongPassword), "wrong password"),
             (Refusal::Identity(Unproven::Downgrade), "demands protocol 2"),
-            (Refusal::Identity(Unproven::NoPassword), "CGIPassAuth"),
+            (Refusal::Audience(Outsider::Unlisted), r#"key \"status_for\" lists"#),
+            (Refusal::Audience(Outsider::Proxied("Via")), "header Via shows"),
+            (Refusal::Audience(Outsider::Unchecked), "sets no AUTH_TYPE"),
+            (Refusal::Identity(Unproven::NoPassword), "no user and password\""),
             (Refusal::Disabled, "dyndns2 is off"),
             (Refusal::Insecure, "without HTTPS"),
             (Refusal::Stale { seconds: 16 }, "is 16 s ahead"),
@@ -222,6 +249,15 @@ mod tests {
         }
         let notice = of_notices(&[Fault::new("/f", "look"), Fault::new("/g", "look")]);
         assert_eq!(notice.matches("ddns-cgi: notice file=").count(), 2, "{notice}");
+    }
+
+    #[test]
+    fn only_under_apache_does_a_line_speak_of_apache() {
+        for is_header_withheld in [true, false] {
+            let who = Who { is_header_withheld, ..Who::default() };
+            let line = of_failure(&who, &Refusal::Identity(Unproven::NoPassword).into());
+            assert_eq!(line.contains("Apache lacks CGIPassAuth On"), is_header_withheld, "{line}");
+        }
     }
 
     #[test]
@@ -239,6 +275,7 @@ mod tests {
             address: Some("2001:db8::1".parse().unwrap()),
             user: Some(user.clone()),
             hosts: vec!["a".repeat(253); 32],
+            ..Who::default()
         };
         let line = of_failure(&who, &Refusal::Host.into());
         assert!(line.len() < 4096, "{}", line.len());

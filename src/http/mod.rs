@@ -6,11 +6,13 @@
 //! the protocol's refusals, and gives each its HTTP status and its explanation in the log.
 //!
 //! - [`request`]: the variables, read once, and the body,
+//! - `origin`: where a request comes from,
 //! - `service`: which service a path asks for,
 //! - [`reply`]: the status, the headers and the lines that the client gets,
 //! - [`log`]: the lines that the operator and fail2ban get.
 
 pub mod log;
+pub(crate) mod origin;
 pub mod reply;
 pub mod request;
 pub(crate) mod service;

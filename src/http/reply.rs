@@ -84,8 +84,8 @@ impl Reply {
         Self { status, headers: TEXT.into(), body }
     }
 
-    /// Adds the length. Without it, Apache may send the reply in chunks, and ddclient takes the
-    /// lengths of the chunks for text. Apache believes us if told to (`ap_trust_cgilike_cl`).
+    /// Adds the length. Without it, the web server may send the reply in chunks, and ddclient takes
+    /// the lengths of the chunks for text. Apache believes us if told to (`ap_trust_cgilike_cl`).
     fn with_length(self) -> Self {
         let headers = format!("{}Content-Length: {}\r\n", self.headers, self.body.len());
         Self { headers: headers.into(), ..self }
@@ -138,6 +138,7 @@ impl StatusCode {
             Refusal::Method => Self::MethodNotAllowed,
             Refusal::ReadOnly => Self::ReadOnly,
             Refusal::NoPage => Self::NotFound,
+            Refusal::Audience(_) => Self::Forbidden,
             Refusal::Form(..) => choose(Self::BadRequest, Self::Ok),
             Refusal::Identity(_) => choose(Self::Forbidden, Self::Unauthorized),
             Refusal::Host
@@ -171,8 +172,7 @@ mod tests {
     use super::*;
     use crate::fault::Fault;
     use crate::protocol::addresses::Addresses;
-    use crate::protocol::answer::Accepted;
-    use crate::protocol::answer::Unproven;
+    use crate::protocol::answer::{Accepted, Outsider, Unproven};
     use crate::protocol::form::{Part, Problem};
     use crate::protocol::stamp::Stamp;
 
@@ -209,6 +209,7 @@ mod tests {
             (Refusal::Method.into(), "405", "badmethod"),
             (Refusal::ReadOnly.into(), "405", "badmethod"),
             (Refusal::NoPage.into(), "404", "notfound"),
+            (Refusal::Audience(Outsider::Unlisted).into(), "403", "forbidden"),
             (Refusal::Form(Problem::Missing, Part::Id).into(), "400", "badrequest missing id"),
             (Refusal::Identity(Unproven::UnknownUser).into(), "403", "badauth"),
             (Refusal::Identity(Unproven::WrongHash).into(), "403", "badauth"),

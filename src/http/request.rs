@@ -7,6 +7,7 @@ use std::io::Read;
 use std::net::IpAddr;
 
 use crate::fault::Fault;
+use crate::http::origin::{Origin, ip_address};
 use crate::http::service::Service;
 use crate::protocol::answer::{Dialect, Refusal};
 use crate::protocol::form::{MAX_FORM, Part, Problem};
@@ -29,10 +30,14 @@ pub struct Request {
     /// Whether it came over HTTPS, if it is a request of dyndns2.
     pub is_https: bool,
     /// The header `Authorization`, if it is a request of dyndns2. Apache passes it on if
-    /// `CGIPassAuth` is on. Empty if it is not text.
+    /// `CGIPassAuth` is on; other web servers always do. Empty if it is not text.
     pub authorization: String,
+    /// Whether Apache may have kept that header from us.
+    pub(crate) is_header_withheld: bool,
     /// The header `Accept`, if the service is the status page.
     pub(crate) accept: String,
+    /// Where it comes from, if the service is the status page.
+    pub(crate) origin: Origin,
     /// The configuration file, if the operator named one.
     pub(crate) config_file: Option<OsString>,
 }
@@ -43,25 +48,30 @@ impl Request {
     /// Each look-up walks through the whole environment, so this skips what the service does not
     /// use.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let variable = &variable;
         let value = |name| variable(name).unwrap_or_default();
         let value_if = |is_used, name| if is_used { value(name) } else { OsString::new() };
         let service = Service::of(&value("SCRIPT_NAME"), &value("PATH_INFO"));
         let method = Method::of(value("REQUEST_METHOD").as_encoded_bytes());
+        let sender = ip_address(&value("REMOTE_ADDR"));
         let is_dyndns2 = service == Service::Update(Dialect::Dyndns2);
         let is_chunked = || variable("HTTP_TRANSFER_ENCODING").is_some();
-        let accept = value_if(service == Service::Status, "HTTP_ACCEPT");
+        let authorization = is_dyndns2.then(|| variable("HTTP_AUTHORIZATION")).flatten();
+        let is_missing = is_dyndns2 && authorization.is_none();
+        let is_status = service == Service::Status;
+        let accept = value_if(is_status, "HTTP_ACCEPT");
         Self {
             service,
             method,
-            remote_address: ip_address(&value("REMOTE_ADDR")),
+            remote_address: sender,
             query: value("QUERY_STRING").into_encoded_bytes(),
             body_length: BodyLength::of(&value("CONTENT_LENGTH"), is_chunked),
             content_type: value_if(method == Method::Post, "CONTENT_TYPE").into_encoded_bytes(),
             is_https: value_if(is_dyndns2, "HTTPS") == "on",
-            authorization: value_if(is_dyndns2, "HTTP_AUTHORIZATION")
-                .into_string()
-                .unwrap_or_default(),
+            authorization: authorization.unwrap_or_default().into_string().unwrap_or_default(),
+            is_header_withheld: is_missing && is_apache(&value("SERVER_SOFTWARE")),
             accept: accept.to_string_lossy().into_owned(),
+            origin: if is_status { Origin::read(variable) } else { Origin::default() },
             config_file: variable("DDNS_CONFIG"),
         }
     }
@@ -69,8 +79,8 @@ impl Request {
     /// The address that sent the request.
     pub fn sender(&self) -> Result<IpAddr, Fault> {
         self.remote_address.ok_or_else(|| {
-            let reason =
-                "is not an IP address that DNS can hold: run this program as a CGI of Apache";
+            let reason = "is not an IP address that DNS can hold: \
+                          the web server has to set it to the client's";
             Fault::new("REMOTE_ADDR", reason)
         })
     }
@@ -102,11 +112,9 @@ impl Request {
     }
 }
 
-/// Headers such as `X-Forwarded-For` never count: behind a proxy, Apache's `mod_remoteip` sets
-/// `REMOTE_ADDR`. IPv4 mapped into IPv6 becomes IPv4.
-fn ip_address(text: &OsStr) -> Option<IpAddr> {
-    let address: IpAddr = text.to_str()?.parse().ok()?;
-    Some(address.to_canonical())
+/// Whether the name of a web server, as in `SERVER_SOFTWARE`, is that of Apache.
+fn is_apache(software: &OsStr) -> bool {
+    software.as_encoded_bytes().starts_with(b"Apache")
 }
 
 /// The methods that any service here accepts.
@@ -138,7 +146,7 @@ impl Method {
 pub enum BodyLength {
     /// The client gives no length, so there is no body.
     None,
-    /// The body comes in chunks (RFC 9112, 7.1), and Apache ends it.
+    /// The body comes in chunks (RFC 9112, 7.1), and the web server ends it.
     Chunked,
     /// The client gives this number of bytes.
     Bytes(u64),
@@ -147,7 +155,7 @@ pub enum BodyLength {
 }
 
 impl BodyLength {
-    /// The most that we read of a body, in bytes. Apache's limit in the shipped files is lower.
+    /// The most that we read of a body, in bytes. The limits in the shipped files are lower.
     const MAX: u64 = 1 << 20;
 
     fn of(length: &OsStr, is_chunked: impl FnOnce() -> bool) -> Self {
@@ -338,5 +346,22 @@ mod tests {
         };
         assert_eq!(odd("/nic/update").authorization, "");
         assert_eq!(odd("/status").accept, "a\u{fffd}");
+    }
+
+    #[test]
+    fn only_apache_withholds_a_header_and_only_one_that_is_missing() {
+        let is_withheld = |path, more: &[(&str, &str)]| {
+            request(&[&[("PATH_INFO", path)], more].concat()).is_header_withheld
+        };
+        for name in ["Apache", "Apache/2.4.57 (Debian)"] {
+            let apache = ("SERVER_SOFTWARE", name);
+            assert!(is_withheld("/nic/update", &[apache]));
+            assert!(!is_withheld("/nic/update", &[apache, ("HTTP_AUTHORIZATION", "x")]));
+            assert!(!is_withheld("", &[apache]));
+        }
+        for name in ["nginx/1.22.1", "lighttpd/1.4.69", "Caddy/2.6.2", ""] {
+            assert!(!is_withheld("/nic/update", &[("SERVER_SOFTWARE", name)]), "{name}");
+        }
+        assert!(!is_withheld("/nic/update", &[]));
     }
 }

@@ -92,6 +92,8 @@ pub enum Refusal {
     ReadOnly,
     /// The status page is off.
     NoPage,
+    /// The status page is not for whoever asks.
+    Audience(Outsider),
     /// A part of the request is missing or unusable.
     Form(Problem, Part),
     /// The claim does not prove who sent it.
@@ -151,6 +153,7 @@ impl Refusal {
         let (word, detail, dyndns2) = match self {
             Self::Method | Self::ReadOnly => ("badmethod", String::new(), "badagent"),
             Self::NoPage => ("notfound", String::new(), "notfound"),
+            Self::Audience(_) => ("forbidden", String::new(), "forbidden"),
             Self::Form(problem, part) => {
                 ("badrequest", format!(" {problem} {part}"), word_of_dyndns2(*problem, *part))
             }
@@ -174,6 +177,17 @@ fn word_of_dyndns2(problem: Problem, part: Part) -> &'static str {
         Problem::Repeated | Problem::Overlong => "numhost",
         Problem::Missing | Problem::Malformed | Problem::Conflicting => "notfqdn",
     }
+}
+
+/// Why the status page is not for whoever asks. The client never learns which reason it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outsider {
+    /// Key `status_for` does not list the client.
+    Unlisted,
+    /// The client would be this machine, but this header shows that a proxy passed the request on.
+    Proxied(&'static str),
+    /// The web server names a user, but does not say that it has checked a password.
+    Unchecked,
 }
 
 /// Why we do not believe a claim. The client never learns which reason it was.

@@ -8,7 +8,8 @@ use std::fmt;
 
 use url::form_urlencoded;
 
-/// The longest query or body that we read, in bytes: about Apache's own limit for a request line.
+/// The longest query or body that we read, in bytes: about the limit of web servers for a request
+/// line.
 pub const MAX_FORM: usize = 8192;
 
 /// The parameters of a request.

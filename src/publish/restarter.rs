@@ -67,10 +67,10 @@ fn last_failure(target: Target, mark: &Mark, reason: &str) -> Fault {
     Fault::new(mark.path().display(), reason)
 }
 
-/// Starts the restarter. It gets none of the three descriptors that Apache waits for, no lock, and
-/// nothing from the client's environment. It needs Apache's time zone, because it reads local
-/// stamps to tell which hosts have expired. The standard library resets SIGPIPE for it, which
-/// Apache may ignore.
+/// Starts the restarter. It gets none of the descriptors that the web server waits for, no lock,
+/// and nothing from the client's environment. It needs our time zone, because it reads local stamps
+/// to tell which hosts have expired. The standard library resets SIGPIPE for it, which the web
+/// server may ignore.
 fn start_detached(config_file: Option<&Path>, target: Target, mark: &Mark) -> Result<(), Fault> {
     let zone = env::var_os(TIME_ZONE);
     Command::new("/proc/self/exe")

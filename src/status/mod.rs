@@ -5,6 +5,7 @@
 //! [`Status`], which knows no files and no clock. The page only looks: it writes nothing and starts
 //! nothing. It shows nothing that only the operator may see, such as a key or a folder.
 //!
+//! - `viewer`: who may see it,
 //! - `format`: the three forms of the page, and which of them a client wants,
 //! - `html`, `json` and `metrics`: one form each.
 
@@ -12,6 +13,7 @@ pub mod format;
 mod html;
 mod json;
 mod metrics;
+pub(crate) mod viewer;
 
 use std::net::IpAddr;
 
@@ -24,6 +26,7 @@ use crate::protocol::host::HostName;
 use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::publish::pending::{Mark, Pending};
 use crate::publish::target::Target;
+use crate::status::viewer::Viewer;
 use crate::store::expiry::Expiry;
 use crate::store::record;
 use crate::store::state;
@@ -97,8 +100,8 @@ pub(crate) enum Progress {
 }
 
 impl Status {
-    /// Reads the state and the marks, without a lock.
-    pub fn look(config: &Config, now: DateTime<Utc>) -> Result<Self, Fault> {
+    /// Reads the state and the marks, without a lock, for somebody who may see them.
+    pub(crate) fn look(_: &Viewer, config: &Config, now: DateTime<Utc>) -> Result<Self, Fault> {
         let state = state::snapshot(&config.store)?;
         let read = |target| Ok((target, Mark::of(target, &config.store.hosts).read()?));
         let marks: Vec<_> = Target::of(&config.publish).map(read).collect::<Result<_, Fault>>()?;

@@ -1,17 +1,16 @@
-//! A private Apache in front of a scene, with the shipped configuration.
+//! A private Apache in front of a scene, with a shipped configuration.
 
-use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::ops::Deref;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::scene::{Page, Reply, Scene, can_run, eventually, free_port, lines_of};
+use crate::fastcgi_client::FastCgi;
+use crate::scene::{Scene, can_run};
+use crate::server::{CERTIFICATE, KEY, Ports, Server, has_ipv6, mortal, shipped};
 
 pub const APACHE: &str = "/usr/sbin/apache2";
 pub const MODULES: &str = "/usr/lib/apache2/modules";
+pub const FCGID: &str = "/usr/lib/apache2/modules/mod_fcgid.so";
 
 /// Which of Apache's process models, with its CGI module.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +40,14 @@ impl Kind {
 }
 
 /// A running Apache; stopped when dropped.
-pub struct Apache {
-    process: Child,
-    port: u16,
+pub struct Apache(pub Server);
+
+impl Deref for Apache {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
+    }
 }
 
 impl Apache {
@@ -55,67 +59,56 @@ impl Apache {
     /// Starts one with lines before the shipped file, and changes to that file: each text, and its
     /// replacement.
     pub fn start_with(scene: &Scene, kind: Kind, lines: &str, changes: &[(&str, &str)]) -> Self {
-        let port = free_port();
-        let text = frame(scene, kind, port) + lines + &shipped(scene, changes);
-        fs::write(scene.path("etc/apache.conf"), text).unwrap();
-        let process = Command::new("setpriv")
-            // Apache ends with the tests, even if they are killed.
-            .args(["--pdeathsig", "TERM", "--", APACHE, "-f"])
-            .arg(scene.path("etc/apache.conf"))
-            .arg("-DFOREGROUND")
-            .stdin(Stdio::null())
-            // prefork ends its whole process group when it is stopped.
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let apache = Self { process, port };
-        eventually("Apache listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        apache
+        let config = scene.path("etc/config.json").display().to_string();
+        let config = format!("SetEnv DDNS_CONFIG {config}");
+        let named = ("#SetEnv DDNS_CONFIG /etc/ddns-cgi/other.json", &*config);
+        let file = in_scene(scene, "apache/ddns-cgi.conf", &[&[named], changes].concat());
+        Self::serve(scene, kind, &[lines, &file].concat(), None)
     }
 
-    pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+    /// Starts one that speaks FastCGI to the program, which systemd would have started.
+    pub fn start_with_fastcgi(scene: &Scene) -> Self {
+        Self::start_with_fastcgi_and(scene, "", &[])
     }
 
-    /// The one line of the answer to a GET.
-    pub fn answer(&self, address: &str, query: &str) -> String {
-        self.curl(address, &format!("/ip.php?{query}"), &[]).line
+    /// The same with lines before the shipped file, and changes to that file.
+    pub fn start_with_fastcgi_and(scene: &Scene, lines: &str, changes: &[(&str, &str)]) -> Self {
+        let application = FastCgi::start(scene);
+        let socket = application.socket().display().to_string();
+        let socket = ("/run/ddns-cgi/ddns-cgi.sock", &*socket);
+        let file = in_scene(scene, "apache/ddns-cgi-fastcgi.conf", &[&[socket], changes].concat());
+        let all = [&load(&["proxy", "proxy_fcgi"]), lines, &file].concat();
+        Self::serve(scene, Kind::EventCgid, &all, Some(application))
     }
 
-    /// A client's request with curl, from `address`; the reply is one line, where it is of the program.
-    pub fn curl(&self, address: &str, path_and_query: &str, options: &[&str]) -> Reply {
-        let Page { status, headers, body, log } = self.page(address, path_and_query, options);
-        let is_ours = headers.contains("text/plain; charset=utf-8") && !body.is_empty();
-        let line = if is_ours { lines_of(&body) } else { String::new() };
-        Reply { status, headers, line, log }
+    /// Starts one whose `mod_fcgid` starts the program. The page has the `lines` for it.
+    pub fn start_with_fcgid(scene: &Scene, lines: &str) -> Self {
+        let file = in_scene(scene, "apache/ddns-cgi-fastcgi.conf", &[]);
+        let (before, rest) = file.split_once("<Proxy").unwrap();
+        let (_, rest) = rest.split_once("</Proxy>\n").unwrap();
+        let (_, directory) = rest.split_once("    SetHandler").unwrap();
+        let (_, after) = directory.split_once("    Options None\n").unwrap();
+        let bin = scene.path("bin").display().to_string();
+        let run = scene.path("run").display().to_string();
+        let config = scene.path("etc/config.json").display().to_string();
+        let own = format!(
+            "FcgidIPCDir {run}\nFcgidProcessTableFile {run}/fcgid\n\
+             FcgidInitialEnv DDNS_CONFIG {config}\n"
+        );
+        let directory = format!("<Directory \"{bin}\">\n");
+        let all = [&load(&["fcgid"]), &own, before, &directory, lines, after].concat();
+        Self::serve(scene, Kind::EventCgid, &all, None)
     }
 
-    /// A client's request with curl, from `address`.
-    pub fn page(&self, address: &str, path_and_query: &str, options: &[&str]) -> Page {
-        let host = if address.contains(':') { "[::1]" } else { "127.0.0.1" };
-        let output = Command::new("curl")
-            .args(["--silent", "--show-error", "--include", "--globoff", "--max-time", "30"])
-            .args(["--interface", address])
-            .args(options)
-            .arg(format!("http://{host}:{}{path_and_query}", self.port))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        // After "100 Continue" there is a second block of headers.
-        let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
-        let (headers, body) = text.split_once("\r\n\r\n").unwrap();
-        let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
-        Page { status, headers: headers.to_owned(), body: body.to_owned(), log: String::new() }
-    }
-}
-
-impl Drop for Apache {
-    fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let _ = self.process.wait();
+    /// Starts one with lines of configuration.
+    pub fn serve(scene: &Scene, kind: Kind, lines: &str, application: Option<FastCgi>) -> Self {
+        let ports = Ports::free(scene);
+        scene.write("etc/apache.conf", &(frame(scene, kind, ports) + lines));
+        let mut command = mortal();
+        command.args(["--", APACHE, "-f"]).arg(scene.path("etc/apache.conf")).arg("-DFOREGROUND");
+        // prefork ends its whole process group when it is stopped.
+        command.stdin(Stdio::null()).process_group(0);
+        Self(Server::start(&mut command, ports, "run/error.log", application))
     }
 }
 
@@ -126,37 +119,37 @@ pub fn load(modules: &[&str]) -> String {
 }
 
 /// What comes before the shipped file.
-fn frame(scene: &Scene, kind: Kind, port: u16) -> String {
+fn frame(scene: &Scene, kind: Kind, ports: Ports) -> String {
     let path = |name| scene.path(name).display().to_string();
     let mut text = include_str!("../apache.conf.template")
         .replace("@RUN@", &path("run"))
-        .replace("@PORT@", &port.to_string())
+        .replace("@PORT@", &ports.http.to_string())
         .replace("@MPM@", kind.process_model());
     text +=
         &format!("StartServers 2\nDocumentRoot {}\nAlias /settings {}\n", path("www"), path("etc"));
-    if TcpListener::bind(("::1", 0)).is_ok() {
-        text += &format!("Listen [::1]:{port}\n");
+    if has_ipv6() {
+        text += &format!("Listen [::1]:{}\n", ports.http);
+    }
+    if let Some(port) = ports.https {
+        text += &load(&["ssl", "setenvif"]);
+        text += &format!(
+            "Listen 127.0.0.1:{port}\n<VirtualHost 127.0.0.1:{port}>\nSSLEngine On\n\
+             SSLCertificateFile {}\nSSLCertificateKeyFile {}\n</VirtualHost>\n",
+            path(CERTIFICATE),
+            path(KEY)
+        );
     }
     text
 }
 
-/// `apache/ddns-cgi.conf` with the scene's paths in the place of the real ones, and with `changes`.
-fn shipped(scene: &Scene, changes: &[(&str, &str)]) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("apache/ddns-cgi.conf");
-    let mut text = fs::read_to_string(file).unwrap();
+/// A shipped file with the scene's paths in the place of the real ones, after `changes`.
+fn in_scene(scene: &Scene, file: &str, changes: &[(&str, &str)]) -> String {
+    let path = |name| scene.path(name).display().to_string();
+    let [bin, state, etc] = ["bin", "www/ramcache", "etc"].map(path);
     let paths = [
-        (
-            "#SetEnv DDNS_CONFIG /etc/ddns-cgi/other.json",
-            format!("SetEnv DDNS_CONFIG {}", scene.path("etc/config.json").display()),
-        ),
-        ("/usr/lib/ddns-cgi", scene.path("bin").display().to_string()),
-        ("/media/data/www/ramcache", scene.path("www/ramcache").display().to_string()),
-        ("/etc/ddns-cgi", scene.path("etc").display().to_string()),
+        ("/usr/lib/ddns-cgi", &*bin),
+        ("/media/data/www/ramcache", &*state),
+        ("/etc/ddns-cgi", &*etc),
     ];
-    let paths = paths.iter().map(|(real, scratch)| (*real, scratch.as_str()));
-    for (old, new) in paths.chain(changes.iter().copied()) {
-        assert!(text.contains(old), "{old}");
-        text = text.replace(old, new);
-    }
-    text
+    shipped(file, &[changes, &paths].concat())
 }

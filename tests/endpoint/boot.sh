@@ -10,12 +10,14 @@ image=$scratch/root
 
 # DDNS_TEST_IMAGE names the folder of a system made before, which saves a minute and the mirror.
 if [ -n "${DDNS_TEST_IMAGE:-}" ] && [ -e "$DDNS_TEST_IMAGE/usr/lib/systemd/systemd" ]; then
+    [ -e "$DDNS_TEST_IMAGE/usr/bin/caddy" ] ||
+        { echo "this system has not all packages that it needs now; remove it: $DDNS_TEST_IMAGE" && exit 1; }
     mkdir "$scratch"/{upper,work,root}
     mount -t overlay overlay -o "lowerdir=$DDNS_TEST_IMAGE,upperdir=$scratch/upper,workdir=$scratch/work" "$image"
 else
     image=${DDNS_TEST_IMAGE:-$image}
     debootstrap --variant=minbase \
-        --include=systemd,systemd-sysv,dbus,dnsmasq,sudo,apache2,iproute2,bind9-dnsutils,procps,curl,busybox \
+        --include=systemd,systemd-sysv,dbus,dnsmasq,sudo,apache2,nginx,lighttpd,caddy,iproute2,bind9-dnsutils,procps,curl,busybox \
         bookworm "$image" >"$scratch/debootstrap.log" 2>&1 || { tail -n 20 "$scratch/debootstrap.log" && exit 1; }
     if [ -n "${DDNS_TEST_IMAGE:-}" ]; then exec bash "$0" "$repository"; fi
 fi
@@ -24,7 +26,7 @@ mkdir "$image/repository"
 tar -C "$repository" --exclude ./target --exclude ./.git -cf - . | tar -C "$image/repository" -xf -
 cat >"$image/etc/systemd/system/booted-test.service" <<END
 [Unit]
-After=multi-user.target network.target apache2.service dnsmasq.service
+After=multi-user.target network.target apache2.service nginx.service dnsmasq.service
 [Service]
 Type=oneshot
 StandardOutput=file:/result.log
@@ -47,6 +49,8 @@ ExecStart=/sbin/ip link set lo up
 WantedBy=sysinit.target
 END
 chroot "$image" systemctl -q enable booted-test.service loopback.service 2>/dev/null
+# One web server at a time.
+chroot "$image" systemctl -q disable nginx lighttpd caddy 2>/dev/null
 # The name server serves its own names.
 printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >"$image/etc/dnsmasq.d/test.conf"
 echo 'ServerName localhost' >"$image/etc/apache2/conf-enabled/name.conf"
@@ -85,4 +89,6 @@ boot() {
 boot install power-cut
 boot after-power-cut poweroff
 boot after-poweroff poweroff
+boot fastcgi poweroff
+boot fastcgi-again poweroff
 echo "the booted system works"

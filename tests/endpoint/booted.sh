@@ -7,7 +7,7 @@ cd /repository
 fail() {
     echo "FAILED: $*"
     systemctl --no-pager --failed || true
-    tail -n 5 /var/log/apache2/error.log || true
+    tail -n 5 /var/log/apache2/error.log /var/log/nginx/error.log || true
     journalctl --no-pager -n 15 -u dnsmasq -u 'ddns-cgi*' || true
     exit 1
 }
@@ -111,7 +111,10 @@ what_check_finds() {
     breaks "a restart that failed" "the last restart failed: exit status: 1" "echo 'failed exit status: 1' > $folder/.hosts.dns.pending && chown www-data $folder/.hosts.dns.pending" "ddnsctl apply"
     breaks "a lock of another owner" "restart.lock: www-data cannot write it" "chown root:root $folder/.hosts.dns.restart.lock" "chown www-data:www-data $folder/.hosts.dns.restart.lock"
     breaks "an unknown key of the configuration" 'key \"windw\" is unknown' "echo '{\"windw\": 1}' > /etc/ddns-cgi/config.json" "rm /etc/ddns-cgi/config.json"
-    breaks "a status page for everybody" "so everybody may" "echo '{\"status_page\": true}' > /etc/ddns-cgi/config.json && cp -p $a /root/a && sed -i '/<If /,/<.If>/d' $a" "rm /etc/ddns-cgi/config.json && cp -p /root/a $a"
+    breaks "a password that opens no status page" "does not let users see it" "echo '{\"status_page\": true}' > /etc/ddns-cgi/config.json && cp -p $a /root/a && sed -i '/#<If /,/#<.If>/s/#//' $a" "cp -p /root/a $a"
+    is "the status page, here" "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/ip.php/status)" 200
+    is "the status page, elsewhere" "$(curl -s -H 'X-Forwarded-For: 198.51.100.7' http://127.0.0.1/ip.php/status)" forbidden
+    rm /etc/ddns-cgi/config.json
     until_is "check is green again" "all is well: 2 hosts, 3 users" ddnsctl check
 }
 
@@ -335,6 +338,9 @@ END
     until_is "the new address" 127.0.0.1 look_up host1.h.lohray.com
 }
 
+# shellcheck source=tests/endpoint/booted_fastcgi.sh
+. tests/endpoint/booted_fastcgi.sh
+
 case $(cat /phase) in
     install)
         install_and_serve
@@ -345,4 +351,6 @@ case $(cat /phase) in
         ;;
     after-power-cut) after_power_cut ;;
     after-poweroff) after_poweroff ;;
+    fastcgi) fastcgi ;;
+    fastcgi-again) fastcgi_again ;;
 esac

@@ -147,3 +147,74 @@ fn with_publish_it_installs_a_key_and_settings_for_dynamic_updates_and_no_dnsmas
     assert_eq!(again, "everything is in place already\n");
     assert!(files(folder.path()) == first);
 }
+
+#[test]
+fn each_web_server_gets_its_file_and_the_socket() {
+    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ddnsctl");
+    if !can_run("scripts/install --server (scripts/build)", &[dist]) {
+        return;
+    }
+    let socket = "usr/lib/systemd/system/ddns-cgi.socket";
+    let service = "usr/lib/systemd/system/ddns-cgi.service";
+    let apache = "etc/apache2/conf-available/ddns-cgi.conf";
+    for (server, own, group) in [
+        ("apache", &[apache][..], None),
+        (
+            "nginx",
+            &["etc/nginx/snippets/ddns-cgi.conf", "etc/nginx/conf.d/ddns-cgi.conf"],
+            Some("www-data"),
+        ),
+        ("lighttpd", &["etc/lighttpd/conf-available/15-ddns-cgi.conf"], Some("www-data")),
+        ("caddy", &["etc/caddy/ddns-cgi.caddy"], Some("caddy")),
+        ("apache-fastcgi", &["etc/apache2/conf-available/ddns-cgi-fastcgi.conf"], Some("www-data")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        install(folder.path(), &["--server", server]);
+        let first = files(folder.path());
+        for file in own {
+            assert!(first.contains_key(*file), "{server}: {file}");
+        }
+        assert_eq!(first.contains_key(apache), server == "apache", "no other's: {server}");
+        assert_eq!(first.contains_key(service), group.is_some(), "{server}");
+        let unit = fs::read_to_string(folder.path().join(socket)).unwrap_or_default();
+        let line = unit.lines().find_map(|line| line.strip_prefix("SocketGroup="));
+        assert_eq!(line, group, "{server}");
+        // Later runs know the server.
+        assert_eq!(install(folder.path(), &[]), "everything is in place already\n", "{server}");
+        install(folder.path(), &["--uninstall", "--purge"]);
+        assert!(files(folder.path()).is_empty(), "{server}");
+    }
+
+    // A second server is added, and both share the socket.
+    let folder = tempfile::tempdir().unwrap();
+    install(folder.path(), &["--server", "caddy"]);
+    install(folder.path(), &["--server", "nginx"]);
+    let both = files(folder.path());
+    assert!(both.contains_key("etc/caddy/ddns-cgi.caddy"));
+    assert!(both.contains_key("etc/nginx/snippets/ddns-cgi.conf"));
+    let unit = fs::read_to_string(folder.path().join(socket)).unwrap();
+    assert!(unit.contains("SocketGroup=www-data\n"));
+
+    for (arguments, problem) in [
+        (&["--server", "iis"][..], "not iis"),
+        (&["--server"], "needs a name"),
+        (&["--server", "nginx", "--system", "redhat"], "docs/web-servers.md"),
+    ] {
+        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install"))
+            .args(arguments)
+            .env("DESTDIR", folder.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && text.contains(problem), "{arguments:?}: {text}");
+    }
+    assert!(files(folder.path()) == both);
+    install(folder.path(), &["--server", "apache"]);
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install"))
+        .args(["--server", "apache-fastcgi"])
+        .env("DESTDIR", folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("in one way only"), "{text}");
+}

@@ -1,7 +1,8 @@
-//! Sixty-four clients at once, through Apache to the real dnsmasq, which is queried throughout: nothing
-//! is lost, nothing is wrong.
+//! Sixty-four clients at once, through a web server to the real dnsmasq, which is queried throughout:
+//! nothing is lost, nothing is wrong. And what the FastCGI process takes after many requests.
 //!
-//! `DDNS_LOAD_REQUESTS` is the number of requests under each of Apache's modules.
+//! `DDNS_LOAD_REQUESTS` is the number of requests through each web server, `DDNS_STAY_REQUESTS` of those
+//! that one process answers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Permissions};
@@ -14,10 +15,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::apache::{APACHE, Apache, Kind};
 use crate::dnsmasq::{DNSMASQ, Dnsmasq, Resolver};
+use crate::fastcgi::{ADDRESS, at_rest, get, line};
+use crate::fastcgi_client::{Connection, FastCgi, Footprint, ask, request};
+use crate::fastcgi_process::children;
 use crate::plan::{Client, Host, first_state};
-use crate::scene::{Scene, can_run, eventually, is_root, tell, web_user};
+use crate::scene::{Scene, can_run, eventually, is_root, signed, tell, time, web_user};
+use crate::transport::Way;
 
 const CLIENTS: usize = 64;
 
@@ -32,24 +36,35 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 #[test]
 fn sixty_four_clients_lose_nothing_under_mod_cgi() {
-    load("mod_cgi", Kind::PreforkCgi);
+    load("mod_cgi", Way::ApachePreforkCgi);
 }
 
 #[test]
 fn sixty_four_clients_lose_nothing_under_mod_cgid() {
-    load("mod_cgid", Kind::EventCgid);
+    load("mod_cgid", Way::ApacheEventCgid);
 }
 
-fn load(module: &str, kind: Kind) {
-    let needs = [APACHE, DNSMASQ, "/usr/bin/curl", "/usr/bin/setpriv", "/dev/shm"];
-    if !can_run(&format!("load under {module}"), &needs) {
+#[test]
+fn sixty_four_clients_lose_nothing_under_mod_proxy_fcgi() {
+    load("mod_proxy_fcgi", Way::ApacheFastCgi);
+}
+
+#[test]
+fn sixty_four_clients_lose_nothing_under_nginx() {
+    load("nginx", Way::Nginx);
+}
+
+fn load(module: &str, way: Way) {
+    let needs = [DNSMASQ, "/usr/bin/curl", "/usr/bin/setpriv", "/dev/shm"];
+    let test = format!("load under {module}");
+    if !way.can_run(&test) || !can_run(&test, &needs) {
         return;
     }
     let requests = std::env::var("DDNS_LOAD_REQUESTS").map_or(REQUESTS, |n| n.parse().unwrap());
     let scene = Scene::new();
     let _ram_disk = put_on_ram_disk(&scene);
-    let apache = Apache::start(&scene, kind);
-    let clients = prepare(&scene, requests, &apache.url("/ip.php"));
+    let front = way.start_server(&scene);
+    let clients = prepare(&scene, requests, &front.url("/ip.php"));
     let dnsmasq = Dnsmasq::start(&scene);
 
     let started = Instant::now();
@@ -79,7 +94,7 @@ fn load(module: &str, kind: Kind) {
     assert!(answered.errors.is_empty(), "{}", some(&answered.errors));
     assert!(served.wrong.is_empty(), "{}", some(&served.wrong));
     assert!(served.asked > 2 * served.lost, "most questions are answered");
-    compare_log(&scene, &clients);
+    compare_log(&scene.read(front.log()), &clients);
     compare_files(&scene, &clients);
     let mut resolver = dnsmasq.resolver();
     for host in hosts(&clients) {
@@ -261,8 +276,8 @@ fn ask_all_the_while(clients: &[Client], resolver: &mut Resolver, until: &Receiv
     served
 }
 
-/// Each refusal is one line in Apache's error log, and no other line is ours.
-fn compare_log(scene: &Scene, clients: &[Client]) {
+/// Each refusal is one line in the web server's log, and no other line is ours.
+fn compare_log(log: &str, clients: &[Client]) {
     let mut expected = BTreeMap::new();
     for (_, line) in clients.iter().flat_map(|client| &client.answers) {
         let word = line.split(' ').next().unwrap().to_owned();
@@ -271,8 +286,8 @@ fn compare_log(scene: &Scene, clients: &[Client]) {
         }
     }
     let mut found = BTreeMap::new();
-    for line in scene.read("run/error.log").lines() {
-        // mod_cgi puts the path of the program before its line.
+    for line in log.lines() {
+        // What comes before, such as the path of the program, is the server's.
         if let Some((_, ours)) = line.rsplit_once("ddns-cgi: ") {
             *found.entry(ours.split(' ').next().unwrap().to_owned()).or_insert(0) += 1;
         }
@@ -299,4 +314,73 @@ fn compare_files(scene: &Scene, clients: &[Client]) {
 /// The first few of many errors.
 fn some(errors: &[String]) -> String {
     errors.iter().take(9).cloned().collect::<Vec<_>>().join("\n")
+}
+
+/// In a normal test run.
+const STAY_REQUESTS: usize = 5000;
+
+/// What the process takes is first looked at after so many requests.
+const WARM: usize = 100;
+
+/// One of the requests that a process answers one after the other: address, query and answer.
+fn mixed(turn: usize) -> [String; 3] {
+    let second = |turn: usize| time(i64::try_from(turn).unwrap());
+    let host1 = |key, turn| signed("user1", key, "host1.h.lohray.com", &second(turn));
+    let moved = turn / 10;
+    let here = format!("127.0.{}.{}", moved / 250 % 250, moved % 250 + 1);
+    let (query, answer) = match turn % 10 {
+        0 => (host1("secretkey1", turn), format!("good {here}")),
+        3 => (host1("guess", turn), "badauth".to_owned()),
+        5 => (host1("secretkey1", turn - 4), "replay".to_owned()),
+        7 => ("user=user1".to_owned(), "badrequest missing id".to_owned()),
+        _ => (host1("secretkey1", turn), format!("nochg {here}")),
+    };
+    [if turn % 10 == 5 { "192.0.2.1".to_owned() } else { here }, query, answer]
+}
+
+#[test]
+fn a_process_that_has_answered_many_requests_takes_no_more_than_before() {
+    let requests =
+        std::env::var("DDNS_STAY_REQUESTS").map_or(STAY_REQUESTS, |n| n.parse().unwrap());
+    let scene = Scene::new();
+    scene.configure(&json!({"window": 1_000_000_000, "restart": ["true"]}));
+    let server = FastCgi::start(&scene);
+    at_rest(&server);
+    let mut kept = Connection::open(server.socket());
+    let mut after_few: Option<Footprint> = None;
+    let started = Instant::now();
+    for turn in 0..requests {
+        if turn == WARM {
+            after_few = Some(footprint(&scene, &server));
+        }
+        let [address, query, answer] = mixed(turn);
+        let variables = get(&address, &query);
+        // Half of them have a connection of their own.
+        let response = if turn % 2 == 0 {
+            ask(server.socket(), &variables, b"")
+        } else {
+            kept.send(&request(1, true, &variables, b"")).unwrap();
+            kept.response(1).unwrap()
+        };
+        assert_eq!(line(&response), answer, "{turn}");
+    }
+    let seconds = started.elapsed().as_secs_f32();
+    let (before, after) = (after_few.unwrap(), footprint(&scene, &server));
+    tell(&format!(
+        "measured: {requests} requests to one process in {seconds:.0} s: {after:?}; after {WARM}: \
+         {before:?}"
+    ));
+    for (now, then) in [(after.memory, before.memory), (after.peak, before.peak)] {
+        assert!(now * 100 <= then * 105, "{after:?} {before:?}");
+    }
+    assert_eq!((after.threads, after.descriptors), (before.threads, before.descriptors));
+}
+
+/// What the process takes when nothing but one connection and no restarter is there.
+fn footprint(scene: &Scene, server: &FastCgi) -> Footprint {
+    assert_eq!(line(&ask(server.socket(), &ADDRESS, b"")), "192.0.2.7");
+    scene.settle();
+    eventually("one connection is left", || server.footprint().threads == 2);
+    eventually("no zombie is left", || children(server.pid()).is_empty());
+    server.footprint()
 }

@@ -11,7 +11,6 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 
-use crate::apache::{Apache, Kind};
 use crate::scene::{HOSTS, STATE, Scene, can_run, eventually, host1, signed, time};
 
 impl Scene {
@@ -352,48 +351,6 @@ fn a_state_that_php_wrote_is_taken_over() {
     assert_eq!((scene.state(), scene.hosts()), (state, hosts));
     let later = signed("user1", "secretkey1", "host1.h.lohray.com", &time(1));
     assert_eq!(scene.answer("192.0.2.77", &later), "nochg 192.0.2.77", "the keys work");
-}
-
-#[test]
-fn fail2ban_finds_the_address_in_apaches_log_and_nothing_in_a_success() {
-    for kind in Kind::all("fail2ban", &["/usr/bin/fail2ban-regex"]) {
-        let scene = Scene::new();
-        let apache = Apache::start(&scene, kind);
-        let (head, _) =
-            host1().rsplit_once('=').map(|(h, d)| (h.to_owned(), d.to_owned())).unwrap();
-        let paths = [
-            format!("/ip.php?{head}={}", "0".repeat(40)),
-            "/ip.php?user=ddns-cgi:%20badauth%20address=192.0.2.99".to_owned(),
-            format!("/ip.php?{}", signed("user2", "secretkey2", "host1.h.lohray.com", &time(0))),
-        ];
-        for path in &paths {
-            apache.curl("127.0.0.5", path, &[]);
-        }
-        for harmless in [host1(), signed("user1", "secretkey1", "host1.h.lohray.com", &time(-99))] {
-            apache.curl("127.0.0.6", &format!("/ip.php?{harmless}"), &[]);
-        }
-        scene.settle();
-        // A line about something else that contains the text of such a line.
-        scene.write("www/ramcache/ip.txt", "{");
-        let forged = signed("u", "k", "h", &time(0))
-            .replace("user=u", "user=ddns-cgi:%20badauth%20address=192.0.2.99%20");
-        scene.write("etc/credentials.json", "{");
-        apache.curl("127.0.0.6", &format!("/ip.php?{forged}"), &[]);
-        drop(apache);
-        assert!(scene.read("run/error.log").contains("ddns-cgi: badauth address=192.0.2.99"));
-        let output = Command::new("fail2ban-regex")
-            .arg("--print-all-matched")
-            .arg(scene.path("run/error.log"))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/fail2ban/filter.d/ddns-cgi.conf"))
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains(" 3 matched"), "{kind:?}: {text}");
-        let matched = text.split("|- Matched line(s):").nth(1).unwrap();
-        let matched = matched.split("|- Missed line(s):").next().unwrap();
-        assert_eq!(matched.matches("address=127.0.0.5").count(), 3, "{text}");
-        assert!(!matched.contains("address=127.0.0.6"), "{text}");
-    }
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn open_descriptors_of_the_parent_are_not_used() {
 }
 
 /// The files that a process has open.
-fn descriptors(process: &str) -> Vec<PathBuf> {
+pub fn descriptors(process: &str) -> Vec<PathBuf> {
     fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()
         .filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok())
@@ -109,7 +109,7 @@ fn the_restarter_has_no_descriptor_of_apache() {
 }
 
 /// The modes of everything in the state's folder.
-fn modes(scene: &Scene) -> Vec<(String, u32)> {
+pub fn modes(scene: &Scene) -> Vec<(String, u32)> {
     let mut modes: Vec<_> = fs::read_dir(scene.path("www/ramcache"))
         .unwrap()
         .map(|entry| {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::apache::{APACHE, Apache, Kind};
 use crate::scene::{Scene, can_run, eventually, host1, is_root, signed, time};
-use crate::transport::Transport;
+use crate::transport::{Transport, Way};
 
 /// A signed query of the article's first user, `seconds` from now: each stamp counts once.
 fn host1_at(seconds: i64) -> String {
@@ -30,24 +30,39 @@ fn answers_at_once(scene: &Scene, transport: &Transport) {
 
 #[test]
 fn the_answer_does_not_wait_for_a_restart_of_six_seconds_bare() {
-    answers_at_once(&Scene::new(), &Transport::Bare);
+    answers_at_once_through(Way::BareCgi);
 }
 
 #[test]
 fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_mod_cgi() {
-    answers_at_once_through(Kind::PreforkCgi);
+    answers_at_once_through(Way::ApachePreforkCgi);
 }
 
 #[test]
 fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_mod_cgid() {
-    answers_at_once_through(Kind::EventCgid);
+    answers_at_once_through(Way::ApacheEventCgid);
 }
 
-fn answers_at_once_through(kind: Kind) {
-    if kind.can_run("slow restart", &[]) {
+#[test]
+fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_nginx() {
+    answers_at_once_through(Way::Nginx);
+}
+
+#[test]
+fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_lighttpd_with_mod_cgi() {
+    answers_at_once_through(Way::LighttpdCgi);
+}
+
+#[test]
+fn the_answer_does_not_wait_for_a_restart_of_six_seconds_under_fcgiwrap() {
+    answers_at_once_through(Way::NginxFcgiwrap);
+}
+
+fn answers_at_once_through(way: Way) {
+    if way.can_run("slow restart") {
         let scene = Scene::new();
-        let apache = Apache::start(&scene, kind);
-        answers_at_once(&scene, &Transport::Apache(apache));
+        let transport = way.start(&scene);
+        answers_at_once(&scene, &transport);
     }
 }
 

@@ -105,7 +105,7 @@ impl Scene {
     }
 
     /// Opens a file or folder to the web server's user.
-    fn hand_over(&self, name: &str) {
+    pub fn hand_over(&self, name: &str) {
         let path = self.path(name);
         let mode = if path.is_dir() { 0o755 } else { 0o664 };
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -199,15 +199,22 @@ impl Scene {
         })
     }
 
-    /// The processes of the program of this scene.
+    /// The processes of the program of this scene, without those that wait for requests through a
+    /// socket.
     fn processes(&self) -> Vec<i32> {
         let program = self.path("bin/ddns-cgi");
+        let listening = listening_sockets();
+        let waits = |process: &i32| {
+            let stdin = fs::read_link(format!("/proc/{process}/fd/0"));
+            stdin.is_ok_and(|file| listening.iter().any(|socket| file == Path::new(socket)))
+        };
         fs::read_dir("/proc")
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|process: &i32| {
                 fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|file| file == program)
             })
+            .filter(|process| !waits(process))
             .collect()
     }
 
@@ -300,13 +307,26 @@ impl Reply {
 impl Page {
     fn from_cgi(output: &Output) -> Self {
         assert!(output.status.success(), "{output:?}");
-        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        Self::from_response(&output.stdout, &output.stderr)
+    }
+
+    /// From the response of a CGI program (RFC 3875, 6), and what it wrote to standard error.
+    pub fn from_response(response: &[u8], log: &[u8]) -> Self {
+        let [text, log] = [response, log].map(|text| String::from_utf8(text.to_vec()).unwrap());
         let (headers, body) =
-            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no headers: {output:?}"));
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no headers: {text} {log}"));
         let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
-        let log = String::from_utf8(output.stderr.clone()).unwrap();
         Self { status, headers: headers.to_owned(), body: body.to_owned(), log }
     }
+}
+
+/// The Unix sockets that listen, as `/proc` names them (proc(5), /proc/net/unix).
+fn listening_sockets() -> Vec<String> {
+    const ACCEPTS: &str = "00010000";
+    let text = fs::read_to_string("/proc/net/unix").unwrap();
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let listening = lines.filter(|fields| fields.get(3) == Some(&ACCEPTS));
+    listening.map(|fields| format!("socket:[{}]", fields[6])).collect()
 }
 
 /// The lines of a body, without the last line feed.

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::scene::{Scene, hash, host1, signed, time};
+use crate::apache::{APACHE, Apache, Kind};
+use crate::scene::{Scene, can_run, eventually, hash, host1, signed, time};
 
 #[test]
 fn no_key_and_no_expected_hash_in_any_reply_or_log_line() {
@@ -61,4 +62,26 @@ fn the_log_names_who_and_why_for_fail2ban() {
     );
     let reply = scene.cgi("192.0.2.7", "x").run();
     assert_eq!(reply.log, "ddns-cgi: badrequest address=192.0.2.7 reason=\"missing user\"\n");
+}
+
+#[test]
+fn the_log_says_what_apache_lacks_if_no_password_reaches_us() {
+    const HINT: &str = "reason=\"no user and password; if the client sends them, Apache lacks \
+                        CGIPassAuth On\"";
+    if !can_run("a password that Apache keeps", &[APACHE]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.configure(&json!({"dyndns2": "any"}));
+    let path = "/nic/update?hostname=host1.h.lohray.com";
+    for (setting, options, expected) in [
+        ("CGIPassAuth Off", &["--user", "user1:secretkey1"][..], HINT),
+        ("CGIPassAuth On", &["--user", "user1:wrong"], "reason=\"wrong password\""),
+        ("CGIPassAuth On", &["--header", "Authorization: x"], "reason=\"no user and password\""),
+    ] {
+        let changes = [("CGIPassAuth On", setting)];
+        let apache = Apache::start_with(&scene, Kind::EventCgid, "", &changes);
+        assert_eq!(apache.curl("127.0.0.10", path, options).line, "badauth");
+        eventually("the reason is in the log", || scene.read("run/error.log").contains(expected));
+    }
 }

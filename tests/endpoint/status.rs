@@ -66,14 +66,14 @@ fn page(scene: &Scene, transport: &Transport, accept: &str) -> String {
 }
 
 /// The program's lines in the log of a reply.
-fn log(scene: &Scene, transport: &Transport, page: &Page) -> String {
-    if matches!(transport, Transport::Bare) {
+pub fn log(scene: &Scene, transport: &Transport, page: &Page) -> String {
+    let Some(server) = transport.server() else {
         return page.log.clone();
-    }
-    let read = || scene.read("run/error.log");
-    eventually("the line is in Apache's log", || read().contains("ddns-cgi: "));
+    };
+    let read = || scene.read(server.log());
+    eventually("the line is in the server's log", || read().contains("ddns-cgi: "));
     let log = read();
-    scene.write("run/error.log", "");
+    scene.write(server.log(), "");
     log
 }
 

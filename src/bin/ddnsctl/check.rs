@@ -14,6 +14,7 @@ mod restart;
 mod secondaries;
 mod state;
 mod updates;
+mod web_server;
 mod zones;
 
 use chrono::Utc;
@@ -54,6 +55,9 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
     let state = state::check(findings, config, users.as_ref());
     restart::check(findings, config, user);
     apache::check(findings, &config.status);
+    if let Some(user) = user {
+        web_server::check(findings, &config.store, user);
+    }
     if Target::of(&config.publish).any(|target| target == Target::HostsFile) {
         hosts::check_readers(findings, &config.store.hosts);
     }

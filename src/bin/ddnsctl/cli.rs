@@ -90,7 +90,7 @@ pub struct CheckOptions {
     #[arg(long)]
     pub json: bool,
 
-    /// The user that Apache runs as [default: www-data, apache or httpd, whichever exists]
+    /// The user that ddns-cgi runs as [default: www-data, apache or httpd, whichever exists]
     #[arg(long, value_name = "USER")]
     pub web_user: Option<String>,
 

@@ -1,4 +1,4 @@
-//! The user that Apache runs as, and what this user may do.
+//! The user that the web server runs as, and what this user may do.
 
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -9,7 +9,7 @@ use ddns_cgi::config::COMMAND_PATH;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::publish::command;
 
-/// The user that Apache runs as.
+/// The user that the web server runs as, and so does `ddns-cgi`.
 pub struct WebUser {
     pub name: String,
     pub uid: u32,

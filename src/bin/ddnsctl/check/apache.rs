@@ -3,6 +3,7 @@
 use std::fs;
 
 use ddns_cgi::config::Status;
+use ddns_cgi::config::audience::Audience;
 
 use super::findings::Findings;
 
@@ -10,27 +11,60 @@ use super::findings::Findings;
 const FILES: [&str; 2] =
     ["/etc/apache2/conf-available/ddns-cgi.conf", "/etc/httpd/conf.d/ddns-cgi.conf"];
 
-/// An upgrade keeps a file that somebody has edited. Such a file may be older than the status page,
-/// and not restrict it.
+/// What a configuration of Apache says about the status page.
+#[derive(Debug, PartialEq, Eq)]
+enum Rule {
+    /// Nothing: `ddns-cgi` alone decides.
+    None,
+    /// Only this machine may see it.
+    Local,
+    /// Others need a password.
+    Password,
+}
+
+/// Apache can only let fewer in than key `status_for` lists. An upgrade keeps a file that somebody
+/// has edited, and such a file may be from the time when it alone decided.
 pub fn check(findings: &mut Findings, status: &Status) {
     if !status.page {
         return;
     }
     for file in FILES {
-        if fs::read_to_string(file).is_ok_and(|text| !restricts_status_page(&text)) {
-            findings.error(
+        match fs::read_to_string(file).map_or(Rule::None, |text| Rule::of(&text)) {
+            Rule::Password if !status.audience.users => findings.warning(
                 file,
-                "does not say who may see the status page, so everybody may",
-                "Put the <If> of apache/ddns-cgi.conf into it, then: apachectl graceful",
-            );
+                "asks for a password for the status page, but ddns-cgi does not let users see it",
+                "Put \"status_for\": [\"users\"] into the configuration",
+            ),
+            Rule::Local if status.audience != Audience::default() => findings.warning(
+                file,
+                "shows the status page only to this machine, though \"status_for\" lists others",
+                "Remove the section about /status from it, then: apachectl graceful",
+            ),
+            Rule::None | Rule::Local | Rule::Password => {}
         }
     }
 }
 
-/// Whether a configuration says anything about the status page.
-fn restricts_status_page(text: &str) -> bool {
-    let mut lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
-    lines.any(|line| line.starts_with('<') && line.contains("/status"))
+impl Rule {
+    /// The rule of the section about the status page, if there is one.
+    fn of(text: &str) -> Self {
+        let mut lines = text.lines().map(|line| line.trim_start().to_ascii_lowercase());
+        let Some(start) = lines.find(|line| line.starts_with('<') && line.contains("/status"))
+        else {
+            return Self::None;
+        };
+        let name = start.split(' ').next().unwrap_or_default().trim_start_matches('<');
+        let end = format!("</{name}");
+        let section: Vec<String> = lines.take_while(|line| !line.starts_with(&end)).collect();
+        let has = |words: &str| section.iter().any(|line| line.starts_with(words));
+        if has("authtype ") {
+            Self::Password
+        } else if has("require local") {
+            Self::Local
+        } else {
+            Self::None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -38,11 +72,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_file_restricts_the_status_page_and_without_its_section_it_does_not() {
+    fn the_section_about_the_page_has_the_rule() {
         let shipped = include_str!("../../../../apache/ddns-cgi.conf");
-        assert!(restricts_status_page(shipped));
-        assert!(!restricts_status_page(&shipped.replace("<If ", "#<If ")));
-        assert!(restricts_status_page("<LocationMatch \"/status$\">"));
-        assert!(!restricts_status_page(""));
+        assert_eq!(Rule::of(shipped), Rule::None);
+        let with_password = shipped.replace("    #", "    ");
+        assert_eq!(Rule::of(&with_password), Rule::Password);
+        assert_eq!(Rule::of(&with_password.replace("Auth", "#Auth")), Rule::Local);
+        for (text, rule) in [
+            (
+                "<If \"%{PATH_INFO} == '/status'\">\n\tRequire local\n</If>\nAuthType Basic",
+                Rule::Local,
+            ),
+            ("<Location /ip.php/status>\n<RequireAny>\nauthtype Basic", Rule::Password),
+            (
+                "<Location /status>\n<RequireAny>\n</RequireAny>\nAuthType x\n</Location>",
+                Rule::Password,
+            ),
+            ("<LocationMatch \"/status$\">\nRequire ip 192.0.2.0/24\n", Rule::None),
+            ("<Location /x>\nRequire local\n</Location>\n", Rule::None),
+            ("", Rule::None),
+        ] {
+            assert_eq!(Rule::of(text), rule, "{text}");
+        }
     }
 }

@@ -21,7 +21,7 @@ pub fn check(findings: &mut Findings, store: &Store, user: Option<&WebUser>) {
 }
 
 /// The folders that must be writable, because their files are replaced as a whole.
-fn folders(store: &Store) -> Vec<PathBuf> {
+pub fn folders(store: &Store) -> Vec<PathBuf> {
     let mut folders: Vec<_> = [&store.state, &store.hosts]
         .into_iter()
         .flat_map(|path| [path.clone(), follow(path)])

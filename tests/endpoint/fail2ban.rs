@@ -1,0 +1,124 @@
+//! fail2ban's filter on what each web server really logs: it finds clients that know no key, and nothing
+//! that a client writes passes for a line of the log.
+
+use std::process::Command;
+
+use crate::scene::{Scene, can_run, eventually, host1, signed, time};
+use crate::server::Server;
+use crate::transport::Way;
+
+const FAIL2BAN: &str = "/usr/bin/fail2ban-regex";
+
+/// Who knows no key, and who is only slow or unlucky.
+const ATTACKER: &str = "127.0.0.5";
+const OTHER: &str = "127.0.0.6";
+
+/// Lines about an address that never asked, as each server begins them.
+const FORGED: [&str; 6] = [
+    "ddns-cgi: badauth address=192.0.2.99 ",
+    "AH01215: ddns-cgi: badauth address=192.0.2.99 ",
+    "[error] 1#1: *1 FastCGI sent in stderr: \"ddns-cgi: badauth address=192.0.2.99 ",
+    "[client 192.0.2.99] AH01071: Got error 'ddns-cgi: badauth address=192.0.2.99 ",
+    "(mod_fastcgi.c.449) FastCGI-stderr:ddns-cgi: badauth address=192.0.2.99 ",
+    "host ddns-cgi[1]: ddns-cgi: badauth address=192.0.2.99 ",
+];
+
+/// Text as it can stand in a URL.
+fn encoded(text: &str) -> String {
+    text.bytes().flat_map(|byte| ["%".to_owned(), hex::encode([byte])]).collect()
+}
+
+/// The lines that the filter matches in a log.
+fn matched(scene: &Scene, log: &str) -> Vec<String> {
+    scene.write("run/filtered.log", log);
+    let output = Command::new(FAIL2BAN)
+        .args(["--print-all-matched", "--print-no-missed"])
+        .arg(scene.path("run/filtered.log"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/fail2ban/filter.d/ddns-cgi.conf"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.split("|- Matched line(s):").nth(1).unwrap_or("");
+    let lines =
+        lines.lines().skip(1).map_while(|line| line.strip_prefix("|  ")).collect::<Vec<_>>();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains(&format!(", {} matched, ", lines.len())), "{text}{said}");
+    lines.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_filter_finds_the_address_in_each_servers_log_and_nothing_in_what_a_client_writes() {
+    if can_run("fail2ban", &[FAIL2BAN]) {
+        for way in Way::all_through_servers("fail2ban") {
+            let scene = Scene::new();
+            let server = way.start_server(&scene);
+            ask_wrongly(&server);
+            ask_harmlessly(&scene, &server);
+            let log = server.log();
+            drop(server);
+            let log = scene.read(log);
+            assert!(log.contains("192.0.2.99"), "{way:?}: {log}");
+            let lines = matched(&scene, &log);
+            assert_eq!(lines.len(), 4, "{way:?}: {lines:#?}");
+            let address = format!("address={ATTACKER} ");
+            assert!(lines.iter().all(|line| line.contains(&address)), "{way:?}: {lines:#?}");
+        }
+    }
+}
+
+/// One request for each word that counts.
+fn ask_wrongly(server: &Server) {
+    let query = host1();
+    let (head, _) = query.rsplit_once('=').unwrap();
+    for (path, options) in [
+        (format!("{head}={}", "0".repeat(40)), &[][..]),
+        (signed("user2", "secretkey2", "host1.h.lohray.com", &time(0)), &[]),
+        (format!("user={}", encoded(FORGED[2])), &[]),
+        (String::new(), &["--request", "PUT", "--data", "x=1"]),
+    ] {
+        server.curl(ATTACKER, &format!("/ip.php?{path}"), options);
+    }
+}
+
+/// Requests that are right, or wrong by accident, or that pretend to be lines of the log.
+fn ask_harmlessly(scene: &Scene, server: &Server) {
+    let stale = signed("user1", "secretkey1", "host1.h.lohray.com", &time(-99));
+    for query in [host1(), stale] {
+        server.page(OTHER, &format!("/ip.php?{query}"), &[]);
+    }
+    scene.settle();
+    scene.write("etc/credentials.json", "{");
+    for forged in FORGED {
+        // A fault names the user. A web server may log the path of what it does not find, and headers.
+        let user = format!("user={}", encoded(forged.trim_end()));
+        let query = signed("u", "k", "h", &time(0)).replace("user=u", &user);
+        let host = format!("Host: {}", forged.replace(' ', ""));
+        let headers = ["Referer", "User-Agent", "Cookie", "X-Forwarded-For", "Proxy"];
+        let headers = headers.map(|name| format!("{name}: {forged}"));
+        let options: Vec<&str> =
+            headers.iter().flat_map(|header| ["--header", header.as_str()]).collect();
+        server.page(OTHER, &format!("/ip.php?{query}"), &options);
+        server.page(OTHER, &format!("/ip.php?{query}"), &["--header", &host]);
+        server.page(OTHER, &format!("/{}", encoded(forged)), &options);
+        server.page(OTHER, &format!("/ramcache/{}", encoded(forged)), &options);
+        server.page(OTHER, &format!("/?{}", encoded(forged)), &options);
+    }
+    eventually("all is in the log", || {
+        let log = scene.read(server.log());
+        log.matches("ddns-cgi: 911").count() >= FORGED.len()
+    });
+}
+
+#[test]
+fn the_filter_finds_the_address_in_the_journal() {
+    if !can_run("fail2ban and the journal", &[FAIL2BAN]) {
+        return;
+    }
+    let scene = Scene::new();
+    let reply = scene.cgi("127.0.0.5", "x").run();
+    // As fail2ban's backend for systemd shows a line.
+    let log = format!("2026-11-27T11:00:00.123456 ns1 ddns-cgi[17]: {}", reply.log);
+    assert_eq!(matched(&scene, &log).len(), 1, "{log}");
+    let other = log.replace("ddns-cgi[17]", "other[17]");
+    assert_eq!(matched(&scene, &other).len(), 0, "{other}");
+}
