@@ -90,11 +90,18 @@ impl From<File> for Lock {
     }
 }
 
-/// Whether a thread of this process is at the head of the queue.
-static IS_TAKEN: Mutex<bool> = Mutex::new(false);
+/// The threads of this process that need a lock.
+struct Queue {
+    /// Whether one of them is at the head.
+    is_taken: bool,
+    /// How many others wait. Without any, nobody has to be called, which saves a system call.
+    waiting: usize,
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { is_taken: false, waiting: 0 });
 
 /// Calls the next one.
-static FREED: Condvar = Condvar::new();
+static CALL: Condvar = Condvar::new();
 
 /// The head of the queue, until it is dropped.
 #[derive(Debug)]
@@ -103,17 +110,22 @@ struct Head;
 impl Head {
     /// Queues. `None` after the time limit.
     fn wait(limit: Duration) -> Option<Self> {
-        let is_taken = IS_TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = FREED.wait_timeout_while(is_taken, limit, |is_taken| *is_taken);
-        let (mut is_taken, _) = outcome.unwrap_or_else(PoisonError::into_inner);
-        (!mem::replace(&mut *is_taken, true)).then(|| Self)
+        let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.waiting += 1;
+        let outcome = CALL.wait_timeout_while(queue, limit, |queue| queue.is_taken);
+        let (mut queue, _) = outcome.unwrap_or_else(PoisonError::into_inner);
+        queue.waiting -= 1;
+        (!mem::replace(&mut queue.is_taken, true)).then(|| Self)
     }
 }
 
 impl Drop for Head {
     fn drop(&mut self) {
-        *IS_TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        FREED.notify_one();
+        let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.is_taken = false;
+        if queue.waiting > 0 {
+            CALL.notify_one();
+        }
     }
 }
 
