@@ -350,7 +350,7 @@ fn a_process_that_has_answered_many_requests_takes_no_more_than_before() {
         for client in 0..8 {
             let server = &server;
             scope.spawn(move || {
-                for turn in 0..WARM / 8 + 1 {
+                for turn in 0..=WARM / 8 {
                     let stamp = time(i64::try_from(turn * 8 + client).unwrap() - 1000);
                     let query = signed("user1", "secretkey1", "host1.h.lohray.com", &stamp);
                     let address = format!("127.0.1.{client}");
