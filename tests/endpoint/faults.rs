@@ -46,7 +46,9 @@ const NEW: &str = "127.0.0.11";
 pub fn scene() -> Scene {
     let scene = Scene::new();
     let (hosts, served) = (scene.path("www/ramcache/hosts.dns"), scene.path("run/served"));
-    let copy = format!("cp {} {}", hosts.display(), served.display());
+    // All of it at once: a command that outlives its restarter may still be at it.
+    let served = served.display();
+    let copy = format!("cp {} {served}.$$ && mv {served}.$$ {served}", hosts.display());
     scene.configure(&json!({"restart": ["sh", "-c", scene.noting(&copy)]}));
     scene
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::dnsmasq::{DNSMASQ, Dnsmasq, Resolver};
-use crate::fastcgi::{ADDRESS, at_rest, get, line};
+use crate::fastcgi::{ADDRESS, get, line};
 use crate::fastcgi_client::{Connection, FastCgi, Footprint, ask, request};
 use crate::fastcgi_process::children;
 use crate::plan::{Client, Host, first_state};
@@ -319,7 +319,7 @@ fn some(errors: &[String]) -> String {
 /// In a normal test run.
 const STAY_REQUESTS: usize = 5000;
 
-/// What the process takes is first looked at after so many requests.
+/// What the process takes is first looked at after about so many requests.
 const WARM: usize = 100;
 
 /// One of the requests that a process answers one after the other: address, query and answer.
@@ -345,14 +345,24 @@ fn a_process_that_has_answered_many_requests_takes_no_more_than_before() {
     let scene = Scene::new();
     scene.configure(&json!({"window": 1_000_000_000, "restart": ["true"]}));
     let server = FastCgi::start(&scene);
-    at_rest(&server);
+    // A hundred by eight clients at once, as a web server has them.
+    thread::scope(|scope| {
+        for client in 0..8 {
+            let server = &server;
+            scope.spawn(move || {
+                for turn in 0..=WARM / 8 {
+                    let stamp = time(i64::try_from(turn * 8 + client).unwrap() - 1000);
+                    let query = signed("user1", "secretkey1", "host1.h.lohray.com", &stamp);
+                    let address = format!("127.0.1.{client}");
+                    line(&ask(server.socket(), &get(&address, &query), b""));
+                }
+            });
+        }
+    });
+    let before = footprint(&scene, &server);
     let mut kept = Connection::open(server.socket());
-    let mut after_few: Option<Footprint> = None;
     let started = Instant::now();
     for turn in 0..requests {
-        if turn == WARM {
-            after_few = Some(footprint(&scene, &server));
-        }
         let [address, query, answer] = mixed(turn);
         let variables = get(&address, &query);
         // Half of them have a connection of their own.
@@ -365,22 +375,23 @@ fn a_process_that_has_answered_many_requests_takes_no_more_than_before() {
         assert_eq!(line(&response), answer, "{turn}");
     }
     let seconds = started.elapsed().as_secs_f32();
-    let (before, after) = (after_few.unwrap(), footprint(&scene, &server));
+    drop(kept);
+    let after = footprint(&scene, &server);
     tell(&format!(
         "measured: {requests} requests to one process in {seconds:.0} s: {after:?}; after {WARM}: \
          {before:?}"
     ));
-    for (now, then) in [(after.memory, before.memory), (after.peak, before.peak)] {
-        assert!(now * 100 <= then * 105, "{after:?} {before:?}");
-    }
+    assert!(after.memory * 100 <= before.memory * 105, "{after:?} {before:?}");
+    // What a request takes for a moment depends on who else has one.
+    assert!(after.peak <= before.peak + 256, "{after:?} {before:?}");
     assert_eq!((after.threads, after.descriptors), (before.threads, before.descriptors));
 }
 
-/// What the process takes when nothing but one connection and no restarter is there.
+/// What the process takes when no connection and no restarter is there.
 fn footprint(scene: &Scene, server: &FastCgi) -> Footprint {
     assert_eq!(line(&ask(server.socket(), &ADDRESS, b"")), "192.0.2.7");
     scene.settle();
-    eventually("one connection is left", || server.footprint().threads == 2);
+    eventually("no connection is left", || server.footprint().threads == 1);
     eventually("no zombie is left", || children(server.pid()).is_empty());
     server.footprint()
 }
