@@ -5,7 +5,9 @@ import random
 import re
 import statistics
 import subprocess
+from pathlib import Path
 
+import web
 from scene import prefix
 
 FIELDS = ["cpu", "wall", "memory", "detached"]
@@ -62,6 +64,29 @@ def rounds(scene, programs, tools, count, requests, changed):
         program: {field: statistics.median(mean[field] for mean in of) for field in FIELDS}
         for program, of in means.items()
     }
+
+
+def fastcgi(scene, name, tools, few, many, count):
+    """The process that stays, without a web server: its CPU for a redundant update on a connection that
+    is kept, as the median of `count` rounds, and its memory after a few and after many requests, in KiB."""
+    path, process = web.start_fastcgi(scene, name, tools)
+    try:
+        web.send(tools, path, scene.requests("requests", few))
+        first, figures = resident(process), []
+        for _ in range(count):
+            before = web.cpu(process)
+            web.send(tools, path, scene.requests("requests", many // count))
+            figures.append((web.cpu(process) - before) / (many // count) * 1e6)
+        scene.check(name)
+        return {"cpu": statistics.median(figures), "memory": first, "memory later": resident(process)}
+    finally:
+        web.end(process)
+
+
+def resident(process):
+    """The memory of a process that is in use, in KiB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[1])
 
 
 def calls(scene, programs, tools, requests, changed):

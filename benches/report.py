@@ -12,6 +12,7 @@ NAMES = {
     "answer-musl": "only answers, musl",
     "job": "only moves the files",
     "ddns-cgi": "ddns-cgi",
+    "fastcgi": "ddns-cgi, FastCGI",
     "naive": "naive Rust",
     "php": "ip.php",
 }
@@ -23,6 +24,12 @@ REDUNDANT_BOUND = {"10000": 3, "100000": 25}
 REDUNDANT_MUSL = {"10": 2.5, "1000": 2.5, "10000": 3, "100000": 10}
 CHANGED = {"10": 1.3, "1000": 1.3, "10000": 1.3, "100000": 1.3}
 MEMORY = {"10": 2, "1000": 2, "10000": 3, "100000": 4}
+# FastCGI, through nginx and through Apache, against each way to run PHP.
+RATE_NGINX = {"10": 1.5, "1000": 4, "10000": 4, "100000": 4}
+RATE_APACHE = {"10": 1, "1000": 1, "10000": 1, "100000": 1}
+# CPU of the process that stays, against one for each request; and how much its memory may grow.
+STAYING = {"10": 0.2}
+GROWTH = {"10": 1.05, "1000": 1.05, "10000": 1.05, "100000": 1.05}
 AGAINST_PHP = {"10": 15, "1000": 15, "10000": 15, "100000": 40}
 BLOCK = 4096
 
@@ -52,6 +59,7 @@ def machine():
                 first_line("gcc", "--version"),
                 first_line("php-cgi", "--version"),
                 first_line("/usr/sbin/apache2", "-v").partition(": ")[2],
+                first_line("dpkg-query", "--show", "--showformat=nginx ${Version}", "nginx"),
             ]
         ),
         "commit": first_line("git", "-C", here, "describe", "--always", "--dirty"),
@@ -92,7 +100,9 @@ def by_hosts(figures, programs, cell):
 def cost_tables(data):
     parts = []
     for kind, figures in data["cost"].items():
-        programs = [name for name in NAMES if all(name in of for of in figures.values())]
+        if kind == "redundant":
+            figures = {hosts: {**of, "fastcgi": data["fastcgi"].get(hosts)} for hosts, of in figures.items()}
+        programs = [name for name in NAMES if all(of.get(name) for of in figures.values())]
         cpu = by_hosts(figures, programs, lambda of, name: milliseconds(of[name]["cpu"]))
         parts += [f"### CPU of a {kind} update, in ms", cpu]
     return parts
@@ -148,14 +158,34 @@ def waits(data):
     return f"{milliseconds(disk)} ms on a disk and {milliseconds(ram)} ms on the RAM disk"
 
 
-def rates_table(data):
+def rate_tables(data):
+    """What all programs reach through web servers, and what a request costs there."""
     names = {
-        **{name: f"{NAMES[name]} (mod_cgid)" for name in ("answer", "answer-musl", "ddns-cgi")},
-        "php": "ip.php (mod_php)",
+        **{name: f"{NAMES[name]} (Apache, mod_cgid)" for name in ("answer", "answer-musl", "ddns-cgi")},
+        "ddns-cgi-apache": "ddns-cgi (Apache, FastCGI)",
+        "ddns-cgi-nginx": "ddns-cgi (nginx, FastCGI)",
+        "php": "ip.php (Apache, mod_php)",
+        "php-fpm": "ip.php (nginx, php-fpm)",
     }
     sizes = data["rates"]
-    rows = [[text, *(number(sizes[size][name]) for size in sizes)] for name, text in names.items()]
-    return table(["hosts", *(f"{int(size):,}" for size in sizes)], rows)
+
+    def of_field(field):
+        rows = [[text, *(number(sizes[size][name][field]) for size in sizes)] for name, text in names.items()]
+        return table(["hosts", *(f"{int(size):,}" for size in sizes)], rows)
+
+    return {"rates": of_field("rate"), "server_cpu": of_field("cpu")}
+
+
+def client_cpu(data):
+    """What a request costs the client that sends it."""
+    values = [one["client"] for of in data["rates"].values() for one in of.values()]
+    return f"{min(values):.0f} to {max(values):.0f}"
+
+
+def growth(data):
+    """The memory of the process that stays, after a few and after many requests."""
+    of = next(iter(data["fastcgi"].values()))
+    return f"{number(of['memory'] / 1024)} MiB after 100 requests and {number(of['memory later'] / 1024)} MiB after"
 
 
 def targets(data):
@@ -190,10 +220,22 @@ def targets(data):
         hosts: max(kind[hosts]["ddns-cgi"]["memory"] for kind in (redundant, changed)) / 1024 for hosts in redundant
     }
     row("peak memory in MiB", MEMORY, memory, True, "")
-    rate = {hosts: of["ddns-cgi"] / of["answer"] for hosts, of in rates.items() if hosts == "10"}
-    row("requests per second / only answers", {"10": 0.95}, rate, False)
-    rate = {hosts: of["ddns-cgi"] / of["php"] for hosts, of in rates.items() if hosts != "10"}
-    row("requests per second / ip.php", dict.fromkeys(rate, 1), rate, False)
+    staying = data["fastcgi"]
+    of_cgi = {"10": staying["10"]["cpu"] / redundant["10"]["ddns-cgi"]["cpu"]}
+    row("CPU, redundant, FastCGI / CGI", STAYING, of_cgi, True)
+    later = {hosts: of["memory later"] / of["memory"] for hosts, of in staying.items()}
+    row("memory of FastCGI, later / at first", GROWTH, later, True)
+
+    def rate(above, below, but=()):
+        return {hosts: of[above]["rate"] / of[below]["rate"] for hosts, of in rates.items() if hosts not in but}
+
+    row("requests per second, FastCGI, nginx / mod_php", RATE_NGINX, rate("ddns-cgi-nginx", "php"), False)
+    row("requests per second, FastCGI, nginx / php-fpm", RATE_NGINX, rate("ddns-cgi-nginx", "php-fpm"), False)
+    row("requests per second, FastCGI, Apache / mod_php", RATE_APACHE, rate("ddns-cgi-apache", "php"), False)
+    of_answer = {"10": rate("ddns-cgi", "answer")["10"]}
+    row("requests per second, CGI / only answers", {"10": 0.95}, of_answer, False)
+    of_php = rate("ddns-cgi", "php", ["10"])
+    row("requests per second, CGI / mod_php", dict.fromkeys(of_php, 1), of_php, False)
     blocks = {"1000": data["calls"]["redundant"]["ddns-cgi"]["blocks"]}
     row("blocks that a redundant update writes", {"1000": 1}, blocks, True, "")
     return table(["hosts", *(f"{int(hosts):,}" for hosts in redundant)], rows)
@@ -256,7 +298,9 @@ def write(data, folder):
         walls=walls(data),
         memories=memories(data),
         detached=detached(data),
-        rates=rates_table(data),
+        **rate_tables(data),
+        client_cpu=client_cpu(data),
+        growth=growth(data),
         writes=writes_table(data),
         waits=waits(data),
     )

@@ -35,7 +35,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// other end. Each request passes through `answer`.
 pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Received) -> Output) {
     // Whichever kind of socket this is, all that we ask of it is the same.
-    let peer = Peer { socket: socket.into(), deadline: Cell::new(Instant::now()) };
+    let peer = Peer::new(socket.into());
     let mut input = BufReader::new(&peer);
     let mut patience = LIMIT;
     loop {
@@ -94,16 +94,32 @@ enum Next {
 struct Peer {
     socket: UnixStream,
     deadline: Cell<Instant>,
+    /// The time limit that the socket has.
+    limit: Cell<Duration>,
 }
 
 impl Peer {
+    fn new(socket: UnixStream) -> Self {
+        Self { socket, deadline: Cell::new(Instant::now()), limit: Cell::new(Duration::ZERO) }
+    }
+
     fn limit(&self) {
         self.deadline.set(Instant::now() + LIMIT);
     }
 
-    fn left(&self) -> io::Result<Duration> {
+    /// Makes the socket's time limit what is left until the deadline, in whole seconds: as long as
+    /// nobody has to wait, it stays the same, and that costs no system call.
+    fn keep_deadline(&self) -> io::Result<()> {
         let left = self.deadline.get().saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let limit = Duration::from_secs(left.as_secs() + 1);
+        if self.limit.replace(limit) != limit {
+            self.socket.set_read_timeout(Some(limit))?;
+            self.socket.set_write_timeout(Some(limit))?;
+        }
+        Ok(())
     }
 
     /// Waits for a request.
@@ -122,14 +138,14 @@ impl Peer {
 
 impl Read for &Peer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(self.left()?))?;
+        self.keep_deadline()?;
         (&self.socket).read(buffer)
     }
 }
 
 impl Write for &Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(self.left()?))?;
+        self.keep_deadline()?;
         (&self.socket).write(bytes)
     }
 

@@ -202,7 +202,7 @@ impl Record {
 
 /// Reads so many bytes, or fewer if the connection ends before.
 fn read_up_to(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     input.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -28,9 +28,6 @@ pub enum Clock {
     Server,
 }
 
-/// The form without an offset, as PHP wrote it.
-const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
-
 impl Stamp {
     /// Older than any stamp of a client. A record has it if its last update is not known.
     pub const NEVER: Self = Self(DateTime::UNIX_EPOCH);
@@ -74,10 +71,10 @@ impl Stamp {
     #[must_use]
     pub fn format(self, zone: TimeZone) -> String {
         match zone {
-            TimeZone::Utc => self.0.format(FORMAT).to_string(),
+            TimeZone::Utc => self.0.naive_utc().to_string(),
             TimeZone::Local => {
                 let local = self.0.with_timezone(&Local);
-                let text = local.format(FORMAT).to_string();
+                let text = local.naive_local().to_string();
                 if Self::parse(&text, zone) == Some(self) { text } else { local.to_rfc3339() }
             }
         }

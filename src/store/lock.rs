@@ -5,8 +5,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
+use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,11 @@ use crate::store::replace::open_helper;
 
 /// An exclusive lock, held until it is dropped.
 #[derive(Debug)]
-pub struct Lock(File);
+pub struct Lock {
+    file: File,
+    /// The next thread comes when the lock is free again.
+    _head: Option<Head>,
+}
 
 impl Lock {
     /// Waits for the lock, `limit` at most.
@@ -26,8 +32,23 @@ impl Lock {
     /// has waited, so the longest waiter usually comes next. With growing pauses instead, somebody
     /// would wait for ever while others come and go.
     pub fn acquire(path: &Path, limit: Duration) -> Result<Self, Fault> {
-        let asked = Instant::now();
-        let file = open(path)?;
+        Self::acquire_since(Instant::now(), open(path)?, path, limit)
+    }
+
+    /// The same for many threads of one process. They queue, so only one of them has to try again
+    /// and again, and the next one comes without delay. Nobody may hold two such locks.
+    pub(super) fn acquire_in_turn(path: &Path, limit: Duration) -> Result<Self, Fault> {
+        let (asked, file) = (Instant::now(), open(path)?);
+        let head = Head::wait(limit);
+        Ok(Self { _head: head, ..Self::acquire_since(asked, file, path, limit)? })
+    }
+
+    fn acquire_since(
+        asked: Instant,
+        file: File,
+        path: &Path,
+        limit: Duration,
+    ) -> Result<Self, Fault> {
         while !try_lock(&file, path)? {
             let waited = asked.elapsed();
             if waited >= limit {
@@ -39,13 +60,13 @@ impl Lock {
             }
             sleep(pause(waited).min(limit.saturating_sub(waited)));
         }
-        Ok(Self(file))
+        Ok(file.into())
     }
 
     /// Takes the lock, or returns `None` if another process holds it.
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, Fault> {
         let file = open(path)?;
-        Ok(try_lock(&file, path)?.then_some(Self(file)))
+        Ok(try_lock(&file, path)?.then(|| file.into()))
     }
 
     /// Waits for the lock as long as it takes.
@@ -53,7 +74,7 @@ impl Lock {
         let file = open(path)?;
         loop {
             match file.lock_exclusive() {
-                Ok(()) => return Ok(Self(file)),
+                Ok(()) => return Ok(file.into()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Fault::io("lock", path, &error)),
             }
@@ -63,7 +84,52 @@ impl Lock {
     /// The locked file, for a note in it.
     #[must_use]
     pub fn file(&self) -> &File {
-        &self.0
+        &self.file
+    }
+}
+
+impl From<File> for Lock {
+    fn from(file: File) -> Self {
+        Self { file, _head: None }
+    }
+}
+
+/// The threads of this process that need a lock.
+struct Queue {
+    /// Whether one of them is at the head.
+    is_taken: bool,
+    /// How many others wait. Without any, nobody has to be called, which saves a system call.
+    waiting: usize,
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { is_taken: false, waiting: 0 });
+
+/// Calls the next one.
+static CALL: Condvar = Condvar::new();
+
+/// The head of the queue, until it is dropped.
+#[derive(Debug)]
+struct Head;
+
+impl Head {
+    /// Queues. `None` after the time limit.
+    fn wait(limit: Duration) -> Option<Self> {
+        let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.waiting += 1;
+        let outcome = CALL.wait_timeout_while(queue, limit, |queue| queue.is_taken);
+        let (mut queue, _) = outcome.unwrap_or_else(PoisonError::into_inner);
+        queue.waiting -= 1;
+        (!mem::replace(&mut queue.is_taken, true)).then(|| Self)
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.is_taken = false;
+        if queue.waiting > 0 {
+            CALL.notify_one();
+        }
     }
 }
 
@@ -123,6 +189,37 @@ mod tests {
             drop(held);
             assert!(waits.join().unwrap());
         });
+    }
+
+    #[test]
+    fn threads_that_queue_do_not_ask_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".ip.txt.lock");
+        let switches = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line =
+                status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.unwrap().trim().parse::<u32>().unwrap()
+        };
+        let held = Lock::acquire_in_turn(&path, Duration::from_secs(60)).unwrap();
+        let fault = Lock::acquire_in_turn(&path, Duration::from_millis(30)).unwrap_err();
+        assert!(fault.reason.contains("not free within"), "{fault}");
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                let before = switches();
+                let lock = Lock::acquire_in_turn(&path, Duration::from_secs(60));
+                lock.map(|_lock| switches() - before)
+            });
+            sleep(Duration::from_millis(300));
+            drop(held);
+            let switches = waits.join().unwrap().unwrap();
+            // One that asks again and again has a hundred.
+            assert!(switches < 20, "{switches}");
+        });
+        // The limit counts for other processes, too.
+        let _held = Lock::acquire(&path, Duration::ZERO).unwrap();
+        assert!(Lock::acquire_in_turn(&path, Duration::from_millis(30)).is_err());
+        assert!(Lock::acquire_in_turn(&path, Duration::ZERO).is_err(), "the queue went on");
     }
 
     #[test]

@@ -93,9 +93,10 @@ impl State {
     pub fn open(settings: &config::Store, patience: Patience) -> Result<Self, Fault> {
         let lock_file = companion(&settings.state, "lock");
         let lock = match patience {
-            Patience::Client => {
-                Lock::acquire(&lock_file, Duration::from_secs(settings.lock_timeout.into()))?
-            }
+            Patience::Client => Lock::acquire_in_turn(
+                &lock_file,
+                Duration::from_secs(settings.lock_timeout.into()),
+            )?,
             Patience::Endless => Lock::wait(&lock_file)?,
         };
         let contents = match open(&settings.state, OpenOptions::new().read(true).write(true))? {

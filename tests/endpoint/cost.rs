@@ -9,8 +9,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::fastcgi::get;
+use crate::fastcgi_faults::{Resident, Strace, give_to_web_user};
 use crate::faults::{STRACE, files_of};
-use crate::scene::{Scene, can_run, signed, tell, time};
+use crate::scene::{Scene, can_run, eventually, signed, tell, time};
 
 const VALGRIND: &str = "/usr/bin/valgrind";
 
@@ -74,10 +76,14 @@ fn indexed_scene(hosts: usize) -> Scene {
     scene
 }
 
+/// The query of an update of one host.
+fn query(number: usize) -> String {
+    signed(&format!("user{:04}", number / 10), "secretkey", &host(number), &time(0))
+}
+
 /// An update of one host by a program started like this.
 fn update(scene: &Scene, number: usize, address: &str, words: &[&str]) {
-    let user = format!("user{:04}", number / 10);
-    let query = signed(&user, "secretkey", &host(number), &time(0));
+    let query = query(number);
     let mut cgi = scene.cgi(address, &query);
     if !words.is_empty() {
         cgi = cgi.by(words);
@@ -108,6 +114,26 @@ fn system_calls(hosts: usize, address: &str) -> u64 {
     trace.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).count() as u64
 }
 
+/// How many system calls a redundant update takes on a connection that is kept.
+fn system_calls_of_fastcgi(hosts: usize) -> u64 {
+    let scene = indexed_scene(hosts);
+    give_to_web_user(&scene);
+    let mut resident = Resident::start(&scene);
+    let mut strace = Strace::attach(&scene, &resident.thread, "");
+    let reply = resident.ask(&get(ADDRESSES[0], &query(hosts / 2)));
+    assert_eq!(reply, Some(format!("nochg {}", ADDRESSES[0])));
+    let trace = || fs::read_to_string(scene.path("run/trace")).unwrap();
+    let waits = || trace().lines().last().is_some_and(|line| line.starts_with("ppoll("));
+    eventually("the thread waits for the next request", waits);
+    strace.detach();
+    // Each request has one wait, before these or after them. strace may have missed the former.
+    let is_wait =
+        |line: &&str| ["ppoll(", "restart_syscall("].iter().any(|call| line.starts_with(call));
+    let trace = trace();
+    let calls = trace.lines().skip_while(is_wait).take_while(|line| !is_wait(line));
+    calls.count() as u64 + 1
+}
+
 /// What all updates cost, in the form of the budget.
 fn measure() -> Map<String, Value> {
     let mut costs = Map::new();
@@ -119,6 +145,13 @@ fn measure() -> Map<String, Value> {
             });
             tell(&format!("measured: cost: {update} update, {hosts} hosts: {cost}"));
             costs.insert(format!("{update}, {hosts} hosts"), cost);
+        }
+    }
+    if can_run("the cost of an update through FastCGI", &[STRACE, "root"]) {
+        for hosts in [10, 10_000] {
+            let cost = json!({ "system calls": system_calls_of_fastcgi(hosts) });
+            tell(&format!("measured: cost: redundant update, {hosts} hosts, FastCGI: {cost}"));
+            costs.insert(format!("redundant, {hosts} hosts, FastCGI"), cost);
         }
     }
     costs
@@ -150,8 +183,9 @@ fn compare(
     let (mut over, mut below) = (Vec::new(), Vec::new());
     for (update, cost) in costs {
         for what in ["instructions", "system calls"] {
-            let (cost, budget) =
-                [&cost[what], &budget[update][what]].map(|count| count.as_u64().unwrap()).into();
+            // What FastCGI costs without its start is a matter of calls.
+            let Some(cost) = cost[what].as_u64() else { continue };
+            let budget = budget[update][what].as_u64().unwrap();
             let (most, least) = match what {
                 "instructions" => (budget + budget * headroom / 100, budget - budget * SLACK / 100),
                 _ => (budget + more_calls, budget - budget * SLACK / 100),

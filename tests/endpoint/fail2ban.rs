@@ -3,9 +3,11 @@
 
 use std::process::Command;
 
+use crate::nginx::{self, FCGIWRAP, NGINX};
 use crate::scene::{Scene, can_run, eventually, host1, signed, time};
 use crate::server::Server;
 use crate::transport::Way;
+use crate::web_servers;
 
 const FAIL2BAN: &str = "/usr/bin/fail2ban-regex";
 
@@ -110,6 +112,37 @@ fn ask_harmlessly(scene: &Scene, server: &Server) {
 }
 
 #[test]
+fn pieces_of_lines_pass_for_no_line() {
+    if !can_run("fail2ban and fcgiwrap -f", &[FAIL2BAN, NGINX, FCGIWRAP]) {
+        return;
+    }
+    let scene = Scene::new();
+    let server = nginx::start_with_fcgiwrap(&scene, &["-f"], &web_servers::fcgiwrap());
+    let forged = "ddns-cgi: badauth address=192.0.2.99 ";
+    let hash = "0".repeat(40);
+    // Longer and longer names, until a piece begins where the client wants it.
+    for end in ["", "user=", "host=", "reason=", "reason=\"x\"", "user=\"x\" reason="] {
+        for length in 65..80 {
+            for plain in 0..6 {
+                let before = "\u{e9}".repeat(length) + &"x".repeat(plain);
+                let user = encoded(&format!("{before}{forged}{end}"));
+                let query = format!("user={user}&id=h&timeST=2012-01-01+00:00:00&hash={hash}");
+                server.page(ATTACKER, &format!("/ip.php?{query}"), &[]);
+            }
+        }
+    }
+    server.page(ATTACKER, "/ip.php", &[]);
+    drop(server);
+    let log = scene.read("run/error.log");
+    let pieces = log.matches(&format!("stderr: \"{forged}")).count();
+    assert!(pieces >= 6, "{pieces} pieces begin with it");
+    let lines = matched(&scene, &log);
+    let address = format!("address={ATTACKER} ");
+    assert!(lines.iter().all(|line| line.contains(&address)), "{lines:#?}");
+    assert!(!lines.is_empty(), "short lines are whole");
+}
+
+#[test]
 fn the_filter_finds_the_address_in_the_journal() {
     if !can_run("fail2ban and the journal", &[FAIL2BAN]) {
         return;
@@ -118,7 +151,10 @@ fn the_filter_finds_the_address_in_the_journal() {
     let reply = scene.cgi("127.0.0.5", "x").run();
     // As fail2ban's backend for systemd shows a line.
     let log = format!("2026-11-27T11:00:00.123456 ns1 ddns-cgi[17]: {}", reply.log);
-    assert_eq!(matched(&scene, &log).len(), 1, "{log}");
+    for program in ["ddns-cgi", "fcgiwrap", "lighttpd"] {
+        let log = log.replace("ddns-cgi[", &format!("{program}["));
+        assert_eq!(matched(&scene, &log).len(), 1, "{log}");
+    }
     let other = log.replace("ddns-cgi[17]", "other[17]");
     assert_eq!(matched(&scene, &other).len(), 0, "{other}");
 }

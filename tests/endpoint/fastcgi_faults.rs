@@ -32,11 +32,11 @@ const DEEDS: [Deed; 5] = [
 ];
 
 /// strace on one thread.
-struct Strace(Child);
+pub struct Strace(Child);
 
 impl Strace {
     /// Attaches it. `fault` is what it injects.
-    fn attach(scene: &Scene, thread: &str, fault: &str) -> Self {
+    pub fn attach(scene: &Scene, thread: &str, fault: &str) -> Self {
         let mut command = Command::new(STRACE);
         command.arg("-o").arg(scene.path("run/trace"));
         if !fault.is_empty() {
@@ -49,7 +49,7 @@ impl Strace {
         Self(strace)
     }
 
-    fn detach(&mut self) {
+    pub fn detach(&mut self) {
         let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         let _ = self.0.wait();
     }
@@ -62,15 +62,15 @@ impl Drop for Strace {
 }
 
 /// The process, with a connection that the web server keeps.
-struct Resident {
+pub struct Resident {
     server: FastCgi,
     connection: Connection,
     /// The thread of the connection.
-    thread: String,
+    pub thread: String,
 }
 
 impl Resident {
-    fn start(scene: &Scene) -> Self {
+    pub fn start(scene: &Scene) -> Self {
         let server = FastCgi::start(scene);
         at_rest(&server);
         let connection = Connection::open(server.socket());
@@ -92,7 +92,7 @@ impl Resident {
     }
 
     /// Asks on the connection. `None` if it ends.
-    fn ask(&mut self, variables: &[(&str, &str)]) -> Option<String> {
+    pub fn ask(&mut self, variables: &[(&str, &str)]) -> Option<String> {
         self.connection.send(&request(1, true, variables, b"")).ok()?;
         self.connection.response(1).ok().map(|response| line(&response))
     }
@@ -130,7 +130,7 @@ impl Resident {
 }
 
 /// Gives the files to the web server's user: a CGI of ours may have made some.
-fn give_to_web_user(scene: &Scene) {
+pub fn give_to_web_user(scene: &Scene) {
     for file in fs::read_dir(scene.path("www/ramcache")).unwrap() {
         chown(file.unwrap().path(), Some(web_user()), Some(web_user())).unwrap();
     }

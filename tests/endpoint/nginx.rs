@@ -35,9 +35,9 @@ fn write_upstream(scene: &Scene, server: &str) {
 }
 
 /// Starts one that speaks FastCGI to fcgiwrap, which starts the program as a CGI. The page has the
-/// `lines` for it.
-pub fn start_with_fcgiwrap(scene: &Scene, lines: &str) -> Server {
-    let application = FastCgi::of(scene, Path::new(FCGIWRAP), &[]);
+/// `lines` for it, and says what `options` of fcgiwrap do.
+pub fn start_with_fcgiwrap(scene: &Scene, options: &[&str], lines: &str) -> Server {
+    let application = FastCgi::of(scene, Path::new(FCGIWRAP), options);
     let [socket, bin] = [application.socket().to_owned(), scene.path("bin")];
     let [socket, bin] = [socket, bin].map(|path| path.display().to_string());
     scene.write("etc/upstream.conf", "");

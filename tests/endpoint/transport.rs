@@ -98,7 +98,7 @@ impl Way {
             Self::ApacheFastCgi => Apache::start_with_fastcgi(scene).0,
             Self::ApacheFcgid => Apache::start_with_fcgid(scene, &web_servers::fcgid()).0,
             Self::Nginx => nginx::start(scene),
-            Self::NginxFcgiwrap => nginx::start_with_fcgiwrap(scene, &web_servers::fcgiwrap()),
+            Self::NginxFcgiwrap => nginx::start_with_fcgiwrap(scene, &[], &web_servers::fcgiwrap()),
             Self::Lighttpd => lighttpd::start(scene),
             Self::LighttpdOwn => {
                 lighttpd::start_with_own(scene, "mod_fastcgi", &web_servers::lighttpd_own())

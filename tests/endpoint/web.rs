@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::apache::{APACHE, Apache, Kind, MODULES, load};
 use crate::scene::{CREDENTIALS, Reply, Scene, can_run, eventually, host1, signed, tell, time};
+use crate::server::Server;
 use crate::transport::Way;
+use crate::{caddy, lighttpd, nginx};
 
 #[test]
 fn the_path_stays_ours_with_mod_php_loaded() {
@@ -26,6 +28,30 @@ fn the_path_stays_ours_with_mod_php_loaded() {
         assert_eq!(apache.curl("127.0.0.1", "/real.php", &[]).line, "42", "PHP is at work");
         scene.write("www/ip.php", "<?php echo 'the old one';");
         assert_eq!(apache.answer("127.0.0.11", &host1()), "good 127.0.0.11");
+        scene.settle();
+    }
+}
+
+#[test]
+fn the_path_stays_ours_beside_rules_for_php() {
+    type Start = fn(&Scene) -> Server;
+    let starts: [(Way, Start); 3] = [
+        (Way::Nginx, |scene| nginx::start_with(scene, "location ~ \\.php$ { return 404; }\n")),
+        (Way::Lighttpd, |scene| {
+            let php = "(( \"socket\" => \"/nonexistent\", \"check-local\" => \"disable\" ))";
+            lighttpd::start_with(scene, &format!("fastcgi.server += ( \".php\" => {php} )\n"))
+        }),
+        (Way::Caddy, |scene| caddy::start_with(scene, "php_fastcgi unix//nonexistent\n", "")),
+    ];
+    for (way, start) in starts.into_iter().filter(|(way, _)| way.can_run("rules for PHP")) {
+        let scene = Scene::new();
+        let server = start(&scene);
+        scene.write("www/ip.php", "<?php echo 'the old one';");
+        scene.write("www/other.php", "<?php echo 'another one';");
+        let other = server.page("127.0.0.1", "/other.php", &[]).status;
+        assert!([404, 502, 503].contains(&other), "{way:?}: the rule is at work: {other}");
+        assert_eq!(server.answer("127.0.0.11", &host1()), "good 127.0.0.11", "{way:?}");
+        assert_eq!(server.curl("127.0.0.11", "/ip.php/ip", &[]).line, "127.0.0.11", "{way:?}");
         scene.settle();
     }
 }
