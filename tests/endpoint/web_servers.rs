@@ -196,7 +196,8 @@ fn behind_a_proxy_the_address_is_what_the_proxy_says() {
     for way in THROUGH_SOCKET.into_iter().filter(|way| way.can_run("proxies")) {
         let scene = Scene::new();
         let server = behind_a_proxy(&scene, way);
-        let headers = ["X-Forwarded-For: 198.51.100.7", "X-Real-IP: 198.51.100.7"];
+        // The proxy has added the address to what the client claims.
+        let headers = ["X-Forwarded-For: 192.0.2.99, 198.51.100.7", "X-Real-IP: 198.51.100.7"];
         let options = ["--header", headers[0], "--header", headers[1]];
         let told = |address: &str| server.curl(address, "/ip.php/ip", &options).line;
         assert_eq!(told("127.0.0.1"), "198.51.100.7", "{way:?}");
