@@ -96,7 +96,10 @@ class Scene:
         self.last = {}
         for _ in range(count):
             self.count += 1
-            number = self.count * STRIDE % self.hosts
+            # All clients have equally many requests, so that all are busy until the end.
+            client = self.count % clients
+            own = len(range(client, self.hosts, clients))
+            number = self.count // clients * STRIDE % own * clients + client
             host, user = host_name(number), number // HOSTS_PER_USER
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self.stamp + self.count))
             digest = hashlib.sha1(f"{host}\n{stamp}\nsecretkey{user}\n".encode()).hexdigest()
@@ -104,7 +107,7 @@ class Scene:
             address = "10." + ".".join(map(str, octets)) if changed else HOME
             word = "good" if changed else "nochg"
             query = f"user=user{user}&id={host}&timeST={urllib.parse.quote(stamp)}&hash={digest}"
-            lines[number % clients].append(f"{word} {address} {query}\n")
+            lines[client].append(f"{word} {address} {query}\n")
             self.last[host] = {"ip": address, "update": stamp}
         files = [self.root / f"{name}.{client}" for client in range(clients)]
         for file, text in zip(files, lines):

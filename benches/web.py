@@ -11,7 +11,8 @@ from pathlib import Path
 from scene import prefix
 
 HERE = Path(__file__).resolve().parent
-CLIENTS = 4
+# Enough to keep the processors of a small server busy.
+CLIENTS = 8
 PHP = "/etc/apache2/mods-available/php*.load"
 PHP_FPM = "/usr/sbin/php-fpm*"
 # Worker processes of PHP: with as many, each client has one, and more would not help.

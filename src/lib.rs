@@ -6,7 +6,7 @@
 //!
 //! The rooms of the house. A room may use those below it in this list, and none above:
 //!
-//! - [`fastcgi`]: the way of requests through a socket, for a process that stays,
+//! - [`fastcgi`]: takes requests through a socket, in a process that stays,
 //! - [`update`]: stores authentic updates,
 //! - [`status`]: the status page, which changes nothing,
 //! - [`http`]: the request as the web server hands it over, the reply, the log,
@@ -33,7 +33,9 @@ use std::io::Read;
 use chrono::{DateTime, Utc};
 
 use crate::config::Config;
+use crate::fault::Fault;
 use crate::http::log::{self, Who};
+use crate::http::permit::Permit;
 use crate::http::reply::{Output, Reply};
 use crate::http::request::Request;
 use crate::http::service::Service;
@@ -59,7 +61,7 @@ pub fn run(request: &Request, body: &mut dyn Read, now: DateTime<Utc>) -> Output
     output.unwrap_or_else(|error| {
         let who = Who::of(request, None);
         let reply = Reply::to_failure(Dialect::Signed, &error).for_method(request.method);
-        Output { reply, log: log::of_failure(&who, &error) }
+        Output { reply, log: log::of_failure(&who, &error), permit: None }
     })
 }
 
@@ -79,7 +81,7 @@ fn update_hosts(
         Err(error) => (Err(error), Vec::new()),
     };
     let log = log::of_notices(&notices) + &log::of_update(&who, &outcome);
-    Output { reply: Reply::to_update(dialect, &outcome), log }
+    Output { reply: Reply::to_update(dialect, &outcome), log, permit: None }
 }
 
 /// Finds out who says what. Nothing is believed yet.
@@ -122,7 +124,8 @@ fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Stored
 fn show_address(request: &Request) -> Result<Output, Error> {
     let address = request.sender()?;
     let method = request.reading()?;
-    Ok(Output { reply: Reply::address(address).for_method(method), log: String::new() })
+    let reply = Reply::address(address).for_method(method);
+    Ok(Output { reply, log: String::new(), permit: None })
 }
 
 /// The status page. It takes no lock, writes nothing, and starts no restarter.
@@ -132,23 +135,17 @@ fn show_status(request: &Request, now: DateTime<Utc>) -> Result<Output, Error> {
     let viewer = Viewer::admit(sender, &request.origin, &config.status)?;
     let method = request.reading()?;
     let format = Format::wanted(&request.accept);
-    let (page, log) = match Status::look(&viewer, &config, now) {
+    let permit = Permit::take();
+    let status = match &permit {
+        Some(_) => Status::look(&viewer, &config, now),
+        None => Err(Fault::new("status page", "others are being shown: ask again in a moment")),
+    };
+    let (page, log) = match status {
         Ok(status) => (format.page(&status), String::new()),
         Err(fault) => {
             let who = Who::of(request, None);
             (format.page_of_fault(), log::of_failure(&who, &fault.into()))
         }
     };
-    Ok(Output { reply: page.for_method(method), log })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_names_the_configuration_by_the_variable_that_the_configuration_knows() {
-        let request = Request::read(|name| (name == config::VARIABLE).then(|| "/c".into()));
-        assert_eq!(request.config_file, Some("/c".into()));
-    }
+    Ok(Output { reply: page.for_method(method), log, permit })
 }

@@ -50,7 +50,7 @@ fn answer_cgi() {
     let _ = io::copy(&mut body, &mut io::sink());
     // The update is stored by now. It stays stored even if the client has hung up.
     let mut stdout = io::stdout();
-    let _ = stdout.write_all(&output.reply.to_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(&output.reply.into_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Answers requests that come through a socket.

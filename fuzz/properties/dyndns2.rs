@@ -138,6 +138,6 @@ fn base64(bytes: &[u8]) -> String {
 
 /// The reply to a refusal is one of those in `PROTOCOL.md`.
 fn check_refusal(refusal: Refusal) {
-    let line = line_of(&Reply::to_update(Dialect::Dyndns2, &Err(refusal.into())));
+    let line = line_of(Reply::to_update(Dialect::Dyndns2, &Err(refusal.into())));
     assert!(WORDS.contains(&&*line), "{line}");
 }

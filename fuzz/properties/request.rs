@@ -95,7 +95,7 @@ fn address_of(request: &Request, variable: impl Fn(&str) -> Option<OsString>) ->
             address
         }
         Err(fault) => {
-            assert_eq!(line_of(&Reply::to_update(Dialect::Signed, &Err(fault.into()))), "911");
+            assert_eq!(line_of(Reply::to_update(Dialect::Signed, &Err(fault.into()))), "911");
             Ipv4Addr::LOCALHOST.into()
         }
     }
@@ -279,7 +279,7 @@ fn check_update(update: &Authentic, listed: &str, stamp: Stamp, addresses: Addre
     assert_eq!(update.host().as_str(), listed, "spelt as in the credentials");
     assert_eq!(update.stamp(), stamp);
     for answer in [Accepted::Good(addresses), Accepted::NoChange(*update.addresses())] {
-        line_of(&Reply::to_update(Dialect::Signed, &Ok(vec![Ok(answer)])));
+        line_of(Reply::to_update(Dialect::Signed, &Ok(vec![Ok(answer)])));
     }
 }
 
@@ -329,12 +329,12 @@ fn check_refusal(refusal: Refusal) {
         Refusal::Stale { seconds } => format!("stale {seconds}"),
         Refusal::Replay { .. } => "replay".to_owned(),
     };
-    assert_eq!(line_of(&Reply::to_update(Dialect::Signed, &Err(refusal.into()))), expected);
+    assert_eq!(line_of(Reply::to_update(Dialect::Signed, &Err(refusal.into()))), expected);
 }
 
 /// The one line of a reply, which is a CGI response of printable ASCII.
-pub fn line_of(reply: &Reply) -> String {
-    let text = String::from_utf8(reply.to_bytes()).unwrap();
+pub fn line_of(reply: Reply) -> String {
+    let text = String::from_utf8(reply.into_bytes()).unwrap();
     let (headers, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(headers.starts_with("Status: "));
     assert!(

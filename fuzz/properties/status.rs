@@ -15,7 +15,7 @@ pub fn shown(map: &Map<String, Value>) {
     let status = Status::of(map, &[(Target::HostsFile, None)], &Config::default(), now);
     assert_eq!(status.hosts.len(), map.len());
     let body = |format: Format| {
-        let reply = String::from_utf8(format.page(&status).to_bytes()).unwrap();
+        let reply = String::from_utf8(format.page(&status).into_bytes()).unwrap();
         reply.split_once("\r\n\r\n").unwrap().1.to_owned()
     };
 

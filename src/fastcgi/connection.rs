@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread::sleep;
@@ -28,6 +29,10 @@ const IDLE: Duration = Duration::from_secs(60);
 /// connected a moment ago.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The most that we write at once, in bytes. In a longer write to a Unix socket, Linux waits for the
+/// peer again and again, as long as the timeout each time.
+const PIECE: usize = 16 * 1024;
+
 /// How long to wait before we look again, if the system has no room for one thing more.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,35 +44,44 @@ pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Recei
     let mut input = BufReader::new(&peer);
     let mut patience = LIMIT;
     loop {
-        let next = if input.buffer().is_empty() { peer.wait(patience, ending) } else { Next::Any };
-        if next == Next::None {
+        let next = match input.buffer() {
+            [] => peer.wait(patience, ending),
+            _ if readable([ending.as_fd()], Duration::ZERO) == [true] => Next::Last,
+            _ => Next::More,
+        };
+        if next == Next::End {
             return;
         }
-        peer.limit();
+        peer.start_deadline();
         let request = match receive(&mut input, &mut &peer) {
             Ok(Some(request)) => request,
             Ok(None) => return,
             Err(error) => return note(&error),
         };
-        let Output { reply, log } = answer(&request);
-        let log = if log.is_empty() || request.takes_log() {
-            log
-        } else {
-            log::write(&log);
-            String::new()
-        };
-        peer.limit();
-        let records = request.reply(&log, &reply.to_bytes());
+        let Output { reply, mut log, permit } = answer(&request);
+        if !log.is_empty() && !logs_for_us(&request) {
+            log::write(&mem::take(&mut log));
+        }
+        let records = request.reply(&log, &reply.into_bytes());
+        peer.start_deadline();
         if (&peer).write_all(&records).is_err() {
             // The web server has hung up. It does not log these lines any more.
             log::write(&log);
             return;
         }
+        drop(permit);
         if next == Next::Last || !request.keeps_connection {
             return;
         }
         patience = IDLE;
     }
+}
+
+/// Whether the web server puts into its log what we send for it. Caddy 2.6 drops it, and later ones
+/// do unless they are told to capture it.
+fn logs_for_us(request: &Received) -> bool {
+    let software = request.variable("SERVER_SOFTWARE").unwrap_or_default();
+    !software.as_encoded_bytes().starts_with(b"Caddy/")
 }
 
 /// Tells the operator of a peer that is no web server, or one with wrong settings.
@@ -82,11 +96,11 @@ fn note(error: &io::Error) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// A request, and perhaps others after it.
-    Any,
+    More,
     /// A request, after which the process ends.
     Last,
-    /// Nothing: the time is over, or the process ends.
-    None,
+    /// No request: the time is over, or the process ends.
+    End,
 }
 
 /// The web server's end of the connection. Reading and writing fail once a deadline has passed,
@@ -94,30 +108,30 @@ enum Next {
 struct Peer {
     socket: UnixStream,
     deadline: Cell<Instant>,
-    /// The time limit that the socket has.
-    limit: Cell<Duration>,
+    /// What the socket has for reading and for writing.
+    timeout: Cell<Duration>,
 }
 
 impl Peer {
     fn new(socket: UnixStream) -> Self {
-        Self { socket, deadline: Cell::new(Instant::now()), limit: Cell::new(Duration::ZERO) }
+        Self { socket, deadline: Cell::new(Instant::now()), timeout: Cell::new(Duration::ZERO) }
     }
 
-    fn limit(&self) {
+    fn start_deadline(&self) {
         self.deadline.set(Instant::now() + LIMIT);
     }
 
-    /// Makes the socket's time limit what is left until the deadline, in whole seconds: as long as
-    /// nobody has to wait, it stays the same, and that costs no system call.
-    fn keep_deadline(&self) -> io::Result<()> {
+    /// Sets the socket's timeouts to what is left until the deadline, in whole seconds: as long as
+    /// nobody has to wait, they stay the same, and that costs no system call.
+    fn set_timeouts(&self) -> io::Result<()> {
         let left = self.deadline.get().saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
-        let limit = Duration::from_secs(left.as_secs() + 1);
-        if self.limit.replace(limit) != limit {
-            self.socket.set_read_timeout(Some(limit))?;
-            self.socket.set_write_timeout(Some(limit))?;
+        let timeout = Duration::from_secs(left.as_secs() + 1);
+        if self.timeout.replace(timeout) != timeout {
+            self.socket.set_read_timeout(Some(timeout))?;
+            self.socket.set_write_timeout(Some(timeout))?;
         }
         Ok(())
     }
@@ -125,12 +139,12 @@ impl Peer {
     /// Waits for a request.
     fn wait(&self, patience: Duration, ending: &UnixStream) -> Next {
         match readable([self.socket.as_fd(), ending.as_fd()], patience) {
-            [true, false] => Next::Any,
+            [true, false] => Next::More,
             [true, true] => Next::Last,
-            [false, false] => Next::None,
+            [false, false] => Next::End,
             [false, true] => match readable([self.socket.as_fd()], GRACE) {
                 [true] => Next::Last,
-                [false] => Next::None,
+                [false] => Next::End,
             },
         }
     }
@@ -138,15 +152,15 @@ impl Peer {
 
 impl Read for &Peer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.keep_deadline()?;
+        self.set_timeouts()?;
         (&self.socket).read(buffer)
     }
 }
 
 impl Write for &Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.keep_deadline()?;
-        (&self.socket).write(bytes)
+        self.set_timeouts()?;
+        (&self.socket).write(bytes.get(..PIECE).unwrap_or(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -154,8 +168,9 @@ impl Write for &Peer {
     }
 }
 
-/// Waits until one of the descriptors can be read, and says which. A connection that has ended can
-/// be read, too: that tells so. After the time limit, or if this cannot be found out, it is none.
+/// Waits until one of the descriptors can be read, and says which. A connection that the peer has
+/// closed counts, too; reading then finds its end. After the time limit, or if this cannot be found
+/// out, it is none.
 pub(super) fn readable<const N: usize>(files: [BorrowedFd; N], limit: Duration) -> [bool; N] {
     let mut files = files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
     let limit = Timespec::try_from(limit).ok();

@@ -2,9 +2,11 @@
 //! next one.
 //!
 //! A web server that cannot start a program for each request speaks FastCGI (nginx, Caddy), and so
-//! do those that want to spare the start. What comes in is a listening socket as standard input,
+//! do others, to save the start. What comes in is a listening socket as standard input,
 //! `FCGI_LISTENSOCK_FILENO`. What goes out is what a CGI program would write, so whoever answers a
 //! request need not know which it was. Nothing but the process is kept between requests.
+//!
+//! No crate does this: those that are kept up are asynchronous, and bring a runtime along.
 //!
 //! The modules:
 //!

@@ -18,6 +18,7 @@ use rustix::process::{Resource, WaitOptions, getrlimit, setrlimit, wait};
 use crate::fastcgi::connection::{self, PAUSE, readable};
 use crate::fastcgi::record::Received;
 use crate::fault::Fault;
+use crate::http::log;
 use crate::http::reply::Output;
 
 /// The most connections at a time. One more waits until another one ends.
@@ -60,8 +61,8 @@ pub fn serve(
         output
     };
     thread::scope(|scope| {
-        while let Some(socket) = server.next_connection() {
-            let (ending, answer) = (&ending, &answer);
+        let (ending, answer) = (&ending, &answer);
+        let start = |socket| {
             let count = server.connections.clone();
             let serve = move || {
                 connection::serve(socket, ending, answer);
@@ -69,7 +70,11 @@ pub fn serve(
             };
             // Without a thread, the connection is closed.
             let _ = thread::Builder::new().spawn_scoped(scope, serve);
+        };
+        while let Some(socket) = server.next_connection() {
+            start(socket);
         }
+        server.last_connections().for_each(start);
         drop(end);
     });
     Ok(())
@@ -78,8 +83,8 @@ pub fn serve(
 struct Server<'l> {
     listener: BorrowedFd<'l>,
     signals: Signals,
-    /// The peers of a TCP socket that we serve.
-    peers: String,
+    /// The peers of a TCP socket that we serve, beside those on this machine.
+    peers: Vec<IpAddr>,
     /// Whether systemd holds the socket, and starts us again when somebody connects.
     is_activated: bool,
     last_request: Mutex<Instant>,
@@ -97,7 +102,7 @@ impl<'l> Server<'l> {
         Ok(Self {
             listener,
             signals,
-            peers: env::var(PEERS).unwrap_or_default(),
+            peers: named_peers(&env::var(PEERS).unwrap_or_default())?,
             is_activated: env::var_os(ACTIVATION).is_some(),
             last_request: Mutex::new(Instant::now()),
             connections: Arc::new(()),
@@ -109,10 +114,22 @@ impl<'l> Server<'l> {
         *self.last_request.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// How long to wait for a request before nobody needs this process any more.
+    /// How long to wait for a connection before nobody needs this process any more. While another
+    /// one is open, the process stays: it would serve no new ones until that ends.
     fn patience(&self) -> Duration {
         let last = *self.last_request.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_activated { UNNEEDED.saturating_sub(last.elapsed()) } else { ENDLESS }
+        let left = UNNEEDED.saturating_sub(last.elapsed());
+        match (self.is_activated, self.count()) {
+            (false, _) => ENDLESS,
+            (true, 0) => left,
+            (true, _) => left.max(PAUSE),
+        }
+    }
+
+    /// How many connections are open.
+    fn count(&self) -> u64 {
+        // One clone is the server's own.
+        Arc::strong_count(&self.connections) as u64 - 1
     }
 
     /// The next connection, or `None` if the process is to end.
@@ -122,9 +139,7 @@ impl<'l> Server<'l> {
             if patience.is_zero() {
                 return None;
             }
-            // One clone is the server's own.
-            let is_full = Arc::strong_count(&self.connections) as u64 > self.max_connections;
-            let [has_signal, has_connection] = if is_full {
+            let [has_signal, has_connection] = if self.count() >= self.max_connections {
                 let [has_signal] = readable([self.signals.as_fd()], PAUSE);
                 [has_signal, false]
             } else {
@@ -133,7 +148,7 @@ impl<'l> Server<'l> {
             if has_signal && self.signals.tell_to_end() {
                 return None;
             }
-            match has_connection.then(|| accept(self.listener, &self.peers)) {
+            match has_connection.then(|| self.accept()) {
                 None | Some(Ok(None)) => {}
                 Some(Ok(Some(socket))) => return Some(socket),
                 Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => {}
@@ -141,23 +156,45 @@ impl<'l> Server<'l> {
             }
         }
     }
+
+    /// The connections that wait when the process ends. If nobody keeps the socket, they would be
+    /// lost.
+    fn last_connections(&self) -> impl Iterator<Item = OwnedFd> {
+        let most = if self.is_activated { 0 } else { MAX_CONNECTIONS };
+        (0..most).map_while(|_| self.accept().ok()).flatten()
+    }
+
+    /// Accepts a connection. `None` if its peer is a stranger: whoever connects can claim any
+    /// client's address. A Unix socket has the permissions of its file instead.
+    fn accept(&self) -> io::Result<Option<OwnedFd>> {
+        let (socket, address) = acceptfrom_with(self.listener, SocketFlags::CLOEXEC)?;
+        if address.as_ref().is_some_and(|it| it.address_family() == AddressFamily::UNIX) {
+            return Ok(Some(socket));
+        }
+        let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
+        if peer.is_some_and(|peer| is_welcome(peer.ip(), &self.peers)) {
+            return Ok(Some(socket));
+        }
+        let peer = peer.map_or_else(|| "a peer without one".to_owned(), |peer| peer.to_string());
+        let fault = Fault::new(PEERS, format!("does not name {peer}: closed its connection"));
+        log::write(&log::of_notices(&[fault]));
+        Ok(None)
+    }
 }
 
-/// Accepts a connection. `None` if its peer is a stranger: whoever connects can claim any client's
-/// address. A Unix socket has the permissions of its file instead.
-fn accept(listener: BorrowedFd, peers: &str) -> io::Result<Option<OwnedFd>> {
-    let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
-    let is_let_in = address.is_some_and(|address| match address.address_family() {
-        AddressFamily::UNIX => true,
-        _ => SocketAddr::try_from(address).is_ok_and(|peer| is_welcome(peer.ip(), peers)),
-    });
-    Ok(is_let_in.then_some(socket))
+/// Reads the addresses of web servers, with commas between.
+fn named_peers(text: &str) -> io::Result<Vec<IpAddr>> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let addresses = names.map(|name| name.parse().map(|address: IpAddr| address.to_canonical()));
+    addresses.collect::<Result<_, _>>().map_err(|_| {
+        let need = format!("{PEERS} must list IP addresses, with commas between");
+        io::Error::new(ErrorKind::InvalidInput, need)
+    })
 }
 
-fn is_welcome(peer: IpAddr, peers: &str) -> bool {
+fn is_welcome(peer: IpAddr, named: &[IpAddr]) -> bool {
     let peer = peer.to_canonical();
-    let mut named = peers.split(',').filter_map(|text| text.trim().parse::<IpAddr>().ok());
-    peer.is_loopback() || named.any(|address| address.to_canonical() == peer)
+    peer.is_loopback() || named.contains(&peer)
 }
 
 /// Lets this process have descriptors for all connections, if the system permits. Returns for how
@@ -205,7 +242,7 @@ mod tests {
 
     #[test]
     fn only_this_machine_and_those_that_are_named_may_connect() {
-        let named = "192.0.2.1, 2001:db8::1,broken,";
+        let named = named_peers("192.0.2.1, 2001:db8::1,").unwrap();
         for (peer, expected) in [
             ("127.0.0.1", true),
             ("127.9.9.9", true),
@@ -219,8 +256,10 @@ mod tests {
             ("0.0.0.0", false),
         ] {
             let peer: IpAddr = peer.parse().unwrap();
-            assert_eq!(is_welcome(peer, named), expected, "{peer}");
-            assert_eq!(is_welcome(peer, ""), peer.to_canonical().is_loopback(), "{peer}");
+            assert_eq!(is_welcome(peer, &named), expected, "{peer}");
+            assert_eq!(is_welcome(peer, &[]), peer.to_canonical().is_loopback(), "{peer}");
         }
+        assert!(named_peers("").unwrap().is_empty());
+        assert!(named_peers("192.0.2.1,web.example").is_err());
     }
 }

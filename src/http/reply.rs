@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use crate::http::permit::Permit;
 use crate::http::request::Method;
 use crate::protocol::answer::{Answer, Answers, Dialect, Error, Refusal};
 
@@ -16,6 +17,8 @@ pub struct Output {
     pub reply: Reply,
     /// For the log: any number of lines, each ending in LF.
     pub log: String,
+    /// For a reply that may be large: kept until the reply has been sent.
+    pub permit: Option<Permit>,
 }
 
 /// What the client gets. Of the client's own text, it repeats only addresses that we have parsed.
@@ -107,7 +110,7 @@ impl Reply {
 
     /// The response as bytes for standard output.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         let Self { status, headers, body } = self;
         format!("{}{headers}Cache-Control: no-store\r\n\r\n{body}", status.headers()).into_bytes()
     }
@@ -176,8 +179,8 @@ mod tests {
     use crate::protocol::form::{Part, Problem};
     use crate::protocol::stamp::Stamp;
 
-    fn text(reply: &Reply) -> String {
-        String::from_utf8(reply.to_bytes()).unwrap()
+    fn text(reply: Reply) -> String {
+        String::from_utf8(reply.into_bytes()).unwrap()
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         let answers = vec![Ok(Accepted::Good(address.into()))];
         let reply = Reply::to_update(Dialect::Signed, &Ok(answers));
         assert_eq!(
-            text(&reply),
+            text(reply),
             "Status: 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Cache-Control: no-store\r\n\r\ngood 192.0.2.7\n"
         );
@@ -196,9 +199,9 @@ mod tests {
     fn a_document_has_headers_of_its_own_and_for_head_no_body() {
         let document = |body: &str| Reply::document("Content-Type: text/x\r\n", body.to_owned());
         let headers = "Content-Type: text/x\r\nCache-Control: no-store\r\n\r\n";
-        assert_eq!(text(&document("a\nb\n")), format!("Status: 200 OK\r\n{headers}a\nb\n"));
+        assert_eq!(text(document("a\nb\n")), format!("Status: 200 OK\r\n{headers}a\nb\n"));
         assert_eq!(
-            text(&document("a\nb\n").unavailable().for_method(Method::Head)),
+            text(document("a\nb\n").unavailable().for_method(Method::Head)),
             format!("Status: 503 Service Unavailable\r\nRetry-After: 60\r\n{headers}")
         );
     }
@@ -219,7 +222,7 @@ mod tests {
             (Error::from(Fault::new("/f", "broken")), "503", "911"),
         ];
         for (error, status, line) in cases {
-            let reply = text(&Reply::to_update(Dialect::Signed, &Err(error)));
+            let reply = text(Reply::to_update(Dialect::Signed, &Err(error)));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
         }
@@ -244,7 +247,7 @@ mod tests {
             (Refusal::Insecure.into(), "200", "insecure"),
             (Error::from(Fault::new("/f", "broken")), "503", "911"),
         ] {
-            let reply = text(&Reply::to_update(Dialect::Dyndns2, &Err(error)));
+            let reply = text(Reply::to_update(Dialect::Dyndns2, &Err(error)));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(&format!("\r\n\r\n{line}\n")), "{reply}");
             assert_eq!(reply.contains("WWW-Authenticate: Basic "), status == "401", "{reply}");
@@ -264,7 +267,7 @@ mod tests {
         let outcome = Ok(answers);
         let lines = "\r\n\r\nnochg 2001:db8::1\nnohost\ngood none\n";
         for (dialect, status) in [(Dialect::Signed, "403"), (Dialect::Dyndns2, "200")] {
-            let reply = text(&Reply::to_update(dialect, &outcome));
+            let reply = text(Reply::to_update(dialect, &outcome));
             assert!(reply.starts_with(&format!("Status: {status} ")), "{reply}");
             assert!(reply.ends_with(lines), "{reply}");
         }

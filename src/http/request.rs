@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::net::IpAddr;
 
+use crate::config;
 use crate::fault::Fault;
 use crate::http::origin::{Origin, ip_address};
 use crate::http::service::Service;
@@ -72,7 +73,7 @@ impl Request {
             is_header_withheld: is_missing && is_apache(&value("SERVER_SOFTWARE")),
             accept: accept.to_string_lossy().into_owned(),
             origin: if is_status { Origin::read(variable) } else { Origin::default() },
-            config_file: variable("DDNS_CONFIG"),
+            config_file: variable(config::VARIABLE),
         }
     }
 

@@ -54,7 +54,8 @@ impl Credentials {
         Ok(Self { path, contents })
     }
 
-    /// Looks up one user. An error means that the file is unusable as a whole.
+    /// Looks up one user, whose entry is taken out. An error means that the file is unusable as a
+    /// whole.
     pub fn find(&mut self, name: &str) -> Result<Found, Fault> {
         if let Contents::Indexed(indexed) = &self.contents {
             let fault = |error| Fault::io("read the credentials", &self.path, &error);
@@ -66,7 +67,7 @@ impl Credentials {
                 }
             }
         }
-        Ok(match &self.contents {
+        Ok(match &mut self.contents {
             Contents::Whole { users, .. } => of_all(users, name),
             Contents::Indexed(_) => Found::Unknown,
         })
@@ -115,11 +116,11 @@ fn read(file: &File, validity: Validity, path: &Path) -> Result<Contents, Fault>
 
 /// Looks up one user in the text of a credentials file.
 pub fn parse(text: &str, name: &str) -> serde_json::Result<Found> {
-    Ok(of_all(&json::parse(text)?, name))
+    Ok(of_all(&mut json::parse(text)?, name))
 }
 
-fn of_all(users: &Map<String, Value>, name: &str) -> Found {
-    users.get(name).map_or(Found::Unknown, |entry| lookup(Some(entry.clone())))
+fn of_all(users: &mut Map<String, Value>, name: &str) -> Found {
+    users.remove(name).map_or(Found::Unknown, |entry| lookup(Some(entry)))
 }
 
 /// What the entry of a user says, if it could be read.

@@ -32,19 +32,23 @@ impl Lock {
     /// has waited, so the longest waiter usually comes next. With growing pauses instead, somebody
     /// would wait for ever while others come and go.
     pub fn acquire(path: &Path, limit: Duration) -> Result<Self, Fault> {
-        Self::acquire_since(Instant::now(), path, limit)
+        Self::acquire_since(Instant::now(), open(path)?, path, limit)
     }
 
     /// The same for many threads of one process. They queue, so only one of them has to try again
     /// and again, and the next one comes without delay. Nobody may hold two such locks.
     pub(super) fn acquire_in_turn(path: &Path, limit: Duration) -> Result<Self, Fault> {
-        let asked = Instant::now();
+        let (asked, file) = (Instant::now(), open(path)?);
         let head = Head::wait(limit);
-        Ok(Self { _head: head, ..Self::acquire_since(asked, path, limit)? })
+        Ok(Self { _head: head, ..Self::acquire_since(asked, file, path, limit)? })
     }
 
-    fn acquire_since(asked: Instant, path: &Path, limit: Duration) -> Result<Self, Fault> {
-        let file = open(path)?;
+    fn acquire_since(
+        asked: Instant,
+        file: File,
+        path: &Path,
+        limit: Duration,
+    ) -> Result<Self, Fault> {
         while !try_lock(&file, path)? {
             let waited = asked.elapsed();
             if waited >= limit {

@@ -490,6 +490,7 @@ fn line_of_rest(connection: &mut Connection) -> String {
 #[test]
 fn a_peer_that_does_not_read_a_large_reply_is_dropped_and_keeps_nobody_waiting() {
     const HOSTS: usize = 30_000;
+    const PAGES: usize = 4;
     let scene = Scene::new();
     let record = json!({"ip": "192.0.2.1", "update": "2012-04-20 20:45:59"});
     let state: serde_json::Map<_, _> =
@@ -510,19 +511,37 @@ fn a_peer_that_does_not_read_a_large_reply_is_dropped_and_keeps_nobody_waiting()
         let open = || {
             let mut connection = Connection::open(server.socket());
             connection.send(&request(1, false, &status, b"")).unwrap();
+            let mut start = [0; 22];
+            connection.0.read_exact(&mut start).unwrap();
+            assert!(start.ends_with(b"Status: 200 OK"));
             connection
         };
         let started = Instant::now();
-        let mut lazy: Vec<_> = (0..5).map(|_| open()).collect();
-        eventually("all ask", || server.footprint().threads >= count + 5);
-        eventually("all are dropped", || server.footprint().threads <= count + 1);
+        let mut lazy: Vec<_> = (0..PAGES).map(|_| open()).collect();
+        // So many pages at a time, and no more.
+        for _ in 0..95 {
+            let reply = ask(server.socket(), &status, b"");
+            assert!(reply.stdout.starts_with(b"Status: 503 "));
+            let log = String::from_utf8_lossy(&reply.stderr[0]);
+            assert!(log.contains("reason=\"others are being shown: ask again in a moment\""));
+        }
+        // A peer that takes a little again and again has no more time than the others.
+        sleep(Duration::from_secs(5));
+        let mut little = vec![0; 1 << 16];
+        while lazy[0].0.read(&mut little).is_ok_and(|length| length > 0) {
+            sleep(Duration::from_secs(1));
+        }
         let seconds = started.elapsed().as_secs();
         assert!((LIMIT - 1..LIMIT + 10).contains(&seconds), "{seconds} s");
-        for connection in &mut lazy {
+        eventually("all are dropped", || server.footprint().threads <= count + 1);
+        for connection in &mut lazy[1..] {
             let length = rest(connection).len();
             assert!((1..whole.len()).contains(&length), "{length}");
         }
     });
+    let peak = server.footprint().peak / 1024;
+    tell(&format!("measured: {PAGES} pages of {HOSTS} hosts at once: at most {peak} MiB"));
+    assert!(peak < 256, "{peak} MiB");
     // One that reads slowly, but reads, has all of it.
     let mut slow = Connection::open(server.socket());
     slow.send(&request(1, true, &status, b"")).unwrap();
@@ -762,5 +781,13 @@ fn a_tcp_socket_serves_this_machine_and_the_peers_that_are_named() {
         // Not even this machine by another address, if it is not named.
         expect(&here, "192.0.2.1", "192.0.2.1", false);
         assert!(server.stop().success());
+        assert!(log(&scene).contains("FCGI_WEB_SERVER_ADDRS\" reason=\"does not name "));
     }
+    let mut server = FastCgi::of(
+        &scene,
+        Path::new("/usr/bin/env"),
+        &["FCGI_WEB_SERVER_ADDRS=web.example", &program],
+    );
+    assert!(!server.wait().success());
+    assert!(log(&scene).contains("FCGI_WEB_SERVER_ADDRS must list IP addresses"));
 }

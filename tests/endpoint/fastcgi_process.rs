@@ -2,6 +2,7 @@
 //! there, when it ends, and what happens then to those whom it serves.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::fastcgi::{ADDRESS, answer, at_rest, get, hold_lock, line, rest, wait_for_lock};
-use crate::fastcgi_client::{Connection, FastCgi, begin, request};
+use crate::fastcgi_client::{Connection, FastCgi, ask, begin, request};
 use crate::process::modes;
 use crate::scene::{HOSTS, Scene, eventually, host1, signed, tell, time};
 
@@ -259,6 +260,46 @@ fn whoever_has_begun_is_answered_when_the_process_is_told_to_end() {
 }
 
 #[test]
+fn whoever_has_connected_is_answered_when_the_process_is_told_to_end() {
+    const PEERS: usize = 50;
+    let scene = Scene::new();
+    let mut server = FastCgi::start(&scene);
+    at_rest(&server);
+    server.signal(Signal::STOP);
+    let mut peers: Vec<_> = (0..PEERS).map(|_| Connection::open(server.socket())).collect();
+    for peer in &mut peers {
+        peer.send(&request(1, false, &ADDRESS, b"")).unwrap();
+    }
+    server.signal(Signal::TERM);
+    server.signal(Signal::CONT);
+    for peer in &mut peers {
+        assert_eq!(line(&peer.response(1).unwrap()), "192.0.2.7");
+    }
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_peer_that_does_not_wait_for_its_replies_does_not_hold_up_the_end() {
+    let scene = Scene::new();
+    let mut server = FastCgi::start(&scene);
+    let writes = Connection::open(server.socket()).0;
+    let mut reads = writes.try_clone().unwrap();
+    let requests = request(1, true, &ADDRESS, b"").repeat(1000);
+    thread::scope(|scope| {
+        scope.spawn(|| while (&writes).write_all(&requests).is_ok() {});
+        let counts = scope.spawn(|| std::io::copy(&mut reads, &mut std::io::sink()).unwrap_or(0));
+        sleep(Duration::from_millis(300));
+        let told = Instant::now();
+        server.signal(Signal::TERM);
+        assert!(server.wait().success());
+        let ended = told.elapsed();
+        let _ = counts.join();
+        tell(&format!("measured: in the midst of replies, the end comes after {ended:.1?}"));
+        assert!(ended < Duration::from_secs(1), "{ended:?}");
+    });
+}
+
+#[test]
 fn a_burst_loses_nothing_when_one_of_two_processes_ends() {
     const CLIENTS: i64 = 8;
     const REQUESTS: i64 = 50;
@@ -293,13 +334,14 @@ fn a_burst_loses_nothing_when_one_of_two_processes_ends() {
 #[test]
 fn a_process_that_systemd_starts_ends_when_nobody_needs_it() {
     let scene = Scene::new();
-    let [unneeded, needed, other] = [0, 1, 2].map(|_| Scene::new());
+    let [unneeded, needed, other, held_up] = [0; 4].map(|_| Scene::new());
     let started = Instant::now();
     let mut unneeded = start_by(&unneeded, ACTIVATED);
     let mut needed = start_by(&needed, ACTIVATED);
     // systemd starts others, too, such as spawn-fcgi, and keeps no socket for them.
     let mut other = start_by(&other, "export SYSTEMD_EXEC_PID=$$ LISTEN_PID=$$; exec \"$0\"");
     let mut always = FastCgi::start(&scene);
+    let held_up = start_by(&held_up, ACTIVATED);
     // A connection that is kept makes nobody needed, nor does one that says nothing.
     let mut kept = Connection::open(unneeded.socket());
     kept.send(&request(1, true, &ADDRESS, b"")).unwrap();
@@ -314,6 +356,8 @@ fn a_process_that_systemd_starts_ends_when_nobody_needs_it() {
     assert!(unneeded.is_running());
     let mut silent = Connection::open(unneeded.socket());
     silent.send(&begin(1, true)[..1]).unwrap();
+    let mut half = Connection::open(held_up.socket());
+    half.send(&begin(1, true)[..1]).unwrap();
     assert!(kept.is_closed());
     let closed = started.elapsed();
     drop(silent);
@@ -322,6 +366,10 @@ fn a_process_that_systemd_starts_ends_when_nobody_needs_it() {
     tell(&format!("measured: nobody asks: closed after {closed:.1?}, ended after {ended:.1?}"));
     assert!((IDLE..IDLE + 4).contains(&ended.as_secs()), "{ended:?}");
     sleep(Duration::from_secs(3));
+    // While a peer is in the middle of its request, new ones are served.
+    let asked = Instant::now();
+    assert_eq!(line(&ask(held_up.socket(), &ADDRESS, b"")), "192.0.2.7");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     assert!(needed.is_running() && other.is_running() && always.is_running());
     // All of them can be told to end.
     assert!(needed.stop().success() && other.stop().success() && always.stop().success());
