@@ -282,12 +282,16 @@ fastcgi_again() {
         jail=ddns-cgi
         if [ $server = apache ]; then
             scripts/install --server apache >/dev/null || fail "install for CGI"
+            echo '# mine' >>/etc/apache2/conf-available/ddns-cgi.conf
         elif [ $server = caddy ]; then
             jail=ddns-cgi-journal
             only_caddy_with_a_jail_of_another
         fi
         scripts/install --server ${server/%apache/apache-fastcgi} >/root/log || fail "install for $server"
-        if [ $server = apache ] && a2query -q -c ddns-cgi; then fail "Apache serves it in two ways"; fi
+        if [ $server = apache ]; then
+            is "the file for CGI" "$(grep -c '/ddns-cgi.conf was changed by you, and stays, disabled' /root/log)" 1
+            if a2query -q -c ddns-cgi; then fail "Apache serves it in two ways"; fi
+        fi
         if [ $server = caddy ]; then
             is "what is left to do" "$(tail -n 1 /root/log | grep -c '^by hand: put this line .*: import ddns-cgi.caddy$')" 1
             sed -i 's/^:80 {/&\n\timport ddns-cgi.caddy/' /etc/caddy/Caddyfile
@@ -303,6 +307,7 @@ fastcgi_again() {
             journalctl -u ddns-cgi -o short-iso | grep -q ' ddns-cgi\[[0-9]*]: ddns-cgi: badauth ' || fail "the journal has another name"
             mv /root/logs/* /var/log/
         fi
+        [ $server != apache ] || rm /etc/apache2/conf-available/ddns-cgi.conf
         [ $server != caddy ] || sed -i '/import ddns-cgi.caddy/d' /etc/caddy/Caddyfile
         scripts/install --uninstall --purge >/dev/null || fail "purge"
         is "the web server is" "$(systemctl is-active ${server/%apache/apache2})" active
