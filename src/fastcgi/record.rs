@@ -19,12 +19,16 @@ const MAX_CONTENT: usize = 0xfff8;
 
 // The kinds of records, and what they say: section 8 of the specification.
 const VERSION: u8 = 1;
-const BEGIN_REQUEST: u8 = 1;
+/// The kind of record that begins a request.
+pub const BEGIN_REQUEST: u8 = 1;
 const ABORT_REQUEST: u8 = 2;
 const END_REQUEST: u8 = 3;
-const PARAMS: u8 = 4;
-const STDIN: u8 = 5;
-const STDOUT: u8 = 6;
+/// The kind of record that has variables.
+pub const PARAMS: u8 = 4;
+/// The kind of record that has a part of the body.
+pub const STDIN: u8 = 5;
+/// The kind of record that has a part of the response.
+pub const STDOUT: u8 = 6;
 const STDERR: u8 = 7;
 const GET_VALUES: u8 = 9;
 const GET_VALUES_RESULT: u8 = 10;
@@ -166,15 +170,18 @@ impl Received {
     }
 }
 
-struct Record {
-    kind: u8,
+/// What a connection consists of, in both directions.
+pub struct Record {
+    /// What it is for.
+    pub kind: u8,
     id: u16,
-    content: Vec<u8>,
+    /// What it holds.
+    pub content: Vec<u8>,
 }
 
 impl Record {
     /// Reads a record, or `None` if the connection ends here.
-    fn read(input: &mut impl Read) -> io::Result<Option<Self>> {
+    pub fn read(input: &mut impl Read) -> io::Result<Option<Self>> {
         let header = read_up_to(input, 8)?;
         let [version, kind, id_1, id_0, length_1, length_0, padding, _] = header[..] else {
             let is_end = header.is_empty();
@@ -201,7 +208,8 @@ fn read_up_to(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A record with its header. If the content is longer than a record can be, the rest is left out.
-fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
     let content = content.get(..MAX_CONTENT).unwrap_or(content);
     let length = u16::try_from(content.len()).unwrap_or_default();
     let [[id_1, id_0], [length_1, length_0]] = [id, length].map(u16::to_be_bytes);

@@ -10,14 +10,14 @@ image=$scratch/root
 
 # DDNS_TEST_IMAGE names the folder of a system made before, which saves a minute and the mirror.
 if [ -n "${DDNS_TEST_IMAGE:-}" ] && [ -e "$DDNS_TEST_IMAGE/usr/lib/systemd/systemd" ]; then
-    [ -e "$DDNS_TEST_IMAGE/usr/bin/caddy" ] ||
+    [ -e "$DDNS_TEST_IMAGE/usr/bin/fail2ban-client" ] ||
         { echo "this system has not all packages that it needs now; remove it: $DDNS_TEST_IMAGE" && exit 1; }
     mkdir "$scratch"/{upper,work,root}
     mount -t overlay overlay -o "lowerdir=$DDNS_TEST_IMAGE,upperdir=$scratch/upper,workdir=$scratch/work" "$image"
 else
     image=${DDNS_TEST_IMAGE:-$image}
     debootstrap --variant=minbase \
-        --include=systemd,systemd-sysv,dbus,dnsmasq,sudo,apache2,nginx,lighttpd,caddy,iproute2,bind9-dnsutils,procps,curl,busybox \
+        --include=systemd,systemd-sysv,dbus,dnsmasq,sudo,apache2,nginx,lighttpd,caddy,fail2ban,python3-systemd,iproute2,bind9-dnsutils,procps,curl,busybox \
         bookworm "$image" >"$scratch/debootstrap.log" 2>&1 || { tail -n 20 "$scratch/debootstrap.log" && exit 1; }
     if [ -n "${DDNS_TEST_IMAGE:-}" ]; then exec bash "$0" "$repository"; fi
 fi
@@ -49,8 +49,9 @@ ExecStart=/sbin/ip link set lo up
 WantedBy=sysinit.target
 END
 chroot "$image" systemctl -q enable booted-test.service loopback.service 2>/dev/null
-# One web server at a time.
-chroot "$image" systemctl -q disable nginx lighttpd caddy 2>/dev/null
+# One web server at a time. Nobody logs in by ssh.
+chroot "$image" systemctl -q disable nginx lighttpd caddy fail2ban 2>/dev/null
+rm "$image/etc/fail2ban/jail.d/defaults-debian.conf"
 # The name server serves its own names.
 printf 'bind-interfaces\nlisten-address=127.0.0.1\nno-resolv\n' >"$image/etc/dnsmasq.d/test.conf"
 echo 'ServerName localhost' >"$image/etc/apache2/conf-enabled/name.conf"

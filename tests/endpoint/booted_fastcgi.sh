@@ -112,6 +112,21 @@ what_check_finds_with_nginx() {
     breaks "nginx without the snippet" "nginx does not read it" "sed -i '/ddns-cgi.conf/s/include/#&/' /etc/nginx/sites-available/default" "sed -i '/ddns-cgi.conf/s/#//' /etc/nginx/sites-available/default"
     breaks "a folder that the service may not write" "/srv/state: ddns-cgi.service may not write there" "install -d -o www-data /srv/state; echo '{\"state\": \"/srv/state/ip.txt\"}' >/etc/ddns-cgi/config.json" "rm -r /srv/state /etc/ddns-cgi/config.json"
     until_is "check is green again" "all is well: 3 hosts, 1 users" ddnsctl check
+
+    # nginx serves it under one name only. lighttpd would serve it under every name, but does not run.
+    local site=/etc/nginx/sites-available/default
+    cp -p $site /root/site
+    sed -i 's/ default_server//; s/server_name _;/server_name ns.example.net;/' $site
+    echo 'server { listen 80 default_server; return 404; }' >/etc/nginx/conf.d/first.conf
+    systemctl reload nginx
+    until_is "the answer without the name" 404 curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/ip.php/ip
+    scripts/install --server lighttpd >/root/log || fail "install for lighttpd, too"
+    is "what is left to do" "$(tail -n 1 /root/log)" "by hand: start lighttpd, which does not run: service lighttpd start"
+    is "check" "$(ddnsctl check)" "all is well: 3 hosts, 1 users"
+    cp -p /root/site $site
+    rm /etc/nginx/conf.d/first.conf
+    systemctl reload nginx
+    until_is "the answer" 127.0.0.1 curl -s http://127.0.0.1/ip.php/ip
 }
 
 # ROUNDS COMMAND...: changes each host once a round, while the command is repeated. Every reply goes to
@@ -221,6 +236,28 @@ fastcgi() {
     idle
 }
 
+# No log of another web server is here, and fail2ban rejects a jail without one.
+only_caddy_with_a_jail_of_another() {
+    local own=/etc/fail2ban/jail.d/own.local
+    mkdir -p /root/logs
+    mv /var/log/{apache2,nginx,lighttpd} /root/logs/
+    printf '[ddns-cgi]\nenabled = true\n' >$own
+    scripts/install --server caddy >/root/log || fail "install for caddy"
+    grep -q '^by hand: fail2ban rejects .* any log file for ddns-cgi jail' /root/log || fail "$(cat /root/log)"
+    [ ! -e /etc/fail2ban/jail.d/ddns-cgi.conf ] || fail "the jail that fail2ban rejects is still there"
+    rm $own
+}
+failures() { fail2ban-client status "$1" | sed -n 's/.*Total failed:[^0-9]*//p'; } # JAIL
+fail2ban_sees() { # JAIL
+    systemctl start fail2ban || fail "fail2ban does not start"
+    until_is "fail2ban's jail" 0 failures "$1"
+    # As a client whose clock is right and whose key is wrong.
+    echo wrong >/root/wrong.key
+    is "a wrong key" "$(key=/root/wrong.key && sign_and_send b6.example.net 127.0.6.7)" badauth
+    until_is "fail2ban sees it" 1 failures "$1"
+    systemctl stop fail2ban
+}
+
 # After a boot.
 fastcgi_again() {
     is "units that wait for each other" "$(journalctl --no-pager -b | grep -c 'ordering cycle' || true)" 0
@@ -238,11 +275,23 @@ fastcgi_again() {
     if [ -e /run/ddns-cgi/ddns-cgi.sock ] || pgrep ddns-cgi; then fail "the socket or a process stayed"; fi
     echo "ok: purged, and nothing is left"
 
-    local server
+    local server jail
     for server in lighttpd caddy apache; do
         only ${server/%apache/apache2}
         snapshot >/root/before
+        jail=ddns-cgi
+        if [ $server = apache ]; then
+            scripts/install --server apache >/dev/null || fail "install for CGI"
+            echo '# mine' >>/etc/apache2/conf-available/ddns-cgi.conf
+        elif [ $server = caddy ]; then
+            jail=ddns-cgi-journal
+            only_caddy_with_a_jail_of_another
+        fi
         scripts/install --server ${server/%apache/apache-fastcgi} >/root/log || fail "install for $server"
+        if [ $server = apache ]; then
+            is "the file for CGI" "$(grep -c '/ddns-cgi.conf was changed by you, and stays, disabled' /root/log)" 1
+            if a2query -q -c ddns-cgi; then fail "Apache serves it in two ways"; fi
+        fi
         if [ $server = caddy ]; then
             is "what is left to do" "$(tail -n 1 /root/log | grep -c '^by hand: put this line .*: import ddns-cgi.caddy$')" 1
             sed -i 's/^:80 {/&\n\timport ddns-cgi.caddy/' /etc/caddy/Caddyfile
@@ -253,6 +302,12 @@ fastcgi_again() {
         is "an update through $server" "$(sign_and_send b6.example.net 127.0.6.6)" "good 127.0.6.6"
         until_is "dnsmasq serves it" 127.0.6.6 look_up b6.example.net
         until_is "check" "all is well: 1 hosts, 1 users" ddnsctl check
+        fail2ban_sees $jail
+        if [ $server = caddy ]; then
+            journalctl -u ddns-cgi -o short-iso | grep -q ' ddns-cgi\[[0-9]*]: ddns-cgi: badauth ' || fail "the journal has another name"
+            mv /root/logs/* /var/log/
+        fi
+        [ $server != apache ] || rm /etc/apache2/conf-available/ddns-cgi.conf
         [ $server != caddy ] || sed -i '/import ddns-cgi.caddy/d' /etc/caddy/Caddyfile
         scripts/install --uninstall --purge >/dev/null || fail "purge"
         is "the web server is" "$(systemctl is-active ${server/%apache/apache2})" active

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -10,6 +10,8 @@ use ddns_cgi::config::Config;
 
 use crate::primary::NSUPDATE;
 use crate::scene::can_run;
+
+const FAIL2BAN: &str = "/usr/bin/fail2ban-client";
 
 fn install(folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install"))
@@ -210,11 +212,51 @@ fn each_web_server_gets_its_file_and_the_socket() {
     }
     assert!(files(folder.path()) == both);
     install(folder.path(), &["--server", "apache"]);
-    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install"))
-        .args(["--server", "apache-fastcgi"])
-        .env("DESTDIR", folder.path())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && text.contains("in one way only"), "{text}");
+
+    // Of the two ways through Apache, the one that is named replaces the other, unless it was edited.
+    let fastcgi = "etc/apache2/conf-available/ddns-cgi-fastcgi.conf";
+    for (server, new, old) in [("apache-fastcgi", fastcgi, apache), ("apache", apache, fastcgi)] {
+        install(folder.path(), &["--server", server]);
+        let now = files(folder.path());
+        assert!(now.contains_key(new) && !now.contains_key(old), "{server}");
+        assert_eq!(install(folder.path(), &[]), "everything is in place already\n", "{server}");
+    }
+    fs::write(folder.path().join(apache), "# mine").unwrap();
+    let text = install(folder.path(), &["--server", "apache-fastcgi"]);
+    assert!(text.contains(&format!("/{apache} was changed by you, and stays, disabled")), "{text}");
+    assert_eq!(install(folder.path(), &[]), "everything is in place already\n");
+}
+
+#[test]
+fn fail2ban_gets_a_jail_for_the_logs_that_there_are() {
+    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ddnsctl");
+    if !can_run(
+        "the jail from scripts/install (scripts/build)",
+        &[dist, FAIL2BAN, "/var/log/nginx/error.log"],
+    ) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (server, files, journal) in
+        [("caddy", false, true), ("nginx", true, true), ("apache", true, true)]
+    {
+        install(folder.path(), &["--server", server]);
+        // With a configuration of its own, which has no other jail.
+        let config = folder.path().join("etc/fail2ban");
+        for part in
+            ["fail2ban.conf", "jail.conf", "paths-debian.conf", "paths-common.conf", "action.d"]
+        {
+            let link = config.join(part);
+            if !link.exists() {
+                symlink(Path::new("/etc/fail2ban").join(part), link).unwrap();
+            }
+        }
+        let output = Command::new(FAIL2BAN).arg("-c").arg(&config).arg("-d").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let has =
+            |jail: &str, backend: &str| text.contains(&format!("['add', '{jail}', '{backend}']"));
+        assert!(output.status.success(), "{server}: {output:?}");
+        assert_eq!(has("ddns-cgi", "auto"), files, "{server}: {text}");
+        assert_eq!(has("ddns-cgi-journal", "systemd"), journal, "{server}: {text}");
+    }
 }

@@ -16,9 +16,14 @@ pub fn start(scene: &Scene) -> Server {
 
 /// The same with lines before the shipped file.
 pub fn start_with(scene: &Scene, lines: &str) -> Server {
+    start_with_changes(scene, lines, &[])
+}
+
+/// The same with changes to the shipped file.
+pub fn start_with_changes(scene: &Scene, lines: &str, changes: &[(&str, &str)]) -> Server {
     let application = FastCgi::start(scene);
     let server = format!("unix:{}", application.socket().display());
-    let snippet = lines.to_owned() + &shipped("nginx/ddns-cgi.conf", &[]);
+    let snippet = lines.to_owned() + &shipped("nginx/ddns-cgi.conf", changes);
     write_upstream(scene, &server);
     serve(scene, &snippet, "run/error.log", Some(application))
 }

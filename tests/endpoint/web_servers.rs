@@ -196,7 +196,8 @@ fn behind_a_proxy_the_address_is_what_the_proxy_says() {
     for way in THROUGH_SOCKET.into_iter().filter(|way| way.can_run("proxies")) {
         let scene = Scene::new();
         let server = behind_a_proxy(&scene, way);
-        let headers = ["X-Forwarded-For: 198.51.100.7", "X-Real-IP: 198.51.100.7"];
+        // The proxy has added the address to what the client claims.
+        let headers = ["X-Forwarded-For: 192.0.2.99, 198.51.100.7", "X-Real-IP: 198.51.100.7"];
         let options = ["--header", headers[0], "--header", headers[1]];
         let told = |address: &str| server.curl(address, "/ip.php/ip", &options).line;
         assert_eq!(told("127.0.0.1"), "198.51.100.7", "{way:?}");
@@ -207,6 +208,51 @@ fn behind_a_proxy_the_address_is_what_the_proxy_says() {
         server.curl("127.0.0.1", &format!("/ip.php?{wrong}"), &options);
         let line = "badauth address=198.51.100.7 ";
         eventually("the log has it", || scene.read(server.log()).contains(line));
+    }
+}
+
+/// A server with the changes that the page about settings names for a proxy that ends HTTPS.
+fn behind_https(scene: &Scene, way: Way) -> Server {
+    let named = |text: &'static str| {
+        assert!(SETTINGS.contains(&format!("`{text}`")), "{text}");
+        text
+    };
+    match way {
+        Way::ApacheFastCgi => {
+            let line = named("SetEnvIf X-Forwarded-Proto");
+            let change = (&*format!("#{line}"), line);
+            let module = crate::apache::load(&["setenvif"]);
+            Apache::start_with_fastcgi_and(scene, &module, &[change]).0
+        }
+        Way::Nginx => {
+            let change = (named("$https"), named("on"));
+            nginx::start_with_changes(scene, "", &[change])
+        }
+        Way::Lighttpd => behind_a_proxy(scene, way),
+        Way::Caddy => caddy::start_with(scene, "", named("env HTTPS on")),
+        _ => panic!("{way:?}"),
+    }
+}
+
+#[test]
+fn behind_a_proxy_that_ends_https_dyndns2_is_served() {
+    for way in THROUGH_SOCKET.into_iter().filter(|way| way.can_run("HTTPS of a proxy")) {
+        let scene = Scene::new();
+        let server = behind_https(&scene, way);
+        let query = "/nic/update?hostname=host1.h.lohray.com&myip=192.0.2.1";
+        let options = ["--user", "user1:secretkey1", "--header", "X-Forwarded-For: 198.51.100.7"];
+        let told = |address: &str, proto: &str| {
+            let proto = ["--header", proto];
+            server.curl(address, query, &[&options[..], &proto].concat()).line
+        };
+        assert_eq!(told("127.0.0.1", "X-Forwarded-Proto: https"), "good 192.0.2.1", "{way:?}");
+        // nginx and Caddy believe every request.
+        if matches!(way, Way::ApacheFastCgi | Way::Lighttpd) {
+            assert_eq!(told("127.0.0.1", "X-Forwarded-Proto: http"), "insecure", "{way:?}");
+        }
+        if way == Way::Lighttpd {
+            assert_eq!(told("127.0.0.10", "X-Forwarded-Proto: https"), "insecure", "no proxy");
+        }
     }
 }
 
@@ -245,7 +291,8 @@ fn each_server_can_ask_for_a_password_for_the_status_page() {
             caddy::start_with(scene, &lines, "env AUTH_TYPE Basic")
         },
     ];
-    for start in starts {
+    // Of Apache's lines, one lets this machine in without.
+    for (start, here) in starts.into_iter().zip([200, 401, 401, 401]) {
         let scene = Scene::new();
         let file = scene.path("etc/status.htpasswd");
         let made = Command::new(HTPASSWD).arg("-bc").arg(&file).args(["alice", "word"]).output();
@@ -266,6 +313,7 @@ fn each_server_can_ask_for_a_password_for_the_status_page() {
                 assert!(page.status >= 400, "{path}: {page:?}");
             }
         }
+        assert_eq!(server.page("127.0.0.1", "/ip.php/status", &[]).status, here);
         let own = server.curl(&outside, "/ip.php/ip", &[]);
         assert_eq!(own.line, outside, "nothing else needs a password");
     }

@@ -1,6 +1,5 @@
 //! `ddnsctl check`: examines the installation, one part after the other.
 
-mod apache;
 mod clock;
 mod credentials;
 mod dns;
@@ -13,6 +12,7 @@ mod public;
 mod restart;
 mod secondaries;
 mod state;
+mod status_page;
 mod updates;
 mod web_server;
 mod zones;
@@ -54,7 +54,7 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
     folders::check(findings, &config.store, user);
     let state = state::check(findings, config, users.as_ref());
     restart::check(findings, config, user);
-    apache::check(findings, &config.status);
+    status_page::check(findings, &config.status);
     if let Some(user) = user {
         web_server::check(findings, &config.store, user);
     }

@@ -111,11 +111,16 @@ pub fn check(findings: &mut Findings, store: &Store, user: &WebUser) {
         Path::new(installed.file).exists() && command::find(installed.program).is_some()
     };
     let here: Vec<&Installed> = ALL.iter().filter(is_here).collect();
-    for installed in &here {
-        if !installed.is_read() {
-            let problem = format!("{} does not read it", installed.server);
-            findings.error(installed.file, problem, installed.advice);
-        }
+    let (read, mut unread): (Vec<_>, Vec<_>) =
+        here.iter().copied().partition(|installed| installed.is_read());
+    // Of the two for Apache, one is enough.
+    unread.retain(|it| read.iter().all(|other| other.server != it.server));
+    unread.dedup_by_key(|installed| installed.server);
+    for installed in &unread {
+        let problem = format!("{} does not read it", installed.server);
+        findings.error(installed.file, problem, installed.advice);
+    }
+    for installed in read.iter().chain(&unread) {
         if let Some(socket) = installed.socket() {
             // Some have a user of their own, such as Debian's Caddy.
             let own = WebUser::find(Some(installed.program));
@@ -126,8 +131,9 @@ pub fn check(findings: &mut Findings, store: &Store, user: &WebUser) {
         }
     }
     // These serve it under every name. Others need not do so under the address that we ask.
-    let is_everywhere =
-        here.iter().any(|installed| !matches!(installed.reader, Reader::Included(..)));
+    let is_everywhere = read.iter().any(|installed| {
+        !matches!(installed.reader, Reader::Included(..)) && is_running(installed.program)
+    });
     if !here.is_empty() {
         check_answer(findings, http::ask(), is_everywhere);
     }
@@ -156,6 +162,18 @@ fn socket_in(text: &str) -> Option<PathBuf> {
         let path: PathBuf = Path::new(word.get(word.find('/')?..)?).components().collect();
         (path.extension()? == "sock").then_some(path)
     })
+}
+
+/// Whether the service of this name runs.
+fn is_running(name: &str) -> bool {
+    let status = Command::new("service")
+        .args([name, "status"])
+        .env("PATH", COMMAND_PATH.join(":"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// What a program prints, or nothing if it fails.

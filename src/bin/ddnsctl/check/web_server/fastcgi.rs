@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use ddns_cgi::fastcgi::record::{BEGIN_REQUEST, PARAMS, Record, STDIN, STDOUT, record};
+
 /// How long the answer may take. systemd may have to start the program.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -14,11 +16,8 @@ const MOST: u64 = 4096;
 /// The address that asks. It is for documentation (RFC 5737), so nobody has it.
 const CLIENT: &str = "192.0.2.1";
 
-// The kinds of records (FastCGI Specification 1.0, section 8).
-const BEGIN_REQUEST: u8 = 1;
-const PARAMS: u8 = 4;
-const STDIN: u8 = 5;
-const STDOUT: u8 = 6;
+/// The number of the request.
+const ID: u16 = 1;
 
 /// Asks, and returns the whole CGI response.
 pub fn ask(socket: &Path) -> io::Result<String> {
@@ -48,8 +47,8 @@ fn question() -> Vec<u8> {
         ("REMOTE_ADDR", CLIENT),
     ];
     let pairs: Vec<u8> = variables.iter().flat_map(|(name, value)| pair(name, value)).collect();
-    let begin = record(BEGIN_REQUEST, &[0, 1, 0, 0, 0, 0, 0, 0]);
-    [begin, record(PARAMS, &pairs), record(PARAMS, &[]), record(STDIN, &[])].concat()
+    let begin = record(BEGIN_REQUEST, ID, &[0, 1, 0, 0, 0, 0, 0, 0]);
+    [begin, record(PARAMS, ID, &pairs), record(PARAMS, ID, &[]), record(STDIN, ID, &[])].concat()
 }
 
 /// A name and a value, each shorter than 128 bytes, after their lengths.
@@ -58,22 +57,13 @@ fn pair(name: &str, value: &str) -> Vec<u8> {
     [&[length(name), length(value)], name.as_bytes(), value.as_bytes()].concat()
 }
 
-/// A record of the request 1.
-fn record(kind: u8, content: &[u8]) -> Vec<u8> {
-    let [high, low] = u16::try_from(content.len()).unwrap_or_default().to_be_bytes();
-    [&[1, kind, 0, 1, high, low, 0, 0], content].concat()
-}
-
-/// What the records of an answer hold of standard output.
-fn output(mut rest: &[u8]) -> Vec<u8> {
+/// What the whole records of an answer hold of standard output.
+fn output(mut answer: &[u8]) -> Vec<u8> {
     let mut output = Vec::new();
-    while let [_, kind, _, _, high, low, padding, _, after @ ..] = rest {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        let content = after.get(..length).unwrap_or(after);
-        if *kind == STDOUT {
-            output.extend_from_slice(content);
+    while let Ok(Some(record)) = Record::read(&mut answer) {
+        if record.kind == STDOUT {
+            output.extend(record.content);
         }
-        rest = after.get(length + usize::from(*padding)..).unwrap_or_default();
     }
     output
 }

@@ -1,4 +1,4 @@
-//! What `ddnsctl check` says about Apache's configuration.
+//! What `ddnsctl check` says about Apache's rule for the status page.
 
 use std::fs;
 
@@ -7,9 +7,12 @@ use ddns_cgi::config::audience::Audience;
 
 use super::findings::Findings;
 
-/// The file from `scripts/install` on Debian, and on Red Hat.
-const FILES: [&str; 2] =
-    ["/etc/apache2/conf-available/ddns-cgi.conf", "/etc/httpd/conf.d/ddns-cgi.conf"];
+/// The files from `scripts/install` on Debian, and on Red Hat.
+const FILES: [&str; 3] = [
+    "/etc/apache2/conf-available/ddns-cgi.conf",
+    "/etc/apache2/conf-available/ddns-cgi-fastcgi.conf",
+    "/etc/httpd/conf.d/ddns-cgi.conf",
+];
 
 /// What a configuration of Apache says about the status page.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,11 +76,15 @@ mod tests {
 
     #[test]
     fn the_section_about_the_page_has_the_rule() {
-        let shipped = include_str!("../../../../apache/ddns-cgi.conf");
-        assert_eq!(Rule::of(shipped), Rule::None);
-        let with_password = shipped.replace("    #", "    ");
-        assert_eq!(Rule::of(&with_password), Rule::Password);
-        assert_eq!(Rule::of(&with_password.replace("Auth", "#Auth")), Rule::Local);
+        for shipped in [
+            include_str!("../../../../apache/ddns-cgi.conf"),
+            include_str!("../../../../apache/ddns-cgi-fastcgi.conf"),
+        ] {
+            assert_eq!(Rule::of(shipped), Rule::None);
+            let with_password = shipped.replace("    #", "    ");
+            assert_eq!(Rule::of(&with_password), Rule::Password);
+            assert_eq!(Rule::of(&with_password.replace("Auth", "#Auth")), Rule::Local);
+        }
         for (text, rule) in [
             (
                 "<If \"%{PATH_INFO} == '/status'\">\n\tRequire local\n</If>\nAuthType Basic",
