@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 use ddns_cgi::config;
-use ddns_cgi::fastcgi::record::Received;
+use ddns_cgi::fastcgi::request::Received;
 use ddns_cgi::fastcgi::server;
 use ddns_cgi::http::log;
 use ddns_cgi::http::reply::Output;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 
-use ddns_cgi::fastcgi::record::{Received, receive};
+use ddns_cgi::fastcgi::request::{Received, receive};
 use ddns_cgi::protocol::form::MAX_FORM;
 
 /// The most bytes of variables that a request may have.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-use crate::fastcgi::record::{Received, receive};
+use crate::fastcgi::request::{Received, receive};
 use crate::fault::Fault;
 use crate::http::log;
 use crate::http::reply::Output;
@@ -29,8 +29,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// connected a moment ago.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The most that we write at once, in bytes. In a longer write to a Unix socket, Linux waits for the
-/// peer again and again, as long as the timeout each time.
+/// The most that we write at once, in bytes. In a longer write to a Unix socket, Linux waits for
+/// the peer again and again, as long as the timeout each time.
 const PIECE: usize = 16 * 1024;
 
 /// How long to wait before we look again, if the system has no room for one thing more.

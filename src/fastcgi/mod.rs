@@ -10,10 +10,12 @@
 //!
 //! The modules:
 //!
-//! - [`record`]: the protocol: a request is read from records, and a reply is put into records,
+//! - [`record`]: what a connection consists of,
+//! - [`request`]: a request is read from records, and its reply is put into records,
 //! - `connection`: a connection of the web server, with its time limits,
 //! - [`server`]: the process: accepts connections, and ends when it is told to or nobody needs it.
 
 mod connection;
 pub mod record;
+pub mod request;
 pub mod server;

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with};
 use rustix::process::{Resource, WaitOptions, getrlimit, setrlimit, wait};
 
 use crate::fastcgi::connection::{self, PAUSE, readable};
-use crate::fastcgi::record::Received;
+use crate::fastcgi::request::Received;
 use crate::fault::Fault;
 use crate::http::log;
 use crate::http::reply::Output;

@@ -72,7 +72,7 @@ fn output(mut answer: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    use ddns_cgi::fastcgi::record::receive;
+    use ddns_cgi::fastcgi::request::receive;
 
     #[test]
     fn the_program_understands_the_question_and_we_its_answer() {
