@@ -21,6 +21,10 @@ use crate::http::reply::Output;
 /// send a request when they have it, so only a slow body takes more than a moment.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The same while more than half of all connections are taken: slow peers must not take the others,
+/// too.
+const LIMIT_IN_A_CROWD: Duration = Duration::from_secs(2);
+
 /// How long a connection may wait for its next request. The shipped files tell the web servers to
 /// close it before.
 const IDLE: Duration = Duration::from_secs(60);
@@ -38,11 +42,17 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a connection until it ends, until its time is over, or until `ending` is closed at its
 /// other end. Each request passes through `answer`.
-pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Received) -> Output) {
+pub(super) fn serve(
+    socket: OwnedFd,
+    ending: &UnixStream,
+    is_crowded: impl Fn() -> bool,
+    answer: impl Fn(&Received) -> Output,
+) {
+    let limit = || if is_crowded() { LIMIT_IN_A_CROWD } else { LIMIT };
     // Whichever kind of socket this is, all that we ask of it is the same.
     let peer = Peer::new(socket.into());
     let mut input = BufReader::new(&peer);
-    let mut patience = LIMIT;
+    let mut patience = limit();
     loop {
         let next = match input.buffer() {
             [] => peer.wait(patience, ending),
@@ -52,7 +62,7 @@ pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Recei
         if next == Next::End {
             return;
         }
-        peer.start_deadline();
+        peer.start_deadline(limit());
         let request = match receive(&mut input, &mut &peer) {
             Ok(Some(request)) => request,
             Ok(None) => return,
@@ -63,7 +73,7 @@ pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Recei
             log::write(&mem::take(&mut log));
         }
         let records = request.reply(&log, &reply.into_bytes());
-        peer.start_deadline();
+        peer.start_deadline(LIMIT);
         if (&peer).write_all(&records).is_err() {
             // The web server has hung up. It does not log these lines any more.
             log::write(&log);
@@ -73,7 +83,7 @@ pub(super) fn serve(socket: OwnedFd, ending: &UnixStream, answer: impl Fn(&Recei
         if next == Next::Last || !request.keeps_connection {
             return;
         }
-        patience = IDLE;
+        patience = if is_crowded() { LIMIT_IN_A_CROWD } else { IDLE };
     }
 }
 
@@ -117,8 +127,8 @@ impl Peer {
         Self { socket, deadline: Cell::new(Instant::now()), timeout: Cell::new(Duration::ZERO) }
     }
 
-    fn start_deadline(&self) {
-        self.deadline.set(Instant::now() + LIMIT);
+    fn start_deadline(&self, limit: Duration) {
+        self.deadline.set(Instant::now() + limit);
     }
 
     /// Sets the socket's timeouts to what is left until the deadline, in whole seconds: as long as

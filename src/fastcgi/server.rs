@@ -60,12 +60,13 @@ pub fn serve(
         server.note_request();
         output
     };
+    let is_crowded = || server.count() > server.max_connections / 2;
     thread::scope(|scope| {
-        let (ending, answer) = (&ending, &answer);
+        let (ending, is_crowded, answer) = (&ending, &is_crowded, &answer);
         let start = |socket| {
             let count = server.connections.clone();
             let serve = move || {
-                connection::serve(socket, ending, answer);
+                connection::serve(socket, ending, is_crowded, answer);
                 drop(count);
             };
             // Without a thread, the connection is closed.

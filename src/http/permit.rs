@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many such replies there may be at a time.
-const MOST: usize = 4;
+const MOST: usize = 2;
 
 static GIVEN: AtomicUsize = AtomicUsize::new(0);
 

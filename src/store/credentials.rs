@@ -6,10 +6,11 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::config;
 use crate::fault::{Fault, json_position};
@@ -23,60 +24,73 @@ use crate::store::validity::Validity;
 /// Files up to this size in bytes are read whole: to open an index takes as long.
 const SMALL: u64 = 16 << 10;
 
+/// The turn to read a large file whole, which takes several times its size in memory. Requests that
+/// a process answers at once have it one after the other.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The credentials file of a request.
 #[derive(Debug)]
 pub struct Credentials {
     path: PathBuf,
     contents: Contents,
+    /// What the file said, if it had to be read whole.
+    text: Option<(Validity, String)>,
 }
 
 #[derive(Debug)]
 enum Contents {
     Indexed(Indexed),
-    Whole { validity: Validity, text: String, users: Map<String, Value> },
+    Whole(File, Validity),
 }
 
 impl Credentials {
-    /// Opens the file that the configuration names. An error means that it is unusable as a whole.
+    /// Opens the file that the configuration names.
     pub fn open(settings: &config::Store) -> Result<Self, Fault> {
         let path = settings.credentials.clone();
         let fault = |error| Fault::io("read the credentials", &path, &error);
         let file = File::open(&path).map_err(fault)?;
         let validity = Validity::of_file(&file).map_err(fault)?;
         let contents = if validity.size <= SMALL {
-            read(&file, validity, &path)?
+            Contents::Whole(file, validity)
         } else {
             match Indexed::open(file, validity, &index_path(settings)) {
                 Ok(indexed) => Contents::Indexed(indexed),
-                Err(file) => read(&file, validity, &path)?,
+                Err(file) => Contents::Whole(file, validity),
             }
         };
-        Ok(Self { path, contents })
+        Ok(Self { path, contents, text: None })
     }
 
-    /// Looks up one user, whose entry is taken out. An error means that the file is unusable as a
-    /// whole.
+    /// Looks up one user. An error means that the file is unusable as a whole.
     pub fn find(&mut self, name: &str) -> Result<Found, Fault> {
-        if let Contents::Indexed(indexed) = &self.contents {
-            let fault = |error| Fault::io("read the credentials", &self.path, &error);
-            match indexed.find(name, |key| key == name).map_err(fault)? {
-                Search::Found { json, .. } => return Ok(lookup(serde_json::from_str(&json).ok())),
-                Search::Absent => return Ok(Found::Unknown),
-                Search::Unsure => {
-                    self.contents = read(&indexed.file, indexed.validity, &self.path)?;
+        let fault = |error| Fault::io("read the credentials", &self.path, &error);
+        let (file, validity) = match &self.contents {
+            Contents::Whole(file, validity) => (file, *validity),
+            Contents::Indexed(indexed) => {
+                match indexed.find(name, |key| key == name).map_err(fault)? {
+                    Search::Found { json, .. } => {
+                        return Ok(lookup(serde_json::from_str(&json).ok()));
+                    }
+                    Search::Absent => return Ok(Found::Unknown),
+                    Search::Unsure => (&indexed.file, indexed.validity),
                 }
             }
-        }
-        Ok(match &mut self.contents {
-            Contents::Whole { users, .. } => of_all(users, name),
-            Contents::Indexed(_) => Found::Unknown,
-        })
+        };
+        let is_large = validity.size > SMALL;
+        let _turn = is_large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+        let text = validity.read(file).map_err(fault)?;
+        let found = parse(&text, name).map_err(|error| {
+            let reason = format!("{}; it must be an object of users", json_position(&error));
+            Fault::new(self.path.display(), reason)
+        })?;
+        self.text = Some((validity, text));
+        Ok(found)
     }
 
     /// Writes the index for the requests to come, if this one had to do without. If that fails,
     /// they have to, too.
     pub(crate) fn write_index(&self, settings: &config::Store, now: DateTime<Utc>) {
-        let Contents::Whole { validity, text, .. } = &self.contents else { return };
+        let Some((validity, text)) = &self.text else { return };
         if validity.size <= SMALL || !validity.is_settled(now) {
             return;
         }
@@ -104,23 +118,10 @@ fn index_path(settings: &config::Store) -> PathBuf {
     companion(&settings.state, "users")
 }
 
-fn read(file: &File, validity: Validity, path: &Path) -> Result<Contents, Fault> {
-    let text =
-        validity.read(file).map_err(|error| Fault::io("read the credentials", path, &error))?;
-    let users = json::parse(&text).map_err(|error| {
-        let reason = format!("{}; it must be an object of users", json_position(&error));
-        Fault::new(path.display(), reason)
-    })?;
-    Ok(Contents::Whole { validity, text, users })
-}
-
 /// Looks up one user in the text of a credentials file.
 pub fn parse(text: &str, name: &str) -> serde_json::Result<Found> {
-    Ok(of_all(&mut json::parse(text)?, name))
-}
-
-fn of_all(users: &mut Map<String, Value>, name: &str) -> Found {
-    users.remove(name).map_or(Found::Unknown, |entry| lookup(Some(entry)))
+    let entry = json::parse(text)?.remove(name);
+    Ok(entry.map_or(Found::Unknown, |entry| lookup(Some(entry))))
 }
 
 /// What the entry of a user says, if it could be read.

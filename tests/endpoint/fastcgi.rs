@@ -244,12 +244,36 @@ fn more_connections_than_there_may_be_wait_until_others_are_dropped() {
         "measured: behind 2,000 silent connections, the first answer takes {waited:.1?}, the next \
          {others:.1?}; {most:?} before: {before:?}"
     ));
-    assert!((LIMIT - 2..LIMIT + 10).contains(&waited.as_secs()), "{waited:?}");
+    // Whoever came when half of the places were taken has two seconds.
+    assert!((1..LIMIT / 2).contains(&waited.as_secs()), "{waited:?}");
     assert!(others.as_secs() < 5, "{others:?}");
     assert!(most.threads <= CONNECTIONS + 1, "{most:?}");
     for connection in &mut silent {
         assert_eq!(rest(connection), b"");
     }
+}
+
+#[test]
+fn requests_at_once_read_large_credentials_one_after_the_other() {
+    const REQUESTS: usize = 16;
+    let scene = Scene::new();
+    let users: serde_json::Map<_, _> = (0..20_000)
+        .map(|n| (format!("user{n}"), json!({"id": [format!("h{n}.example")], "key": "secret"})))
+        .collect();
+    // It has just been edited, so nobody has an index of it.
+    scene.write("etc/credentials.json", &serde_json::Value::from(users).to_string());
+    let server = FastCgi::start(&scene);
+    let query = signed("nobody", "guess", "h1.example", &time(0));
+    assert_eq!(answer(&server, "127.0.0.11", &query), "badauth");
+    let one = server.footprint().peak;
+    thread::scope(|scope| {
+        for _ in 0..REQUESTS {
+            scope.spawn(|| assert_eq!(answer(&server, "127.0.0.11", &query), "badauth"));
+        }
+    });
+    let many = server.footprint().peak;
+    tell(&format!("measured: whole credentials: {one} KiB for one, {many} KiB for {REQUESTS}"));
+    assert!(one > 4096 && many < one + one / 2, "{one} KiB, {many} KiB");
 }
 
 #[test]
@@ -490,7 +514,7 @@ fn line_of_rest(connection: &mut Connection) -> String {
 #[test]
 fn a_peer_that_does_not_read_a_large_reply_is_dropped_and_keeps_nobody_waiting() {
     const HOSTS: usize = 30_000;
-    const PAGES: usize = 4;
+    const PAGES: usize = 2;
     let scene = Scene::new();
     let record = json!({"ip": "192.0.2.1", "update": "2012-04-20 20:45:59"});
     let state: serde_json::Map<_, _> =
