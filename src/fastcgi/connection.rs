@@ -48,11 +48,11 @@ pub(super) fn serve(
     is_crowded: impl Fn() -> bool,
     answer: impl Fn(&Received) -> Output,
 ) {
-    let limit = || if is_crowded() { LIMIT_IN_A_CROWD } else { LIMIT };
+    let limit = |usual| if is_crowded() { LIMIT_IN_A_CROWD } else { usual };
     // Whichever kind of socket this is, all that we ask of it is the same.
     let peer = Peer::new(socket.into());
     let mut input = BufReader::new(&peer);
-    let mut patience = limit();
+    let mut patience = limit(LIMIT);
     loop {
         let next = match input.buffer() {
             [] => peer.wait(patience, ending),
@@ -62,7 +62,7 @@ pub(super) fn serve(
         if next == Next::End {
             return;
         }
-        peer.start_deadline(limit());
+        peer.start_deadline(limit(LIMIT));
         let request = match receive(&mut input, &mut &peer) {
             Ok(Some(request)) => request,
             Ok(None) => return,
@@ -83,7 +83,7 @@ pub(super) fn serve(
         if next == Next::Last || !request.keeps_connection {
             return;
         }
-        patience = if is_crowded() { LIMIT_IN_A_CROWD } else { IDLE };
+        patience = limit(IDLE);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The user that the web server runs as, and what this user may do.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,14 +30,7 @@ impl WebUser {
     pub fn can(&self, command: &[&str]) -> Option<bool> {
         let words = self.words(command.iter().copied());
         let (program, arguments) = words.split_first()?;
-        let status = Command::new(program)
-            .args(arguments)
-            .env("PATH", COMMAND_PATH.join(":"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        status.ok().map(|status| status.success())
+        succeeds(program, arguments)
     }
 
     /// Runs a command as this user, just as the restarter would. The error says why it did not
@@ -56,6 +50,18 @@ impl WebUser {
     pub fn may(&self, right: &str, path: &Path) -> bool {
         self.can(&["test", right, &path.display().to_string()]).unwrap_or(false)
     }
+}
+
+/// Whether a command succeeds. `None` if it cannot be run.
+pub fn succeeds(program: &str, arguments: &[impl AsRef<OsStr>]) -> Option<bool> {
+    let status = Command::new(program)
+        .args(arguments)
+        .env("PATH", COMMAND_PATH.join(":"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.ok().map(|status| status.success())
 }
 
 /// What `id` says about a user. It asks all the system's sources, which a static program cannot.

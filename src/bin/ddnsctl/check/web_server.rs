@@ -14,7 +14,7 @@ use ddns_cgi::publish::command;
 use self::http::Answer;
 use super::findings::Findings;
 use super::folders;
-use crate::web_user::WebUser;
+use crate::web_user::{WebUser, succeeds};
 
 /// A file that `scripts/install` installs for a web server.
 struct Installed {
@@ -166,14 +166,7 @@ fn socket_in(text: &str) -> Option<PathBuf> {
 
 /// Whether the service of this name runs.
 fn is_running(name: &str) -> bool {
-    let status = Command::new("service")
-        .args([name, "status"])
-        .env("PATH", COMMAND_PATH.join(":"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    status.is_ok_and(|status| status.success())
+    succeeds("service", &[name, "status"]).unwrap_or(false)
 }
 
 /// What a program prints, or nothing if it fails.
@@ -240,10 +233,7 @@ fn check_answer(findings: &mut Findings, answer: Answer, is_everywhere: bool) {
     match answer {
         // HTTPS may be where the others are sent.
         Answer::Address | Answer::Status(300..=399) | Answer::OnlyHttps => {}
-        Answer::Status(status @ 500..) => {
-            findings.error(http::URL, format_args!("is answered with HTTP {status}"), advice);
-        }
-        Answer::Status(status) if is_everywhere => {
+        Answer::Status(status) if is_everywhere || status >= 500 => {
             findings.error(http::URL, format_args!("is answered with HTTP {status}"), advice);
         }
         Answer::Other(body) if is_everywhere => {
