@@ -75,12 +75,13 @@ fn update_hosts(
     let understood = understand(dialect, request, body, now);
     let claim = understood.as_ref().ok().map(|(_, claim)| claim);
     let who = Who::of(request, claim);
+    let left_out = claim.map(|claim| log::of_left_out(&who, &claim.left_out)).unwrap_or_default();
     let stored = understood.and_then(|(config, claim)| carry_out(&config, claim, now));
     let (outcome, notices) = match stored {
-        Ok(Stored { answers, notices }) => (Ok(answers), notices),
-        Err(error) => (Err(error), Vec::new()),
+        Ok(Stored { answers, notices }) => (Ok(answers), log::of_notices(&notices) + &left_out),
+        Err(error) => (Err(error), String::new()),
     };
-    let log = log::of_notices(&notices) + &log::of_update(&who, &outcome);
+    let log = notices + &log::of_update(&who, &outcome);
     Output { reply: Reply::to_update(dialect, &outcome), log, permit: None }
 }
 
@@ -93,15 +94,16 @@ fn understand(
 ) -> Result<(Config, Claim), Error> {
     let sender = request.sender()?;
     let config = Config::load(request.config_file.clone())?;
+    let private = config.protocol.private;
     let body = request.form_body(body)?;
     let form = Form::parse(request.form_query()?, &body);
     let claim = match dialect {
-        Dialect::Signed => Claim::parse(&form, sender, config.store.time_zone)?,
+        Dialect::Signed => Claim::parse(&form, sender, config.store.time_zone, private)?,
         Dialect::Dyndns2 => {
             let authorization = request.authorization.as_str();
             let is_https = request.is_https;
             let request = dyndns2::Request { form, authorization, is_https, sender };
-            dyndns2::claim(&request, config.protocol.dyndns2, now)?
+            dyndns2::claim(&request, config.protocol.dyndns2, private, now)?
         }
     };
     Ok((config, claim))

@@ -64,13 +64,13 @@ fn answer(
     now: DateTime<Utc>,
     steps: &mut Vec<Step>,
 ) -> Result<Answer, Fault> {
-    let addresses = *update.addresses();
     let entry = state.entry(update.host())?;
-    let (decision, step) = Step::decide(update, entry);
+    let (decision, addresses, step) = Step::decide(update, entry);
     steps.extend(step);
     Ok(match decision {
         Decision::Repeated | Decision::Redundant => Ok(Accepted::NoChange(addresses)),
         Decision::Changed => Ok(Accepted::Good(addresses)),
+        Decision::NoIpv6 => Err(Refusal::NoIpv6),
         Decision::Replay { last } => {
             let seconds = last.seconds_ahead_of(now);
             let ahead = u64::try_from(seconds).is_ok_and(|s| s > window).then_some(seconds);

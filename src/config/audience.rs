@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::protocol::prefix::mask;
+
 /// The word for those whose password the web server has checked.
 const USERS: &str = "users";
 
@@ -112,16 +114,12 @@ fn bits_of(address: IpAddr) -> u8 {
 
 /// The address with only its first bits; all others are 0.
 fn prefix(address: IpAddr, length: u8) -> IpAddr {
-    let length = u32::from(length);
     match address {
         IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length)).unwrap_or(0);
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length.into())).unwrap_or(0);
             IpAddr::V4((address.to_bits() & mask).into())
         }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length)).unwrap_or(0);
-            IpAddr::V6((address.to_bits() & mask).into())
-        }
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & mask(length)).into()),
     }
 }
 

@@ -21,8 +21,9 @@ use serde_json::{Map, Value};
 
 use crate::config::audience::Audience;
 use crate::fault::{Fault, json_position};
-use crate::protocol::dyndns2::Dyndns2;
+use crate::protocol::dyndns2::{Dyndns2, Rules};
 use crate::protocol::host::HostName;
+use crate::protocol::special::Private;
 use crate::protocol::stamp::TimeZone;
 
 /// The environment variable that names the configuration file.
@@ -63,8 +64,10 @@ pub struct Config {
 pub struct Protocol {
     /// The replay window: how many seconds a stamp may differ from the clock, either way.
     pub window: u64,
-    /// Which connections may use dyndns2.
-    pub dyndns2: Dyndns2,
+    /// What it accepts of dyndns2.
+    pub dyndns2: Rules,
+    /// Whether hosts may have private addresses.
+    pub private: Private,
 }
 
 /// Where the files are, and how the store treats them.
@@ -126,7 +129,8 @@ pub struct Status {
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { window: 15, dyndns2: Dyndns2::Https }
+        let dyndns2 = Rules { served: Dyndns2::Https, login_in_query: false };
+        Self { window: 15, dyndns2, private: Private::Allowed }
     }
 }
 
@@ -223,7 +227,9 @@ impl Config {
             "time_zone" => self.store.time_zone = value::time_zone(value)?,
             "lock_timeout" => self.store.lock_timeout = value::seconds(value)?,
             "expire_after" => self.store.expire_after = value::any_seconds(value)?,
-            "dyndns2" => self.protocol.dyndns2 = value::dyndns2(value)?,
+            "dyndns2" => self.protocol.dyndns2.served = value::dyndns2(value)?,
+            "login_in_query" => self.protocol.dyndns2.login_in_query = value::flag(value)?,
+            "private_addresses" => self.protocol.private = value::private(value)?,
             "status_page" => self.status.page = value::flag(value)?,
             "status_for" => self.status.audience = Audience::parse(value)?,
             "late_after" => self.status.late_after = value::positive(value)?,
@@ -307,7 +313,7 @@ mod tests {
         assert_eq!(config.store.time_zone, TimeZone::Local);
         assert_eq!(config.store.lock_timeout, 1);
         assert_eq!(config.store.expire_after, 604_800);
-        assert_eq!(config.protocol.dyndns2, Dyndns2::Any);
+        assert_eq!(config.protocol.dyndns2.served, Dyndns2::Any);
         assert!(config.status.page);
         let audience = config.status.audience;
         assert!(audience.users && audience.has([192, 0, 2, 1].into()));
@@ -318,8 +324,8 @@ mod tests {
     fn each_word_and_each_bound_is_a_value() {
         let with = |text: &str| Config::parse(text.as_bytes()).unwrap();
         assert_eq!(with(r#"{"time_zone": "UTC"}"#).store.time_zone, TimeZone::Utc);
-        assert_eq!(with(r#"{"dyndns2": "off"}"#).protocol.dyndns2, Dyndns2::Off);
-        assert_eq!(with(r#"{"dyndns2": "https"}"#).protocol.dyndns2, Dyndns2::Https);
+        assert_eq!(with(r#"{"dyndns2": "off"}"#).protocol.dyndns2.served, Dyndns2::Off);
+        assert_eq!(with(r#"{"dyndns2": "https"}"#).protocol.dyndns2.served, Dyndns2::Https);
         assert_eq!(with(r#"{"restart_interval": 3600}"#).publish.restart_interval, 3600);
         assert_eq!(with(r#"{"window": 1}"#).protocol.window, 1);
         assert_eq!(with(r#"{"restart": ["true", ""]}"#).publish.restart, ["true", ""]);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::protocol::dyndns2::Dyndns2;
 use crate::protocol::host::HostName;
+use crate::protocol::special::Private;
 use crate::protocol::stamp::TimeZone;
 
 /// What a value must be.
@@ -36,6 +37,11 @@ pub(super) fn dyndns2(value: &Value) -> Result<Dyndns2, Need> {
         Some("any") => Ok(Dyndns2::Any),
         _ => Err("must be \"off\", \"https\" or \"any\""),
     }
+}
+
+/// `true` allows private addresses.
+pub(super) fn private(value: &Value) -> Result<Private, Need> {
+    flag(value).map(|allowed| if allowed { Private::Allowed } else { Private::Refused })
 }
 
 pub(super) fn any_seconds(value: &Value) -> Result<u64, Need> {

@@ -20,6 +20,8 @@ use crate::fault::Fault;
 use crate::http::request::Request;
 use crate::protocol::answer::{Answer, Answers, Error, Outsider, Refusal, Unproven};
 use crate::protocol::claim::Claim;
+use crate::protocol::form::Problem;
+use crate::protocol::named::LeftOut;
 use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::text::push_visible;
 
@@ -41,11 +43,11 @@ pub(crate) struct Who {
 impl Who {
     /// What request and claim tell. There is no claim if the request is not understood.
     pub(crate) fn of(request: &Request, claim: Option<&Claim>) -> Self {
-        let hosts = claim.map(|claim| claim.hosts.as_slice()).unwrap_or_default();
+        let updates = claim.map(|claim| claim.updates.as_slice()).unwrap_or_default();
         Self {
             address: request.remote_address,
             user: claim.map(|claim| claim.user.clone()),
-            hosts: hosts.iter().map(|host| host.as_str().to_owned()).collect(),
+            hosts: updates.iter().map(|(host, _)| host.as_str().to_owned()).collect(),
             is_header_withheld: request.is_header_withheld,
         }
     }
@@ -63,6 +65,17 @@ pub fn write(lines: &str) {
 #[must_use]
 pub fn of_notices(faults: &[Fault]) -> String {
     faults.iter().map(|fault| fault_line("ddns-cgi: notice".to_owned(), fault)).collect()
+}
+
+/// Lines about the addresses that an accepted request names in vain.
+#[must_use]
+pub(crate) fn of_left_out(who: &Who, left_out: &[LeftOut]) -> String {
+    let line = |LeftOut { part, address, why }: &LeftOut| {
+        let mut line = start("notice", who, &who.hosts.join(","));
+        field(&mut line, "reason", &format!("{part} {address} is left out: it {why}"));
+        line + "\n"
+    };
+    left_out.iter().map(line).collect()
 }
 
 /// Says why an update, or part of it, was refused. Empty if nothing was.
@@ -135,7 +148,13 @@ fn explain(refusal: &Refusal, who: &Who) -> Cow<'static, str> {
         Refusal::Method => "only GET and POST are served".into(),
         Refusal::ReadOnly => "only GET and HEAD are served here".into(),
         Refusal::NoPage => "the status page is off: see key \"status_page\"".into(),
+        Refusal::Form(Problem::Unusable(why), part) => format!("unusable {part}: it {why}").into(),
         Refusal::Form(problem, part) => format!("{problem} {part}").into(),
+        Refusal::Stray(name) => format!(
+            "parameter \"{name}\" has an address, but no meaning here: \
+             PROTOCOL.md has the names of the parameters"
+        )
+        .into(),
         Refusal::Audience(outsider) => explain_outsider(*outsider),
         Refusal::Identity(unproven) => explain_identity(unproven, who),
         Refusal::Disabled => "dyndns2 is off in the configuration".into(),
@@ -147,6 +166,9 @@ fn explain(refusal: &Refusal, who: &Who) -> Cow<'static, str> {
             let side = if *seconds < 0 { "behind" } else { "ahead" };
             format!("the client's clock is {} s {side}", seconds.unsigned_abs()).into()
         }
+        Refusal::NoIpv6 => "a prefix, but no IPv6 address that could have it: let the host report \
+             itself, or set its interface identifier with ddnsctl host add USER HOST --ip6"
+            .into(),
         Refusal::Replay { last, ahead } => explain_replay(*last, *ahead).into(),
     }
 }
@@ -183,6 +205,9 @@ fn explain_identity(unproven: &Unproven, who: &Who) -> Cow<'static, str> {
             "no user and password; if the client sends them, Apache lacks CGIPassAuth On".into()
         }
         Unproven::NoPassword => "no user and password".into(),
+        Unproven::LoginInForm => "user and password in the query, which key \"login_in_query\" of \
+             the configuration does not allow"
+            .into(),
     }
 }
 

@@ -142,10 +142,11 @@ impl StatusCode {
             Refusal::ReadOnly => Self::ReadOnly,
             Refusal::NoPage => Self::NotFound,
             Refusal::Audience(_) => Self::Forbidden,
-            Refusal::Form(..) => choose(Self::BadRequest, Self::Ok),
+            Refusal::Form(..) | Refusal::Stray(_) => choose(Self::BadRequest, Self::Ok),
             Refusal::Identity(_) => choose(Self::Forbidden, Self::Unauthorized),
             Refusal::Host
             | Refusal::Stale { .. }
+            | Refusal::NoIpv6
             | Refusal::Replay { .. }
             | Refusal::Disabled
             | Refusal::Insecure => choose(Self::Forbidden, Self::Ok),

@@ -28,12 +28,7 @@ impl Service {
     /// Chooses by `SCRIPT_NAME`, the path of this program, and `PATH_INFO`, the part that
     /// follows it (RFC 3875, 4.1.13 and 4.1.5).
     pub(super) fn of(script: &OsStr, info: &OsStr) -> Self {
-        let [script_bytes, info_bytes] = [script, info].map(OsStr::as_encoded_bytes);
-        let is_end = |end: &&[u8]| match end.strip_suffix(info_bytes) {
-            Some(rest) => script_bytes.ends_with(rest),
-            None => info_bytes.ends_with(end),
-        };
-        if DYNDNS2.iter().any(is_end) {
+        if is_dyndns2(script.as_encoded_bytes(), info.as_encoded_bytes()) {
             Self::Update(Dialect::Dyndns2)
         } else if info == ADDRESS || script == ADDRESS {
             Self::Address
@@ -43,6 +38,22 @@ impl Service {
             Self::Update(Dialect::Signed)
         }
     }
+}
+
+/// Whether the path ends in one of those of dyndns2. Some routers add a slash.
+fn is_dyndns2(script: &[u8], info: &[u8]) -> bool {
+    let info = without_slashes(info);
+    let script = if info.is_empty() { without_slashes(script) } else { script };
+    DYNDNS2.iter().any(|end| match end.strip_suffix(info) {
+        Some(rest) => script.ends_with(rest),
+        None => info.ends_with(end),
+    })
+}
+
+/// The path without slashes at its end.
+fn without_slashes(path: &[u8]) -> &[u8] {
+    let length = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    path.get(..length).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -59,7 +70,11 @@ mod tests {
             ("/v3/update", "", DYNDNS2),
             ("/ip.php", "/nic/update", DYNDNS2),
             ("/nic", "/update", DYNDNS2),
-            ("/nic/update/", "", SIGNED),
+            ("/nic/update/", "", DYNDNS2),
+            ("/nic/update", "/", DYNDNS2),
+            ("/ip.php", "/nic/update//", DYNDNS2),
+            ("//nic/update", "", DYNDNS2),
+            ("/nic/update/x", "/", SIGNED),
             ("/nic/update", "/x", SIGNED),
             ("/ip.php", "", SIGNED),
             ("/ip.php", "/", SIGNED),

@@ -1,7 +1,29 @@
-//! What an update does to the addresses of a host.
+//! What an update does to the addresses of a host: as a request wants it, and what that means for
+//! one host.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::protocol::prefix::Prefix;
+
+/// What a request wants for a host. What a prefix makes of it depends on the address that is stored
+/// of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is to happen to the IPv4 address.
+    pub ipv4: Action<Ipv4Addr>,
+    /// What is to happen to the IPv6 address.
+    pub ipv6: Action<NewIpv6>,
+}
+
+/// Where a host's new IPv6 address comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewIpv6 {
+    /// It is this one.
+    Address(Ipv6Addr),
+    /// It is the stored one, with this prefix.
+    Prefix(Prefix),
+}
 
 /// What an update does to the addresses of a host. The two families are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +45,41 @@ pub enum Action<A> {
     Remove,
 }
 
+impl Wanted {
+    /// What it means for a host that has this IPv6 address. A prefix alone makes no address: without
+    /// one, the family stays as it is.
+    #[must_use]
+    pub fn for_host_with(self, stored: Option<Ipv6Addr>) -> Addresses {
+        let ipv6 = match self.ipv6 {
+            Action::Keep => Action::Keep,
+            Action::Remove => Action::Remove,
+            Action::Set(NewIpv6::Address(address)) => Action::Set(address),
+            Action::Set(NewIpv6::Prefix(prefix)) => {
+                stored.map_or(Action::Keep, |stored| Action::Set(prefix.of(stored)))
+            }
+        };
+        Addresses { ipv4: self.ipv4, ipv6 }
+    }
+}
+
+impl From<Addresses> for Wanted {
+    fn from(Addresses { ipv4, ipv6 }: Addresses) -> Self {
+        let ipv6 = match ipv6 {
+            Action::Keep => Action::Keep,
+            Action::Remove => Action::Remove,
+            Action::Set(address) => Action::Set(NewIpv6::Address(address)),
+        };
+        Self { ipv4, ipv6 }
+    }
+}
+
+impl From<IpAddr> for Wanted {
+    /// Sets the address of its family. The other family stays.
+    fn from(address: IpAddr) -> Self {
+        Addresses::from(address).into()
+    }
+}
+
 impl<A> Action<A> {
     fn address(self) -> Option<A> {
         match self {
@@ -38,11 +95,6 @@ impl Addresses {
 
     /// The host loses both.
     pub const REMOVED: Self = Self { ipv4: Action::Remove, ipv6: Action::Remove };
-
-    /// These, or the sender's address if the request names none.
-    pub(crate) fn or_of(self, sender: IpAddr) -> Self {
-        if self == Self::KEPT { sender.into() } else { self }
-    }
 
     /// The addresses that the host gets, IPv4 first.
     pub(crate) fn new_ones(&self) -> impl Iterator<Item = IpAddr> + use<> {

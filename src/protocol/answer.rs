@@ -96,6 +96,9 @@ pub enum Refusal {
     Audience(Outsider),
     /// A part of the request is missing or unusable.
     Form(Problem, Part),
+    /// The request names an address by a parameter of this name, which means nothing here. To go
+    /// by another address would not be what the client wants.
+    Stray(String),
     /// The claim does not prove who sent it.
     Identity(Unproven),
     /// The key is right, but the host is not this user's.
@@ -109,6 +112,8 @@ pub enum Refusal {
     Disabled,
     /// dyndns2 needs HTTPS here.
     Insecure,
+    /// The request has only a prefix for the host, which has no IPv6 address.
+    NoIpv6,
     /// The stamp is not newer than the last accepted one.
     Replay {
         /// The last accepted stamp.
@@ -157,9 +162,11 @@ impl Refusal {
             Self::Form(problem, part) => {
                 ("badrequest", format!(" {problem} {part}"), word_of_dyndns2(*problem, *part))
             }
+            Self::Stray(_) => ("badrequest", " unknown parameter".to_owned(), "badagent"),
             Self::Identity(_) => ("badauth", String::new(), "badauth"),
             Self::Host => ("nohost", String::new(), "nohost"),
             Self::Stale { seconds } => ("stale", format!(" {seconds}"), "stale"),
+            Self::NoIpv6 => ("noip6", String::new(), "noip6"),
             Self::Replay { .. } => ("replay", String::new(), "replay"),
             Self::Disabled => ("disabled", String::new(), "disabled"),
             Self::Insecure => ("insecure", String::new(), "insecure"),
@@ -170,12 +177,14 @@ impl Refusal {
 
 /// dyndns2 has its own words for a wrong list of hosts.
 fn word_of_dyndns2(problem: Problem, part: Part) -> &'static str {
-    if part != Part::Hostname {
-        return "badagent";
-    }
-    match problem {
-        Problem::Repeated | Problem::Overlong => "numhost",
-        Problem::Missing | Problem::Malformed | Problem::Conflicting => "notfqdn",
+    match (part, problem) {
+        (Part::Hostname | Part::Hostnames | Part::Host | Part::Domain, problem) => match problem {
+            Problem::Repeated | Problem::Overlong => "numhost",
+            Problem::Missing | Problem::Malformed | Problem::Conflicting | Problem::Unusable(_) => {
+                "notfqdn"
+            }
+        },
+        _ => "badagent",
     }
 }
 
@@ -201,6 +210,8 @@ pub enum Unproven {
     WrongHash,
     /// The request has no user and password.
     NoPassword,
+    /// The request has them in its form, which the configuration does not allow.
+    LoginInForm,
     /// The password is not the user's key.
     WrongPassword,
     /// The key is right, but the user's entry requires the signature of protocol 2.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::protocol::addresses::Addresses;
+use crate::protocol::addresses::Wanted;
 use crate::protocol::answer::{Refusal, Unproven};
 use crate::protocol::claim::{Claim, Proof};
 use crate::protocol::host::HostName;
@@ -19,7 +19,7 @@ use crate::protocol::user::{Found, Key, SignaturePolicy, User};
 #[derive(Debug)]
 pub struct Authentic {
     host: HostName,
-    addresses: Addresses,
+    wanted: Wanted,
     stamp: Stamp,
     clock: Clock,
 }
@@ -31,10 +31,10 @@ impl Authentic {
         &self.host
     }
 
-    /// What becomes of the host's addresses.
+    /// What is to become of the host's addresses.
     #[must_use]
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
+    pub fn wanted(&self) -> Wanted {
+        self.wanted
     }
 
     /// The stamp.
@@ -50,9 +50,9 @@ impl Authentic {
 
     /// An update that nobody verified, to test the rooms that use it.
     #[cfg(test)]
-    pub(crate) fn for_test(host: &str, addresses: impl Into<Addresses>, stamp: Stamp) -> Self {
+    pub(crate) fn for_test(host: &str, wanted: impl Into<Wanted>, stamp: Stamp) -> Self {
         let host = HostName::parse(host).unwrap();
-        Self { host, addresses: addresses.into(), stamp, clock: Clock::Client }
+        Self { host, wanted: wanted.into(), stamp, clock: Clock::Client }
     }
 
     /// The same, as if it came by dyndns2.
@@ -68,25 +68,24 @@ pub(crate) type Verified = Result<Authentic, Refusal>;
 /// Verifies a claim against what the credentials say about its user. `window` is in seconds.
 ///
 /// Once we know who sent it, we verify each host separately, in the claim's order.
-#[expect(clippy::needless_pass_by_value, reason = "a claim is used up: what it says counts once")]
 pub fn authenticate(
     claim: Claim,
     user: Found,
     now: DateTime<Utc>,
     window: u64,
 ) -> Result<Vec<Verified>, Refusal> {
-    let user = verify(&claim.proof, user).map_err(Refusal::Identity)?;
-    let seconds = claim.stamp.seconds_ahead_of(now);
-    let update = |host: &HostName| {
+    let Claim { updates, stamp, clock, proof, .. } = claim;
+    let user = verify(&proof, user).map_err(Refusal::Identity)?;
+    let seconds = stamp.seconds_ahead_of(now);
+    let update = |(host, wanted): (HostName, Wanted)| {
         let own = user.hosts.iter().find(|own| host.is(own));
         let host = own.and_then(|own| HostName::parse(own)).ok_or(Refusal::Host)?;
         if seconds.unsigned_abs() > window {
             return Err(Refusal::Stale { seconds });
         }
-        let Claim { addresses, stamp, clock, .. } = claim;
-        Ok(Authentic { host, addresses, stamp, clock })
+        Ok(Authentic { host, wanted, stamp, clock })
     };
-    Ok(claim.hosts.iter().map(update).collect())
+    Ok(updates.into_iter().map(update).collect())
 }
 
 /// The user whose key made the proof. We compute and compare a proof for unknown users, too, so the
@@ -131,8 +130,10 @@ fn is_by(proof: &Proof, key: &Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::addresses::Addresses;
     use crate::protocol::form::Form;
     use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
+    use crate::protocol::special::Private;
     use crate::protocol::stamp::TimeZone;
     use crate::protocol::user;
     use chrono::TimeDelta;
@@ -151,7 +152,7 @@ mod tests {
 
     fn parse(query: &str) -> Claim {
         let form = Form::parse(query.as_bytes(), b"");
-        Claim::parse(&form, "192.0.2.1".parse().unwrap(), TimeZone::Utc).unwrap()
+        Claim::parse(&form, "192.0.2.1".parse().unwrap(), TimeZone::Utc, Private::Allowed).unwrap()
     }
 
     fn found(name: &str) -> Found {
@@ -291,8 +292,11 @@ mod tests {
         let with = |user: &str, password: &str| {
             let claim = Claim {
                 user: user.to_owned(),
-                hosts: vec![HostName::parse("host1.h.lohray.com").unwrap()],
-                addresses: Addresses::REMOVED,
+                updates: vec![(
+                    HostName::parse("host1.h.lohray.com").unwrap(),
+                    Addresses::REMOVED.into(),
+                )],
+                left_out: Vec::new(),
                 stamp: Stamp::at(golden_moment()).unwrap(),
                 clock: Clock::Server,
                 proof: Proof::Password(Key::new(password.to_owned())),

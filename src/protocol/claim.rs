@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::protocol::addresses::{Action, Addresses};
+use crate::protocol::addresses::{Action, Wanted};
 use crate::protocol::answer::Refusal;
 use crate::protocol::form::{Form, Part, Problem};
 use crate::protocol::host::HostName;
+use crate::protocol::named::{LeftOut, Named, Shares};
 use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
+use crate::protocol::special::Private;
 use crate::protocol::stamp::{Clock, Stamp, TimeZone};
 use crate::protocol::user::Key;
 
@@ -22,6 +24,9 @@ pub const MAX_LIST: usize = MAX_HOSTS * (HostName::MAX + 1) - 1;
 /// The longest IPv6 address in bytes: its last 32 bits may be written as an IPv4 address.
 pub const MAX_ADDRESS: usize = 45;
 
+/// The longest prefix in bytes: an address, a slash and a length.
+pub const MAX_PREFIX: usize = MAX_ADDRESS + 4;
+
 /// The value of `ip` and `ip6` that removes the address.
 pub const NONE: &str = "none";
 
@@ -29,10 +34,10 @@ pub const NONE: &str = "none";
 pub struct Claim {
     /// The user that it names.
     pub user: String,
-    /// The hosts that it wants to update: at least one, and none twice.
-    pub hosts: Vec<HostName>,
-    /// What it wants for each of them.
-    pub addresses: Addresses,
+    /// The hosts that it wants to update, and what it wants for each: at least one, and none twice.
+    pub updates: Vec<(HostName, Wanted)>,
+    /// The addresses that it names in vain.
+    pub left_out: Vec<LeftOut>,
     /// The moment that it names, or at which it arrived.
     pub stamp: Stamp,
     /// Whose clock showed that moment.
@@ -66,50 +71,71 @@ impl Claim {
     ///
     /// `sender` is the address that sent it, which counts if the request names none. Stamps without
     /// an offset are in `zone`.
-    pub fn parse(form: &Form, sender: IpAddr, zone: TimeZone) -> Result<Self, Refusal> {
+    pub fn parse(
+        form: &Form,
+        sender: IpAddr,
+        zone: TimeZone,
+        private: Private,
+    ) -> Result<Self, Refusal> {
+        let named = Named::nothing(private);
         if form.has(Part::Hmac) {
-            Self::of_protocol_2(form, sender, zone)
+            Self::of_protocol_2(form, sender, zone, named)
         } else {
-            Self::of_protocol_1(form, sender, zone)
+            Self::of_protocol_1(form, sender, zone, named)
         }
     }
 
-    fn of_protocol_1(form: &Form, sender: IpAddr, zone: TimeZone) -> Result<Self, Refusal> {
+    fn of_protocol_1(
+        form: &Form,
+        sender: IpAddr,
+        zone: TimeZone,
+        named: Named,
+    ) -> Result<Self, Refusal> {
         let user = form.required(Part::User, MAX_USER)?;
         let id = form.required(Part::Id, HostName::MAX)?;
         let time = form.required(Part::TimeSt, Stamp::MAX)?;
         let hash = digits(form, Part::Hash)?;
-        let host = HostName::parse(id).ok_or(Refusal::Form(Problem::Malformed, Part::Id))?;
+        let host = HostName::received(id).ok_or(Refusal::Form(Problem::Malformed, Part::Id))?;
         let stamp = stamp(time, zone)?;
         // The hash does not cover addresses. Whoever sends them means protocol 2.
         must_not_have(form, &[Part::Ip, Part::Ip6])?;
+        let Shares { first, left_out, .. } = named.shares(sender)?;
         Ok(Self {
             user: user.to_owned(),
-            hosts: vec![host],
-            addresses: sender.into(),
+            updates: vec![(host, first)],
+            left_out,
             stamp,
             clock: Clock::Client,
             proof: Proof::Sha1 { text: text_of_protocol_1(id, time), hash },
         })
     }
 
-    fn of_protocol_2(form: &Form, sender: IpAddr, zone: TimeZone) -> Result<Self, Refusal> {
+    fn of_protocol_2(
+        form: &Form,
+        sender: IpAddr,
+        zone: TimeZone,
+        mut named: Named,
+    ) -> Result<Self, Refusal> {
         let user = form.required(Part::User, MAX_USER)?;
         let id = form.required(Part::Id, MAX_LIST)?;
         let time = form.required(Part::TimeSt, Stamp::MAX)?;
         let ip = form.optional(Part::Ip, MAX_ADDRESS)?;
-        let ip6 = form.optional(Part::Ip6, MAX_ADDRESS)?;
+        let ip6 = form.optional(Part::Ip6, MAX_PREFIX)?;
         let code = digits(form, Part::Hmac)?;
-        let hosts = hosts(id, Part::Id)?;
+        let hosts = hosts(id.split(','), Part::Id)?;
         let stamp = stamp(time, zone)?;
-        let addresses =
-            Addresses { ipv4: action(ip, Part::Ip, ipv4)?, ipv6: action(ip6, Part::Ip6, ipv6)? };
+        name_ipv4(&mut named, ip).map_err(|problem| Refusal::Form(problem, Part::Ip))?;
+        name_ipv6(&mut named, ip6).map_err(|problem| Refusal::Form(problem, Part::Ip6))?;
         must_not_have(form, &[Part::Hash])?;
+        if let Some(name) = form.stray_address(&PARTS_OF_PROTOCOL_2) {
+            return Err(Refusal::Stray(name.to_owned()));
+        }
+        let shares = named.shares(sender)?;
         let (ip, ip6) = (ip.unwrap_or_default(), ip6.unwrap_or_default());
         Ok(Self {
             user: user.to_owned(),
-            hosts,
-            addresses: addresses.or_of(sender),
+            updates: shared(hosts, &shares),
+            left_out: shares.left_out,
             stamp,
             clock: Clock::Client,
             proof: Proof::HmacSha256 { text: text_of_protocol_2(user, id, time, ip, ip6), code },
@@ -117,24 +143,37 @@ impl Claim {
     }
 }
 
-/// Reads a list of hosts, in its order.
-pub(super) fn hosts(list: &str, part: Part) -> Result<Vec<HostName>, Refusal> {
+const PARTS_OF_PROTOCOL_2: [Part; 6] =
+    [Part::User, Part::Id, Part::TimeSt, Part::Ip, Part::Ip6, Part::Hmac];
+
+/// What each host gets, in their order.
+pub(super) fn shared(hosts: Vec<HostName>, shares: &Shares) -> Vec<(HostName, Wanted)> {
+    let others = std::iter::repeat(shares.others);
+    hosts.into_iter().zip(std::iter::once(shares.first).chain(others)).collect()
+}
+
+/// Reads the names of hosts, in their order.
+pub(super) fn hosts<'n>(
+    names: impl Iterator<Item = &'n str>,
+    part: Part,
+) -> Result<Vec<HostName>, Refusal> {
     let refused = |problem| Err(Refusal::Form(problem, part));
-    if list.split(',').count() > MAX_HOSTS {
-        return refused(Problem::Overlong);
-    }
-    let Some(hosts) = list.split(',').map(HostName::parse).collect::<Option<Vec<_>>>() else {
-        return refused(Problem::Malformed);
-    };
-    let mut others = hosts.as_slice();
-    while let Some((host, rest)) = others.split_first() {
-        if rest.iter().any(|other| other.is(host.as_str())) {
-            return refused(Problem::Repeated);
+    let mut hosts: Vec<HostName> = Vec::new();
+    for name in names {
+        if hosts.len() == MAX_HOSTS {
+            return refused(Problem::Overlong);
         }
-        others = rest;
+        match HostName::received(name) {
+            Some(host) if hosts.contains(&host) => return refused(Problem::Repeated),
+            Some(host) => hosts.push(host),
+            None if name.starts_with("*.") => return refused(Problem::Unusable(WILDCARD)),
+            None => return refused(Problem::Malformed),
+        }
     }
     Ok(hosts)
 }
+
+const WILDCARD: &str = "has a wildcard, which a hosts file cannot have: name each host";
 
 fn stamp(time: &str, zone: TimeZone) -> Result<Stamp, Refusal> {
     Stamp::parse(time, zone).ok_or(Refusal::Form(Problem::Malformed, Part::TimeSt))
@@ -148,26 +187,31 @@ fn digits<const LENGTH: usize>(form: &Form, part: Part) -> Result<[u8; LENGTH], 
     Ok(bytes)
 }
 
-/// What the value of `ip` or `ip6` does to the address of its family.
-fn action<A>(
-    value: Option<&str>,
-    part: Part,
-    parse: impl FnOnce(&str) -> Option<A>,
-) -> Result<Action<A>, Refusal> {
+/// What the value of `ip` says.
+fn name_ipv4(named: &mut Named, value: Option<&str>) -> Result<(), Problem> {
     match value {
-        None => Ok(Action::Keep),
-        Some(NONE) => Ok(Action::Remove),
-        Some(text) => parse(text).map(Action::Set).ok_or(Refusal::Form(Problem::Malformed, part)),
+        None => Ok(()),
+        Some(NONE) => named.set_ipv4(Action::Remove),
+        Some(text) => {
+            let address: Ipv4Addr = text.parse().map_err(|_| Problem::Malformed)?;
+            named.add(address.into(), Part::Ip)
+        }
     }
 }
 
-fn ipv4(text: &str) -> Option<Ipv4Addr> {
-    text.parse().ok()
-}
-
-/// Refuses an IPv4 address in IPv6 notation: it belongs to the other family.
-pub(super) fn ipv6(text: &str) -> Option<Ipv6Addr> {
-    text.parse().ok().filter(|address: &Ipv6Addr| address.to_ipv4_mapped().is_none())
+/// What the value of `ip6` says. An IPv4 address in IPv6 notation belongs to the other family.
+fn name_ipv6(named: &mut Named, value: Option<&str>) -> Result<(), Problem> {
+    match value {
+        None => Ok(()),
+        Some(NONE) => named.set_ipv6(Action::Remove),
+        Some(text) if text.contains('/') => named.add_prefix(text, Part::Ip6),
+        Some(text) => match text.parse::<Ipv6Addr>() {
+            Ok(address) if address.to_ipv4_mapped().is_none() => {
+                named.add(address.into(), Part::Ip6)
+            }
+            Ok(_) | Err(_) => Err(Problem::Malformed),
+        },
+    }
 }
 
 /// Refuses parameters of another protocol.
@@ -181,6 +225,8 @@ fn must_not_have(form: &Form, parts: &[Part]) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::addresses::{Addresses, NewIpv6};
+    use crate::protocol::prefix::Prefix;
     use proptest::prelude::*;
     use url::form_urlencoded;
 
@@ -190,7 +236,7 @@ mod tests {
                         &hash=2bd2a24f7c89869491bb9695aefda8da3daee00f";
 
     fn claim(query: &[u8], body: &[u8]) -> Result<Claim, Refusal> {
-        Claim::parse(&Form::parse(query, body), SENDER, TimeZone::Utc)
+        Claim::parse(&Form::parse(query, body), SENDER, TimeZone::Utc, Private::Allowed)
     }
 
     fn refusal(query: impl AsRef<[u8]>) -> (Problem, Part) {
@@ -204,8 +250,7 @@ mod tests {
     fn the_seeds_request_is_understood() {
         let claim = claim(SEED.as_bytes(), b"").unwrap();
         assert_eq!(claim.user, "user1");
-        assert_eq!(claim.hosts.iter().map(HostName::as_str).collect::<Vec<_>>(), [HOST1]);
-        assert_eq!(claim.addresses, SENDER.into());
+        assert_eq!(claim.updates, [(HostName::parse(HOST1).unwrap(), SENDER.into())]);
         let Proof::Sha1 { text, hash } = claim.proof else { panic!("protocol 1") };
         assert_eq!(text, "host1.h.lohray.com\n2012-06-14 15:58:27\n");
         assert_eq!(hex::encode(hash), "2bd2a24f7c89869491bb9695aefda8da3daee00f");
@@ -291,8 +336,8 @@ mod tests {
             ("&ip6=none", Addresses { ipv6: Action::Remove, ..Addresses::KEPT }, "\nnone\n"),
         ] {
             let claim = claim(request_2("a.example,B.example", more).as_bytes(), b"").unwrap();
-            assert_eq!(claim.hosts.len(), 2, "{more}");
-            assert_eq!(claim.addresses, addresses, "{more}");
+            let wanted: Vec<Wanted> = claim.updates.iter().map(|(_, wanted)| *wanted).collect();
+            assert_eq!(wanted, [addresses.into(); 2], "{more}");
             let Proof::HmacSha256 { text, .. } = claim.proof else { panic!("protocol 2") };
             let head = "ddns2\nuser1\na.example,B.example\n2012-06-14 15:58:27\n";
             assert_eq!(text, format!("{head}{lines}"), "{more}");
@@ -312,15 +357,91 @@ mod tests {
             (Part::Ip6, "::ffff:c000:201"),
             (Part::Ip6, "[2001:db8::1]"),
             (Part::Ip6, "fe80::1%25eth0"),
-            (Part::Ip6, "2001:db8::1/64"),
         ] {
             let query = request_2(HOST1, &format!("&{part}={text}"));
             assert_eq!(refusal(query), (Problem::Malformed, part), "{text}");
         }
-        let long = format!("&ip6={}", "1".repeat(46));
+        let long = format!("&ip6={}", "1".repeat(50));
         assert_eq!(refusal(request_2(HOST1, &long)), (Problem::Overlong, Part::Ip6));
         let twice = request_2(HOST1, "&ip=192.0.2.1&ip=192.0.2.1");
         assert_eq!(refusal(twice), (Problem::Repeated, Part::Ip));
+    }
+
+    #[test]
+    fn a_prefix_is_for_every_host_and_signed_as_it_was_sent() {
+        let more = "&ip=192.0.2.1&ip6=2001:DB8:1::/56";
+        let claim = claim(request_2("a.example,b.example.", more).as_bytes(), b"").unwrap();
+        let prefix = NewIpv6::Prefix(Prefix::parse("2001:db8:1::/56").unwrap());
+        let wanted =
+            Wanted { ipv4: Action::Set("192.0.2.1".parse().unwrap()), ipv6: Action::Set(prefix) };
+        let host = |name| HostName::parse(name).unwrap();
+        assert_eq!(claim.updates, [(host("a.example"), wanted), (host("b.example"), wanted)]);
+        let Proof::HmacSha256 { text, .. } = claim.proof else { panic!("protocol 2") };
+        assert!(text.ends_with(
+            "\na.example,b.example.\n2012-06-14 15:58:27\n192.0.2.1\n2001:DB8:1::/56\n"
+        ));
+        for text in ["2001:db8::1/64", "2001:db8::/0", "2001:db8::/128", "192.0.2.0/24", "x/64"] {
+            let (problem, part) = refusal(request_2(HOST1, &format!("&ip6={text}")));
+            assert!(matches!((problem, part), (Problem::Unusable(_), Part::Ip6)), "{text}");
+        }
+        assert_eq!(refusal(request_2(HOST1, "&ip=192.0.2.0/24")), (Problem::Malformed, Part::Ip));
+    }
+
+    #[test]
+    fn an_address_that_no_host_can_have_is_left_out_if_there_is_another() {
+        let claim = |more: &str| claim(request_2(HOST1, more).as_bytes(), b"");
+        for (more, ipv6) in [
+            ("&ip=0.0.0.0&ip6=2001:db8::1", Action::Set("2001:db8::1".parse().unwrap())),
+            ("&ip=127.0.0.1&ip6=none", Action::Remove),
+        ] {
+            let claim = claim(more).unwrap();
+            let expected: Wanted = Addresses { ipv6, ..Addresses::KEPT }.into();
+            assert_eq!(claim.updates[0].1, expected, "{more}");
+            assert!(matches!(&*claim.left_out, [LeftOut { part: Part::Ip, .. }]), "{more}");
+        }
+        for (more, part) in [
+            ("&ip=0.0.0.0", Part::Ip),
+            ("&ip=224.0.0.1&ip6=", Part::Ip),
+            ("&ip6=fe80::1", Part::Ip6),
+            ("&ip6=::/64", Part::Ip6),
+            ("&ip6=::211:32ff:fe12:3456", Part::Ip6),
+        ] {
+            let refusal = refusal(request_2(HOST1, more));
+            assert!(matches!(refusal, (Problem::Unusable(_), p) if p == part), "{more}");
+        }
+    }
+
+    #[test]
+    fn an_address_by_an_unknown_name_is_refused_and_other_text_is_not() {
+        for (more, name) in [
+            ("&myip=192.0.2.1", "myip"),
+            ("&v6=2001:db8::1", "v6"),
+            ("&prefix=2001:db8::/56&ip=192.0.2.1", "prefix"),
+            ("&x=,+192.0.2.1", "x"),
+        ] {
+            let refusal = claim(request_2(HOST1, more).as_bytes(), b"").map(drop);
+            assert!(matches!(refusal, Err(Refusal::Stray(n)) if n == name), "{more}");
+        }
+        for more in ["&version=2.10", "&x=192.0.2", "&y=none", "&z=/"] {
+            assert!(claim(request_2(HOST1, more).as_bytes(), b"").is_ok(), "{more}");
+        }
+        // Clients of ip.php may send what they like: nobody looked at it.
+        assert!(claim(format!("{SEED}&myip=192.0.2.1").as_bytes(), b"").is_ok());
+    }
+
+    #[test]
+    fn a_dot_may_end_a_name_and_a_wildcard_has_its_reason() {
+        let host = |id: &str| claim(SEED.replace(HOST1, id).as_bytes(), b"");
+        let claim = host("host1.h.lohray.com.").unwrap();
+        assert_eq!(claim.updates[0].0.as_str(), HOST1);
+        let Proof::Sha1 { text, .. } = claim.proof else { panic!("protocol 1") };
+        assert_eq!(text, "host1.h.lohray.com.\n2012-06-14 15:58:27\n");
+        for id in [".", "host1..", ".host1"] {
+            assert!(host(id).is_err(), "{id}");
+        }
+        assert_eq!(refusal(request_2("a.example,A.example.", "")), (Problem::Repeated, Part::Id));
+        let wildcard = refusal(request_2("*.example", ""));
+        assert!(matches!(wildcard, (Problem::Unusable(_), Part::Id)));
     }
 
     #[test]
@@ -328,7 +449,7 @@ mod tests {
         let list = |count: usize| {
             (0..count).map(|n| format!("host{n}.example")).collect::<Vec<_>>().join(",")
         };
-        let hosts = |id: &str| claim(request_2(id, "").as_bytes(), b"").map(|claim| claim.hosts);
+        let hosts = |id: &str| claim(request_2(id, "").as_bytes(), b"").map(|claim| claim.updates);
         assert_eq!(hosts(&list(32)).unwrap().len(), 32);
         for (id, problem) in [
             (list(33), Problem::Overlong),
@@ -351,7 +472,7 @@ mod tests {
             |n: usize| format!("{n:05}.{label}.{label}.{label}.{label}.{label}")[..253].to_owned();
         let list = (0..MAX_HOSTS).map(name).collect::<Vec<_>>().join(",");
         assert_eq!(list.len(), MAX_HOSTS * 254 - 1);
-        assert_eq!(claim(request_2(&list, "").as_bytes(), b"").unwrap().hosts.len(), MAX_HOSTS);
+        assert_eq!(claim(request_2(&list, "").as_bytes(), b"").unwrap().updates.len(), MAX_HOSTS);
         assert_eq!(refusal(request_2(&(list + "x"), "")), (Problem::Overlong, Part::Id));
     }
 

@@ -12,13 +12,46 @@ use chrono::{DateTime, Utc};
 use crate::fault::Fault;
 use crate::protocol::addresses::{Action, Addresses};
 use crate::protocol::answer::{Error, Refusal, Unproven};
-use crate::protocol::claim::{Claim, MAX_ADDRESS, MAX_LIST, MAX_USER, Proof, hosts, ipv6};
-use crate::protocol::form::{Form, Part, Problem};
+use crate::protocol::claim::{Claim, MAX_USER, Proof, hosts, shared};
+use crate::protocol::form::{Form, MAX_FORM, Part, Problem};
+use crate::protocol::host::HostName;
+use crate::protocol::named::{Named, Shares};
+use crate::protocol::special::Private;
 use crate::protocol::stamp::{Clock, Stamp};
 use crate::protocol::user::Key;
 
 /// The longest value of `offline` that we read, in bytes.
 const MAX_WORD: usize = 16;
+
+/// The parameters that name addresses, and what may stand there. Other services have other names
+/// for them, and clients are set up for those.
+const ADDRESSES: [(Part, Kind); 12] = [
+    (Part::MyIp, Kind::Any),
+    (Part::Ip, Kind::Any),
+    (Part::MyIpv4, Kind::Ipv4),
+    (Part::Ipv4, Kind::Ipv4),
+    (Part::Ip4, Kind::Ipv4),
+    (Part::A, Kind::Ipv4),
+    (Part::MyIpv6, Kind::Ipv6),
+    (Part::MyIp6, Kind::Ipv6),
+    (Part::Ipv6, Kind::Ipv6),
+    (Part::Ip6, Kind::Ipv6),
+    (Part::Aaaa, Kind::Ipv6),
+    (Part::Ip6LanPrefix, Kind::Prefix),
+];
+
+/// The parameters that name hosts. We go by the others if there is no `hostname`: beside it, they
+/// may mean something else.
+const HOSTS: [Part; 4] = [Part::Hostname, Part::Hostnames, Part::Host, Part::Domain];
+
+/// What may stand in a parameter. Where an IPv6 address may, a prefix may, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Ipv4,
+    Ipv6,
+    Prefix,
+}
 
 /// The connections over which we serve dyndns2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +62,15 @@ pub enum Dyndns2 {
     Https,
     /// Any, though each request contains the key.
     Any,
+}
+
+/// What we accept of dyndns2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Over which connections.
+    pub served: Dyndns2,
+    /// Whether user and password may come in the form, over HTTPS: key `login_in_query`.
+    pub login_in_query: bool,
 }
 
 /// A request of dyndns2. It may contain a key, so nothing can print it.
@@ -44,16 +86,21 @@ pub struct Request<'r> {
 }
 
 /// Reads a request that arrived at `now`, which becomes its stamp.
-pub fn claim(request: &Request, served: Dyndns2, now: DateTime<Utc>) -> Result<Claim, Error> {
-    let Request { form, authorization, is_https, sender } = request;
-    admit(*is_https, served)?;
-    let (user, password) =
-        user_and_password(authorization).ok_or(Refusal::Identity(Unproven::NoPassword))?;
-    let list = form.required(Part::Hostname, MAX_LIST).map_err(Refusal::from)?;
+pub fn claim(
+    request: &Request,
+    rules: Rules,
+    private: Private,
+    now: DateTime<Utc>,
+) -> Result<Claim, Error> {
+    let Request { form, sender, is_https, .. } = request;
+    admit(*is_https, rules.served)?;
+    let (user, password) = login(request, rules.login_in_query)?;
+    let hosts = named_hosts(form)?;
+    let shares = shares(form, *sender, private)?;
     Ok(Claim {
         user,
-        hosts: hosts(list, Part::Hostname)?,
-        addresses: addresses(form, *sender)?,
+        updates: shared(hosts, &shares),
+        left_out: shares.left_out,
         stamp: Stamp::at(now)
             .ok_or_else(|| Fault::new("the clock", "shows no usable year: set it"))?,
         clock: Clock::Server,
@@ -69,6 +116,26 @@ fn admit(is_https: bool, served: Dyndns2) -> Result<(), Refusal> {
     }
 }
 
+/// User and password from the header or, where that is allowed, from the form: some devices can
+/// send them in no other way. Then only HTTPS will do, whatever else is served.
+fn login(request: &Request, may_be_in_form: bool) -> Result<(String, Key), Refusal> {
+    let Request { form, authorization, is_https, .. } = request;
+    let has_login = form.has(Part::Username) && form.has(Part::Password);
+    let refused = |why| Err(Refusal::Identity(why));
+    if !authorization.is_empty() || !has_login {
+        return user_and_password(authorization).map_or(refused(Unproven::NoPassword), Ok);
+    }
+    match (may_be_in_form, is_https) {
+        (false, _) => refused(Unproven::LoginInForm),
+        (true, false) => Err(Refusal::Insecure),
+        (true, true) => {
+            let user = form.required(Part::Username, MAX_USER)?;
+            let password = form.required(Part::Password, MAX_FORM)?;
+            Ok((user.to_owned(), Key::new(password.to_owned())))
+        }
+    }
+}
+
 /// User and password of HTTP Basic (RFC 7617).
 fn user_and_password(authorization: &str) -> Option<(String, Key)> {
     let (scheme, code) = authorization.split_once(' ')?;
@@ -79,49 +146,65 @@ fn user_and_password(authorization: &str) -> Option<(String, Key)> {
     is_user.then(|| (user.to_owned(), Key::new(password.to_owned())))
 }
 
-/// The addresses of `myip`, `myipv6` and `myip6` together. `offline` removes all.
-fn addresses(form: &Form, sender: IpAddr) -> Result<Addresses, Refusal> {
+/// The hosts of `hostname`, or of the one other parameter that names hosts.
+fn named_hosts(form: &Form) -> Result<Vec<HostName>, Refusal> {
+    let mut parts = HOSTS.into_iter().filter(|part| form.has(*part));
+    let part = match (parts.next(), parts.next()) {
+        (Some(Part::Hostname) | None, _) => Part::Hostname,
+        (Some(part), None) => part,
+        (Some(part), Some(_)) => return Err(Refusal::Form(Problem::Conflicting, part)),
+    };
+    let names = form.list(part)?;
+    if names.is_empty() {
+        return Err(Refusal::Form(Problem::Missing, part));
+    }
+    hosts(names.into_iter(), part)
+}
+
+/// What the hosts get. `offline` removes all addresses.
+fn shares(form: &Form, sender: IpAddr, private: Private) -> Result<Shares, Refusal> {
     let offline = form.optional(Part::Offline, MAX_WORD)?;
     if offline.is_some_and(|value| value.eq_ignore_ascii_case("yes")) {
-        return Ok(Addresses::REMOVED);
+        let both = Addresses::REMOVED.into();
+        return Ok(Shares { first: both, others: both, left_out: Vec::new() });
     }
-    let mut addresses = Addresses::KEPT;
-    for part in [Part::MyIp, Part::MyIpv6, Part::MyIp6] {
-        let Some(list) = form.optional(part, 2 * MAX_ADDRESS + 1)? else { continue };
-        for text in list.split(',') {
-            let result = match address(text, part) {
-                Some(IpAddr::V4(address)) => set(&mut addresses.ipv4, address),
-                Some(IpAddr::V6(address)) => set(&mut addresses.ipv6, address),
-                None => Err(Problem::Malformed),
-            };
-            result.map_err(|problem| Refusal::Form(problem, part))?;
+    let mut named = Named::nothing(private);
+    for (part, kind) in ADDRESSES {
+        for text in form.list(part)? {
+            name(&mut named, text, part, kind).map_err(|problem| Refusal::Form(problem, part))?;
         }
     }
-    Ok(addresses.or_of(sender))
-}
-
-/// Reads an address. Only `myip` takes both families.
-fn address(text: &str, part: Part) -> Option<IpAddr> {
-    match text.parse() {
-        Ok(IpAddr::V4(address)) if part == Part::MyIp => Some(address.into()),
-        _ => ipv6(text).map(IpAddr::V6),
+    let known = [&ADDRESSES.map(|(part, _)| part)[..], &HOSTS].concat();
+    match form.stray_address(&known) {
+        Some(name) => Err(Refusal::Stray(name.to_owned())),
+        None => named.shares(sender),
     }
 }
 
-/// Sets the address of a family. The request may repeat it, but must not name another.
-fn set<A: Copy + PartialEq>(action: &mut Action<A>, address: A) -> Result<(), Problem> {
-    let new = Action::Set(address);
-    if *action != Action::Keep && *action != new {
-        return Err(Problem::Conflicting);
+/// What one text says: an address, a prefix, or that the address stays as it is.
+fn name(named: &mut Named, text: &str, part: Part, kind: Kind) -> Result<(), Problem> {
+    let has = |own| kind == Kind::Any || kind == own;
+    if ["no", "preserve"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        if has(Kind::Ipv4) {
+            named.set_ipv4(Action::Keep)?;
+        }
+        return if has(Kind::Ipv6) { named.set_ipv6(Action::Keep) } else { Ok(()) };
     }
-    *action = new;
-    Ok(())
+    if text.contains('/') && kind != Kind::Ipv4 {
+        return named.add_prefix(text, part);
+    }
+    match text.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(address @ IpAddr::V4(_)) if has(Kind::Ipv4) => named.add(address, part),
+        Ok(address @ IpAddr::V6(_)) if has(Kind::Ipv6) => named.add(address, part),
+        Ok(_) | Err(_) => Err(Problem::Malformed),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::host::HostName;
+    use crate::protocol::addresses::{NewIpv6, Wanted};
+    use crate::protocol::prefix::Prefix;
     use crate::protocol::stamp::TimeZone;
     use proptest::prelude::*;
 
@@ -136,11 +219,21 @@ mod tests {
             is_https: value("HTTPS") == Some("on"),
             sender: SENDER,
         };
-        claim(&request, served, now)
+        claim(&request, Rules { served, login_in_query: false }, Private::Allowed, now)
     }
 
     /// user1 with the password secret:key1.
     const HEADER: (&str, &str) = ("HTTP_AUTHORIZATION", "Basic dXNlcjE6c2VjcmV0OmtleTE=");
+
+    fn host(name: &str) -> HostName {
+        HostName::parse(name).unwrap()
+    }
+
+    /// What a.example gets if these parameters are added.
+    fn wanted(more: &str) -> Wanted {
+        let query = format!("hostname=a.example{more}");
+        claim_of(&query, &[HEADER], Dyndns2::Any).unwrap().updates[0].1
+    }
 
     fn refusal(query: &str, pairs: &[(&str, &str)], served: Dyndns2) -> Refusal {
         match claim_of(query, pairs, served).map(drop) {
@@ -155,11 +248,8 @@ mod tests {
             "system=dyndns&hostname=a.example,B.example&myip=192.0.2.1&wildcard=ON&mx=m&backmx=NO";
         let claim = claim_of(query, &[HEADER], Dyndns2::Any).unwrap();
         assert_eq!(claim.user, "user1");
-        assert_eq!(
-            claim.hosts.iter().map(HostName::as_str).collect::<Vec<_>>(),
-            ["a.example", "B.example"]
-        );
-        assert_eq!(claim.addresses, "192.0.2.1".parse::<IpAddr>().unwrap().into());
+        let wanted = "192.0.2.1".parse::<IpAddr>().unwrap().into();
+        assert_eq!(claim.updates, ["a.example", "B.example"].map(|name| (host(name), wanted)));
         assert_eq!(claim.clock, Clock::Server);
         assert_eq!(claim.stamp.format(TimeZone::Utc), "2012-06-14 15:58:27");
         let Proof::Password(key) = claim.proof else { panic!("a password") };
@@ -167,18 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_in_any_of_three_parameters() {
-        let addresses = |more: &str| {
-            claim_of(&format!("hostname=a.example{more}"), &[HEADER], Dyndns2::Any)
-                .unwrap()
-                .addresses
-        };
+    fn addresses_come_by_many_names() {
         let ipv4: IpAddr = "192.0.2.1".parse().unwrap();
         let ipv6: IpAddr = "2001:db8::1".parse().unwrap();
         let both = Addresses { ipv6: Action::Set("2001:db8::1".parse().unwrap()), ..ipv4.into() };
         for (more, expected) in [
             ("", SENDER.into()),
             ("&myip=", SENDER.into()),
+            ("&myip=,", SENDER.into()),
             ("&offline=NO", SENDER.into()),
             ("&myip=192.0.2.1", ipv4.into()),
             ("&myip=2001:db8::1", ipv6.into()),
@@ -188,22 +274,131 @@ mod tests {
             ("&myip=192.0.2.1,2001:db8::1", both),
             ("&myip=192.0.2.1&myipv6=2001:db8::1", both),
             ("&myip=192.0.2.1,2001:db8::1&myip6=2001:DB8::1", both),
+            ("&myip=192.0.2.1&myip=192.0.2.1", ipv4.into()),
+            ("&ip=192.0.2.1,2001:db8::1", both),
+            ("&myipv4=192.0.2.1&myipv6=2001:db8::1", both),
+            ("&ipv4=192.0.2.1&ipv6=2001:db8::1", both),
+            ("&ip4=192.0.2.1&ip6=2001:db8::1", both),
+            ("&a=192.0.2.1&aaaa=2001:db8::1", both),
+            ("&myip=192.0.2.1,", ipv4.into()),
+            ("&myip=,2001:db8::1", ipv6.into()),
+            ("&myip=192.0.2.1,2001:db8::1,", both),
+            ("&myip=%20192.0.2.1%0d%0a", ipv4.into()),
+            ("&myip=192.0.2.1,+2001:db8::1", both),
+            ("&myip=::ffff:192.0.2.1", ipv4.into()),
+            ("&myip=0:0:0:0:0:ffff:c000:201", ipv4.into()),
+            ("&myipv4=::ffff:192.0.2.1", ipv4.into()),
+            ("&myip=192.0.2.1&myipv6=no", ipv4.into()),
+            ("&myip=192.0.2.1&myipv6=preserve", ipv4.into()),
+            ("&myipv4=preserve&myipv6=2001:db8::1", ipv6.into()),
+            ("&myipv6=preserve", SENDER.into()),
+            ("&myip=0.0.0.0&myipv6=2001:db8::1", ipv6.into()),
+            ("&myip=192.0.2.1,fe80::1", ipv4.into()),
+            ("&myip=192.0.2.1&ip6lanprefix=", ipv4.into()),
             ("&offline=YES&myip=192.0.2.1", Addresses::REMOVED),
             ("&offline=yes", Addresses::REMOVED),
         ] {
-            assert_eq!(addresses(more), expected, "{more}");
+            assert_eq!(wanted(more), expected.into(), "{more}");
         }
     }
 
     #[test]
-    fn two_of_the_longest_addresses_are_read_and_no_more() {
-        let long = "2001:0db8:0000:0000:0000:0000:192.168.100.200";
-        assert_eq!(long.len(), MAX_ADDRESS);
-        let query = format!("hostname=a.example&myip={long},{long}");
-        let claim = claim_of(&query, &[HEADER], Dyndns2::Any).unwrap();
-        assert_eq!(claim.addresses, long.parse::<IpAddr>().unwrap().into());
-        let refusal = refusal(&(query + ","), &[HEADER], Dyndns2::Any);
-        assert!(matches!(refusal, Refusal::Form(Problem::Overlong, Part::MyIp)));
+    fn a_prefix_is_for_the_hosts_behind_a_router() {
+        let ipv4 = Action::Set("192.0.2.1".parse().unwrap());
+        let own = Action::Set(NewIpv6::Address("2001:db8:ff::1".parse().unwrap()));
+        let behind = Action::Set(NewIpv6::Prefix(Prefix::parse("2001:db8:1::/56").unwrap()));
+        let (keep4, keep) = (Action::Keep, Action::Keep);
+        for (more, first, others) in [
+            ("&myip=2001:db8:1::/56", (keep4, behind), (keep4, behind)),
+            ("&myipv6=2001:db8:1::/56", (keep4, behind), (keep4, behind)),
+            ("&ip6lanprefix=2001:db8:1::/56", (keep4, behind), (keep4, behind)),
+            ("&myip=192.0.2.1&ip6lanprefix=2001:db8:1::/56", (ipv4, behind), (ipv4, behind)),
+            (
+                "&myip=192.0.2.1&myipv6=2001:db8:ff::1&ip6lanprefix=2001:db8:1::/56",
+                (ipv4, own),
+                (ipv4, behind),
+            ),
+            ("&myip=2001:db8:ff::1,2001:db8:1::/56", (keep4, own), (keep4, behind)),
+            ("&myip=2001:db8:1::/56&myipv6=preserve", (keep4, keep), (keep4, behind)),
+            ("&myip=0.0.0.0&myipv6=2001:db8:1::/56", (keep4, behind), (keep4, behind)),
+            ("&myip=192.0.2.1&ip6lanprefix=fe80::/64", (ipv4, keep), (ipv4, keep)),
+        ] {
+            let query = format!("hostname=a,b,c{more}");
+            let updates = claim_of(&query, &[HEADER], Dyndns2::Any).unwrap().updates;
+            let [first, others] = [first, others].map(|(ipv4, ipv6)| Wanted { ipv4, ipv6 });
+            let expected = [("a", first), ("b", others), ("c", others)];
+            assert_eq!(updates, expected.map(|(name, wanted)| (host(name), wanted)), "{more}");
+        }
+        for more in [
+            "&ip6lanprefix=2001:db8::7/56",
+            "&ip6lanprefix=2001:db8::/128",
+            "&myip=192.0.2.0/24",
+            "&myipv6=2001:db8:75:e4f0::/647656:3cff:fe47:1",
+            "&ip6lanprefix=::/64",
+        ] {
+            let refusal = refusal(&format!("hostname=a{more}"), &[HEADER], Dyndns2::Any);
+            assert!(matches!(refusal, Refusal::Form(Problem::Unusable(_), _)), "{more}");
+        }
+    }
+
+    #[test]
+    fn hosts_come_in_lists_as_people_write_them() {
+        let hosts = |query: &str| {
+            let claim = claim_of(query, &[HEADER], Dyndns2::Any).unwrap();
+            claim.updates.into_iter().map(|(host, _)| host.to_string()).collect::<Vec<_>>()
+        };
+        for query in [
+            "hostname=a.example,b.example",
+            "hostname=a.example,+b.example",
+            "hostname=%20a.example%20,%20b.example,",
+            "hostname=,a.example,,b.example.",
+            "hostname=a.example&hostname=b.example",
+            "hostnames=a.example,b.example",
+            "host=a.example,b.example",
+            "domain=a.example,b.example",
+            "hostname=a.example,b.example&host=c&domain=example",
+        ] {
+            assert_eq!(hosts(query), ["a.example", "b.example"], "{query}");
+        }
+    }
+
+    #[test]
+    fn an_address_by_an_unknown_name_is_refused() {
+        for (query, name) in [
+            ("hostname=a&v4=192.0.2.1&v6=2001:db8::1&prefix=2001:db8:1::/56", "v4"),
+            ("hostname=a&myip=192.0.2.1&prefix=2001:db8:1::/56", "prefix"),
+            ("hostname=a&MYIP=192.0.2.1", "MYIP"),
+        ] {
+            let refusal = refusal(query, &[HEADER], Dyndns2::Any);
+            assert!(matches!(refusal, Refusal::Stray(n) if n == name), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_login_in_the_form_counts_where_it_is_allowed_over_https_alone() {
+        let query = "hostname=a&username=user1&password=secret:key1";
+        let header = ("HTTP_AUTHORIZATION", HEADER.1);
+        for (allowed, is_https, pairs, expected) in [
+            (true, true, &[][..], Ok("user1")),
+            (true, true, &[header], Ok("user1")),
+            (true, true, &[("HTTP_AUTHORIZATION", "Basic !")], Err("no password")),
+            (true, false, &[], Err("insecure")),
+            (false, true, &[], Err("forbidden")),
+        ] {
+            let authorization = pairs.first().map_or("", |(_, value)| *value);
+            let form = Form::parse(query.as_bytes(), b"");
+            let request = Request { form, authorization, is_https, sender: SENDER };
+            let rules = Rules { served: Dyndns2::Any, login_in_query: allowed };
+            let now = DateTime::from_timestamp(1_795_410_000, 0).unwrap();
+            let said = match claim(&request, rules, Private::Allowed, now) {
+                Ok(claim) => Ok(claim.user),
+                Err(Error::Refusal(Refusal::Insecure)) => Err("insecure"),
+                Err(Error::Refusal(Refusal::Identity(Unproven::LoginInForm))) => Err("forbidden"),
+                Err(Error::Refusal(Refusal::Identity(Unproven::NoPassword))) => Err("no password"),
+                Err(other) => panic!("{other:?}"),
+            };
+            assert_eq!(said, expected.map(str::to_owned), "{allowed} {is_https} {pairs:?}");
+        }
     }
 
     #[test]
@@ -212,12 +407,29 @@ mod tests {
             ("", Problem::Missing, Part::Hostname),
             ("hostname=", Problem::Missing, Part::Hostname),
             ("hostname=a%20b", Problem::Malformed, Part::Hostname),
-            ("hostname=a.example,", Problem::Malformed, Part::Hostname),
+            ("hostname=,+,", Problem::Missing, Part::Hostname),
+            ("hostname=a%00", Problem::Malformed, Part::Hostname),
+            ("hostname=a,%zz", Problem::Malformed, Part::Hostname),
+            ("host=a&domain=example", Problem::Conflicting, Part::Host),
+            ("host=", Problem::Missing, Part::Host),
             ("hostname=a.example,A.example", Problem::Repeated, Part::Hostname),
-            ("hostname=a&hostname=b", Problem::Repeated, Part::Hostname),
+            ("hostname=a&hostname=A", Problem::Repeated, Part::Hostname),
             ("hostname=a&myip=x", Problem::Malformed, Part::MyIp),
-            ("hostname=a&myip=192.0.2.1,", Problem::Malformed, Part::MyIp),
-            ("hostname=a&myip=::ffff:192.0.2.1", Problem::Malformed, Part::MyIp),
+            ("hostname=a&myip=1.1.1.1nas.example.net", Problem::Malformed, Part::MyIp),
+            ("hostname=a&myip=192.0.2.1;2001:db8::1", Problem::Malformed, Part::MyIp),
+            ("hostname=a&myipv6=::ffff:192.0.2.1", Problem::Malformed, Part::MyIpv6),
+            ("hostname=a&myipv4=2001:db8::1", Problem::Malformed, Part::MyIpv4),
+            ("hostname=a&myipv4=192.0.2.0/24", Problem::Malformed, Part::MyIpv4),
+            ("hostname=a&ip6lanprefix=2001:db8::1", Problem::Malformed, Part::Ip6LanPrefix),
+            ("hostname=a&ip6lanprefix=none", Problem::Malformed, Part::Ip6LanPrefix),
+            ("hostname=a&myip=preserve", Problem::Conflicting, Part::Connection),
+            ("hostname=a&myipv4=no", Problem::Conflicting, Part::Connection),
+            ("hostname=a&myip=192.0.2.1,no", Problem::Conflicting, Part::MyIp),
+            (
+                "hostname=a&myip=2001:db8:1::/56&ip6lanprefix=2001:db8:2::/56",
+                Problem::Conflicting,
+                Part::Ip6LanPrefix,
+            ),
             ("hostname=a&myip=192.0.2.1,192.0.2.2", Problem::Conflicting, Part::MyIp),
             ("hostname=a&myip=2001:db8::1&myip6=2001:db8::2", Problem::Conflicting, Part::MyIp6),
             ("hostname=a&myipv6=192.0.2.1", Problem::Malformed, Part::MyIpv6),
@@ -226,7 +438,8 @@ mod tests {
             let is_so = matches!(refusal, Refusal::Form(a, b) if (a, b) == (problem, part));
             assert!(is_so, "{query}: {refusal:?}");
         }
-        let list = vec!["a"; 33].join(",");
+        let list: Vec<String> = (0..33).map(|n| format!("a{n}")).collect();
+        let list = list.join(",");
         let refusal = refusal(&format!("hostname={list}"), &[HEADER], Dyndns2::Any);
         assert!(matches!(refusal, Refusal::Form(Problem::Overlong, Part::Hostname)));
     }
@@ -276,7 +489,7 @@ mod tests {
         #[test]
         fn any_request_is_refused_or_understood(
             header in "(Basic )?[ -~]{0,40}",
-            query in "(hostname=a,b)?(&(myip|myip6|offline)=[0-9a-f.:,%YES]{0,20}){0,3}",
+            query in "(hostname=a,b)?(&(myip|myip6|a|v4|offline)=[0-9a-f.:,/ %YESno]{0,20}){0,3}",
         ) {
             let header = ("HTTP_AUTHORIZATION", header.as_str());
             let _ = claim_of(&query, &[header], Dyndns2::Any);

@@ -1,10 +1,11 @@
 //! The parameters of a request, decoded.
 //!
-//! Treat all of it as hostile. We look only at declared parameters. Each may occur once, and must
-//! be well-formed.
+//! Treat all of it as hostile. We look only at declared parameters, which must be well-formed. Each
+//! may occur once, unless it is a list.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
 use url::form_urlencoded;
 
@@ -62,12 +63,43 @@ impl<'r> Form<'r> {
         if value.len() > max {
             return Err((Problem::Overlong, part));
         }
-        // The decoder replaces bytes that are not UTF-8 by U+FFFD.
-        if value.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+        if !is_printable(value) {
             return Err((Problem::Malformed, part));
         }
         Ok(Some(value).filter(|value| !value.is_empty()))
     }
+
+    /// What stands between the commas of a list. The parameter may be repeated; then the lists
+    /// follow each other. White space around what stands there, and empty places, are left out.
+    pub(crate) fn list(&self, part: Part) -> Result<Vec<&str>, (Problem, Part)> {
+        let mut list = Vec::new();
+        for pair in self.0.iter().filter(|pair| pair.name == part.name()) {
+            let places = pair.value.split(',').map(str::trim);
+            list.extend(places.filter(|text| !text.is_empty()));
+            if !has_whole_escapes(pair.text) || !list.iter().all(|text| is_printable(text)) {
+                return Err((Problem::Malformed, part));
+            }
+        }
+        Ok(list)
+    }
+
+    /// The name of a parameter with an address or a prefix that is none of these parts.
+    pub(crate) fn stray_address(&self, parts: &[Part]) -> Option<&str> {
+        let is_address = |text: &str| {
+            let address = text.trim().split('/').next().unwrap_or_default();
+            address.parse::<IpAddr>().is_ok()
+        };
+        let is_stray = |pair: &&Pair| {
+            pair.value.split(',').any(is_address)
+                && !parts.iter().any(|part| pair.name == part.name())
+        };
+        self.0.iter().find(is_stray).map(|pair| &*pair.name)
+    }
+}
+
+/// Whether a text can be printed. The decoder replaces bytes that are not UTF-8 by U+FFFD.
+fn is_printable(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
 }
 
 /// Whether two hexadecimal digits follow each `%`. The decoder would leave `%zz` as it is.
@@ -90,6 +122,8 @@ pub enum Problem {
     Malformed,
     /// It contradicts the rest, such as a parameter of another protocol.
     Conflicting,
+    /// It can be read, but is of no use. Says why.
+    Unusable(&'static str),
 }
 
 /// A part of a request.
@@ -111,14 +145,40 @@ pub enum Part {
     Ip6,
     /// The parameter `hostname` of dyndns2.
     Hostname,
+    /// The same by another name: `hostnames`.
+    Hostnames,
+    /// The same by another name: `host`.
+    Host,
+    /// The same by another name: `domain`.
+    Domain,
     /// The parameter `myip` of dyndns2.
     MyIp,
+    /// The IPv4 address by the name `myipv4`.
+    MyIpv4,
+    /// The IPv4 address by the name `ipv4`.
+    Ipv4,
+    /// The IPv4 address by the name `ip4`.
+    Ip4,
+    /// The IPv4 address by the name `a`.
+    A,
     /// The parameter `myipv6` of dyndns2.
     MyIpv6,
     /// The parameter `myip6` of dyndns2.
     MyIp6,
+    /// The IPv6 address by the name `ipv6`.
+    Ipv6,
+    /// The IPv6 address by the name `aaaa`.
+    Aaaa,
+    /// The parameter `ip6lanprefix` of dyndns2.
+    Ip6LanPrefix,
     /// The parameter `offline` of dyndns2.
     Offline,
+    /// The parameter `username`, in the place of the header `Authorization`.
+    Username,
+    /// The parameter `password`, in the place of the header `Authorization`.
+    Password,
+    /// The connection that the request came through.
+    Connection,
     /// The whole query string.
     Query,
     /// The whole body.
@@ -133,6 +193,7 @@ impl fmt::Display for Problem {
             Self::Overlong => "overlong",
             Self::Malformed => "malformed",
             Self::Conflicting => "conflicting",
+            Self::Unusable(_) => "unusable",
         })
     }
 }
@@ -150,10 +211,23 @@ impl Part {
             Self::Ip => "ip",
             Self::Ip6 => "ip6",
             Self::Hostname => "hostname",
+            Self::Hostnames => "hostnames",
+            Self::Host => "host",
+            Self::Domain => "domain",
             Self::MyIp => "myip",
+            Self::MyIpv4 => "myipv4",
+            Self::Ipv4 => "ipv4",
+            Self::Ip4 => "ip4",
+            Self::A => "a",
             Self::MyIpv6 => "myipv6",
             Self::MyIp6 => "myip6",
+            Self::Ipv6 => "ipv6",
+            Self::Aaaa => "aaaa",
+            Self::Ip6LanPrefix => "ip6lanprefix",
             Self::Offline => "offline",
+            Self::Username => "username",
+            Self::Password => "password",
+            Self::Connection => "connection",
             Self::Query => "query",
             Self::Body => "body",
         }

@@ -25,6 +25,12 @@ impl HostName {
         is_name.then(|| Self(text.to_owned()))
     }
 
+    /// Reads a name as clients send it: a dot may stand at its end, as in zone files (RFC 1034,
+    /// 3.1).
+    pub(super) fn received(text: &str) -> Option<Self> {
+        Self::parse(text.strip_suffix('.').unwrap_or(text))
+    }
+
     /// The name as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -8,7 +8,9 @@
 //! - [`form`]: the parameters, decoded,
 //! - [`claim`]: who says what, in protocols 1 and 2,
 //! - [`dyndns2`]: who says what, in dyndns2,
-//! - [`host`], [`addresses`], [`stamp`]: what a claim consists of,
+//! - [`named`]: the addresses that it names, and which of its hosts gets which,
+//! - [`host`], [`addresses`], [`prefix`], [`stamp`]: what a claim consists of,
+//! - [`special`]: addresses that no host can have,
 //! - [`user`]: a user's entry in the credentials,
 //! - [`signature`]: what the signatures cover, and how to make them,
 //! - [`auth`]: verifies a claim: user, signature, hosts, time,
@@ -21,6 +23,9 @@ pub mod claim;
 pub mod dyndns2;
 pub mod form;
 pub mod host;
+pub(crate) mod named;
+pub mod prefix;
 pub mod signature;
+pub mod special;
 pub mod stamp;
 pub mod user;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::protocol::addresses::Addresses;
 use crate::protocol::auth::Authentic;
 use crate::protocol::stamp::{Clock, Stamp, TimeZone};
 use crate::store::record::{self, Record};
@@ -19,6 +20,8 @@ pub(crate) enum Decision {
     Redundant,
     /// The last accepted request again, or another that says the same: store nothing.
     Repeated,
+    /// It has only a prefix, and the host no IPv6 address: refuse.
+    NoIpv6,
     /// Not newer than the last accepted request: refuse.
     Replay {
         /// The last accepted stamp.
@@ -26,10 +29,16 @@ pub(crate) enum Decision {
     },
 }
 
-/// Decides about `update`, given the host's stored record.
-pub(crate) fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
+/// Decides about `update`, given the host's stored record. `addresses` is what the update means for
+/// that record.
+fn decide(update: &Authentic, addresses: &Addresses, record: Option<&Record>) -> Decision {
+    let last = record.map_or(Stamp::NEVER, |record| record.stamp);
+    let is_late = update.stamp() < last && update.clock() == Clock::Client;
+    if *addresses == Addresses::KEPT && !is_late {
+        return Decision::NoIpv6;
+    }
     let Some(record) = record else { return Decision::Changed };
-    let holds = record.holds(update.addresses());
+    let holds = record.holds(addresses);
     if update.stamp() > record.stamp {
         return if holds { Decision::Redundant } else { Decision::Changed };
     }
@@ -49,26 +58,32 @@ pub(crate) fn decide(update: &Authentic, record: Option<&Record>) -> Decision {
 #[derive(Debug)]
 pub(crate) struct Step {
     update: Authentic,
+    addresses: Addresses,
     entry: Option<HostEntry>,
     moves_lines: bool,
 }
 
 impl Step {
-    /// Decides about an update, given the host's entry. There is a step if something is to be
-    /// stored.
-    pub(crate) fn decide(update: Authentic, entry: Option<HostEntry>) -> (Decision, Option<Self>) {
-        let decision = decide(&update, entry.as_ref().map(|entry| &entry.record));
+    /// Decides about an update, given the host's entry, and tells what it means for the host's
+    /// addresses. There is a step if something is to be stored.
+    pub(crate) fn decide(
+        update: Authentic,
+        entry: Option<HostEntry>,
+    ) -> (Decision, Addresses, Option<Self>) {
+        let record = entry.as_ref().map(|entry| &entry.record);
+        let addresses = update.wanted().for_host_with(record.and_then(Record::ipv6));
+        let decision = decide(&update, &addresses, record);
         // A redundant update makes one of two spellings of a name, and puts addresses in order that
         // a hand wrote: then the hosts file changes, too.
         let is_in_order =
             entry.as_ref().is_some_and(|entry| entry.is_only_one && entry.record.is_in_order());
-        let step = |moves_lines| Some(Self { update, entry, moves_lines });
+        let step = |moves_lines| Some(Self { update, addresses, entry, moves_lines });
         let step = match decision {
             Decision::Changed => step(true),
             Decision::Redundant => step(!is_in_order),
-            Decision::Repeated | Decision::Replay { .. } => None,
+            Decision::Repeated | Decision::NoIpv6 | Decision::Replay { .. } => None,
         };
-        (decision, step)
+        (decision, addresses, step)
     }
 
     /// The update.
@@ -94,7 +109,7 @@ impl Step {
     pub(crate) fn fields_after(&self, zone: TimeZone) -> Map<String, Value> {
         let entry = self.entry.as_ref();
         let mut fields = entry.map(|entry| entry.fields.clone()).unwrap_or_default();
-        record::set(&mut fields, self.update.addresses(), self.stamp(), zone);
+        record::set(&mut fields, &self.addresses, self.stamp(), zone);
         fields
     }
 
@@ -108,7 +123,7 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} {}", self.update.host(), self.update.addresses())
+        write!(f, "{} {}", self.update.host(), self.addresses)
     }
 }
 
@@ -118,6 +133,11 @@ mod tests {
     use crate::protocol::addresses::{Action, Addresses};
     use crate::protocol::stamp::TimeZone;
     use std::net::IpAddr;
+
+    fn decided(update: &Authentic, record: Option<&Record>) -> Decision {
+        let addresses = update.wanted().for_host_with(record.and_then(Record::ipv6));
+        decide(update, &addresses, record)
+    }
 
     #[test]
     fn the_stored_stamp_and_addresses_decide() {
@@ -141,10 +161,10 @@ mod tests {
         ] {
             let address: IpAddr = address.parse().unwrap();
             let update = Authentic::for_test("host1", address, stamp(second));
-            assert_eq!(decide(&update, Some(&record)), expected, "{second} {address}");
+            assert_eq!(decided(&update, Some(&record)), expected, "{second} {address}");
         }
         let update = Authentic::for_test("host1", Addresses::REMOVED, stamp(0));
-        assert_eq!(decide(&update, None), Decision::Changed);
+        assert_eq!(decided(&update, None), Decision::Changed);
     }
 
     #[test]
@@ -176,10 +196,49 @@ mod tests {
         ] {
             let record = Record { addresses: stored.clone(), stamp: old };
             for (stamp, expected) in [(new, first), (old, again)] {
-                let decision = decide(&Authentic::for_test("host1", update, stamp), Some(&record));
+                let decision = decided(&Authentic::for_test("host1", update, stamp), Some(&record));
                 assert_eq!(decision, expected, "{stored:?} {update:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_prefix_moves_the_stored_address_and_gives_nobody_a_first_one() {
+        use crate::protocol::addresses::{NewIpv6, Wanted};
+        use crate::protocol::prefix::Prefix;
+        let stamp = |text| Stamp::parse(text, TimeZone::Utc).unwrap();
+        let [old, new] = ["2012-06-14 15:58:30", "2012-06-14 15:58:31"].map(stamp);
+        let prefix = NewIpv6::Prefix(Prefix::parse("2001:db8:1::/64").unwrap());
+        let alone = Wanted { ipv4: Action::Keep, ipv6: Action::Set(prefix) };
+        let with4 = Wanted { ipv4: Action::Set("192.0.2.1".parse().unwrap()), ..alone };
+        let replay = Decision::Replay { last: old };
+        let nothing = Decision::NoIpv6;
+        for (stored, wanted, first, again) in [
+            (&["2001:db8:9::7"][..], alone, Decision::Changed, replay),
+            (&["2001:db8:1::7"], alone, Decision::Redundant, Decision::Repeated),
+            (&["192.0.2.1", "::7"], alone, Decision::Changed, replay),
+            (&["192.0.2.1", "::7"], with4, Decision::Changed, replay),
+            (&["192.0.2.1"], alone, nothing, nothing),
+            (&["192.0.2.1", "::1"], alone, nothing, nothing),
+            (&["192.0.2.1"], with4, Decision::Redundant, Decision::Repeated),
+            (&["192.0.2.9"], with4, Decision::Changed, replay),
+        ] {
+            let addresses = stored.iter().map(|text| text.parse().unwrap()).collect();
+            let record = Record { addresses, stamp: old };
+            for (stamp, expected) in [(new, first), (old, again)] {
+                let update = Authentic::for_test("host1", wanted, stamp);
+                assert_eq!(decided(&update, Some(&record)), expected, "{stored:?} {wanted:?}");
+            }
+            let late = Authentic::for_test("host1", wanted, stamp("2012-06-14 15:58:29"));
+            assert_eq!(decided(&late, Some(&record)), replay, "{stored:?} {wanted:?}");
+        }
+        let update = |wanted| Authentic::for_test("host1", wanted, new);
+        assert_eq!(decided(&update(alone), None), nothing);
+        assert_eq!(decided(&update(with4), None), Decision::Changed);
+        // By the server's clock, nothing is a replay, and nobody gets an address from nothing.
+        let record = Record { addresses: Vec::new(), stamp: new };
+        let update = Authentic::for_test("host1", alone, old).by_server_clock();
+        assert_eq!(decided(&update, Some(&record)), nothing);
     }
 
     #[test]
@@ -196,7 +255,7 @@ mod tests {
             for (address, expected) in [("192.0.2.1", same), ("192.0.2.2", other)] {
                 let address: IpAddr = address.parse().unwrap();
                 let update = Authentic::for_test("host1", address, stamp(time)).by_server_clock();
-                assert_eq!(decide(&update, Some(&record)), expected, "{time} {address}");
+                assert_eq!(decided(&update, Some(&record)), expected, "{time} {address}");
             }
         }
     }

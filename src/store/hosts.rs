@@ -23,13 +23,14 @@ pub fn render(state: &Map<String, Value>) -> String {
     state.iter().map(|(name, record)| lines(name, record)).collect()
 }
 
-/// The lines of one host. What is not a host name or not an address never gets into them.
+/// The lines of one host. What is not a host name or not an address never gets into them, and
+/// neither does an interface identifier that waits for a prefix.
 #[must_use]
 pub fn lines(name: &str, record: &Value) -> String {
     let (Some(name), Some(fields)) = (HostName::parse(name), record.as_object()) else {
         return String::new();
     };
-    record::addresses(fields).fold(String::new(), |mut text, address| {
+    record::published(fields).fold(String::new(), |mut text, address| {
         let _ = writeln!(text, "{address} {name}");
         text
     })

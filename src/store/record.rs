@@ -1,10 +1,11 @@
 //! One host's record of the state.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde_json::{Map, Value};
 
 use crate::protocol::addresses::Addresses;
+use crate::protocol::special::is_identifier;
 use crate::protocol::stamp::{Stamp, TimeZone};
 
 /// The field of the IPv4 address. A PHP `ip.php` put an IPv6 address there, too.
@@ -31,11 +32,41 @@ impl Record {
             && !self.addresses.iter().any(|old| addresses.removes(*old))
     }
 
+    /// The IPv6 address whose prefix an update can replace: the last one, as in the hosts file. A
+    /// loopback address is in no network that has a prefix.
+    #[must_use]
+    pub(crate) fn ipv6(&self) -> Option<Ipv6Addr> {
+        let ipv6 = |address: &IpAddr| match address {
+            IpAddr::V6(address) => Some(*address).filter(|address| !address.is_loopback()),
+            IpAddr::V4(_) => None,
+        };
+        self.addresses.iter().rev().find_map(ipv6)
+    }
+
     /// Whether a redundant update leaves the addresses as they are. Only a hand writes two
     /// addresses of one family: of these the update leaves its own. IPv4 comes first.
     #[must_use]
     pub(crate) fn is_in_order(&self) -> bool {
         matches!(*self.addresses, [] | [_] | [IpAddr::V4(_), IpAddr::V6(_)])
+    }
+}
+
+/// The addresses in the fields of a record that DNS gets, IPv4 first. An interface identifier waits
+/// for a prefix.
+pub fn published(fields: &Map<String, Value>) -> impl Iterator<Item = IpAddr> {
+    addresses(fields).filter(|address| as_identifier(*address).is_none())
+}
+
+/// The interface identifier in the fields of a record, if it waits for a prefix.
+#[must_use]
+pub fn identifier(fields: &Map<String, Value>) -> Option<Ipv6Addr> {
+    addresses(fields).find_map(as_identifier)
+}
+
+fn as_identifier(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(address).filter(|address| is_identifier(*address)),
+        IpAddr::V4(_) => None,
     }
 }
 
