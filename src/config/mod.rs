@@ -292,7 +292,8 @@ mod tests {
     fn every_key_is_read() {
         let text = br#"{"state": "/s", "hosts": "/h", "credentials": "/c", "restart": [],
             "restart_interval": 0, "window": 999999999999, "time_zone": "local", "lock_timeout": 1,
-            "dyndns2": "any", "expire_after": 604800, "status_page": true,
+            "dyndns2": "any", "login_in_query": true, "private_addresses": false,
+            "expire_after": 604800, "status_page": true,
             "status_for": ["192.0.2.0/24", "users"],
             "late_after": 2, "silent_after": 3, "name_server": "[::1]:5353",
             "publish": {"command": ["nsupdate"], "server": "192.0.2.1", "port": 54, "ttl": 60,
@@ -313,7 +314,9 @@ mod tests {
         assert_eq!(config.store.time_zone, TimeZone::Local);
         assert_eq!(config.store.lock_timeout, 1);
         assert_eq!(config.store.expire_after, 604_800);
-        assert_eq!(config.protocol.dyndns2.served, Dyndns2::Any);
+        let dyndns2 = Rules { served: Dyndns2::Any, login_in_query: true };
+        assert_eq!(config.protocol.dyndns2, dyndns2);
+        assert_eq!(config.protocol.private, Private::Refused);
         assert!(config.status.page);
         let audience = config.status.audience;
         assert!(audience.users && audience.has([192, 0, 2, 1].into()));
@@ -326,6 +329,8 @@ mod tests {
         assert_eq!(with(r#"{"time_zone": "UTC"}"#).store.time_zone, TimeZone::Utc);
         assert_eq!(with(r#"{"dyndns2": "off"}"#).protocol.dyndns2.served, Dyndns2::Off);
         assert_eq!(with(r#"{"dyndns2": "https"}"#).protocol.dyndns2.served, Dyndns2::Https);
+        let private = |text| with(text).protocol.private;
+        assert_eq!(private(r#"{"private_addresses": true}"#), Private::Allowed);
         assert_eq!(with(r#"{"restart_interval": 3600}"#).publish.restart_interval, 3600);
         assert_eq!(with(r#"{"window": 1}"#).protocol.window, 1);
         assert_eq!(with(r#"{"restart": ["true", ""]}"#).publish.restart, ["true", ""]);
@@ -399,6 +404,8 @@ mod tests {
             ("expire_after", "\"7d\""),
             ("dyndns2", "true"),
             ("dyndns2", "\"HTTPS\""),
+            ("login_in_query", "\"yes\""),
+            ("private_addresses", "0"),
             ("status_page", "\"on\""),
             ("status_for", "\"users\""),
             ("status_for", r#"["local"]"#),

@@ -205,8 +205,8 @@ fn explain_identity(unproven: &Unproven, who: &Who) -> Cow<'static, str> {
             "no user and password; if the client sends them, Apache lacks CGIPassAuth On".into()
         }
         Unproven::NoPassword => "no user and password".into(),
-        Unproven::LoginInForm => "user and password in the query, which key \"login_in_query\" of \
-             the configuration does not allow"
+        Unproven::LoginInForm => "user and password in the query, which takes HTTPS and key \
+             \"login_in_query\" of the configuration"
             .into(),
     }
 }
@@ -256,7 +256,11 @@ mod tests {
             (Refusal::ReadOnly, "only GET and HEAD"),
             (Refusal::NoPage, "the status page is off"),
             (Refusal::Form(Problem::Missing, Part::Id), "missing id"),
+            (Refusal::Form(Problem::Unusable("is odd"), Part::MyIp), "unusable myip: it is odd"),
+            (Refusal::Stray("v4".into()), r#"parameter \"v4\" has an address"#),
             (Refusal::Identity(Unproven::UnknownUser), "unknown user"),
+            (Refusal::Identity(Unproven::LoginInForm), r#"takes HTTPS and key \"login_in_query\""#),
+            (Refusal::NoIpv6, "ddnsctl host add USER HOST --ip6"),
             (Refusal::Identity(Unproven::BrokenUser("no key")), "is unusable: no key"),
             (Refusal::Identity(Unproven::WrongPassword), "wrong password"),
             (Refusal::Identity(Unproven::Downgrade), "demands protocol 2"),
@@ -275,6 +279,18 @@ mod tests {
         }
         let notice = of_notices(&[Fault::new("/f", "look"), Fault::new("/g", "look")]);
         assert_eq!(notice.matches("ddns-cgi: notice file=").count(), 2, "{notice}");
+    }
+
+    #[test]
+    fn an_address_in_vain_is_a_notice_with_its_reason() {
+        let who = Who { hosts: vec!["a.example".into(), "b.example".into()], ..Who::default() };
+        let address = "0.0.0.0".parse().unwrap();
+        let left_out = [LeftOut { part: Part::MyIp, address, why: "is odd" }];
+        assert_eq!(
+            of_left_out(&who, &left_out),
+            "ddns-cgi: notice host=\"a.example,b.example\" \
+             reason=\"myip 0.0.0.0 is left out: it is odd\"\n"
+        );
     }
 
     #[test]

@@ -209,6 +209,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_word_and_status() {
+        let unusable = |part| Error::from(Refusal::Form(Problem::Unusable("is odd"), part));
         let cases = [
             (Refusal::Method.into(), "405", "badmethod"),
             (Refusal::ReadOnly.into(), "405", "badmethod"),
@@ -219,6 +220,9 @@ mod tests {
             (Refusal::Identity(Unproven::WrongHash).into(), "403", "badauth"),
             (Refusal::Host.into(), "403", "nohost"),
             (Refusal::Stale { seconds: -16 }.into(), "403", "stale -16"),
+            (Refusal::NoIpv6.into(), "403", "noip6"),
+            (unusable(Part::Ip), "400", "badrequest unusable ip"),
+            (Refusal::Stray("v4".into()).into(), "400", "badrequest unknown parameter"),
             (Refusal::Replay { last: Stamp::NEVER, ahead: None }.into(), "403", "replay"),
             (Error::from(Fault::new("/f", "broken")), "503", "911"),
         ];
@@ -240,6 +244,12 @@ mod tests {
             (form(Problem::Repeated, Part::Hostname), "200", "numhost"),
             (form(Problem::Malformed, Part::MyIp), "200", "badagent"),
             (form(Problem::Overlong, Part::Query), "200", "badagent"),
+            (form(Problem::Conflicting, Part::Domain), "200", "notfqdn"),
+            (form(Problem::Unusable("is odd"), Part::Hostname), "200", "notfqdn"),
+            (form(Problem::Unusable("is odd"), Part::MyIp), "200", "badagent"),
+            (Refusal::Stray("v4".into()).into(), "200", "badagent"),
+            (Refusal::NoIpv6.into(), "200", "noip6"),
+            (Refusal::Identity(Unproven::LoginInForm).into(), "401", "badauth"),
             (Refusal::Identity(Unproven::NoPassword).into(), "401", "badauth"),
             (Refusal::Identity(Unproven::WrongPassword).into(), "401", "badauth"),
             (Refusal::Identity(Unproven::UnknownUser).into(), "401", "badauth"),

@@ -125,15 +125,12 @@ fn login(request: &Request, may_be_in_form: bool) -> Result<(String, Key), Refus
     if !authorization.is_empty() || !has_login {
         return user_and_password(authorization).map_or(refused(Unproven::NoPassword), Ok);
     }
-    match (may_be_in_form, is_https) {
-        (false, _) => refused(Unproven::LoginInForm),
-        (true, false) => Err(Refusal::Insecure),
-        (true, true) => {
-            let user = form.required(Part::Username, MAX_USER)?;
-            let password = form.required(Part::Password, MAX_FORM)?;
-            Ok((user.to_owned(), Key::new(password.to_owned())))
-        }
+    if !may_be_in_form || !is_https {
+        return refused(Unproven::LoginInForm);
     }
+    let user = form.required(Part::Username, MAX_USER)?;
+    let password = form.required(Part::Password, MAX_FORM)?;
+    Ok((user.to_owned(), Key::new(password.to_owned())))
 }
 
 /// User and password of HTTP Basic (RFC 7617).
@@ -382,7 +379,7 @@ mod tests {
             (true, true, &[][..], Ok("user1")),
             (true, true, &[header], Ok("user1")),
             (true, true, &[("HTTP_AUTHORIZATION", "Basic !")], Err("no password")),
-            (true, false, &[], Err("insecure")),
+            (true, false, &[], Err("forbidden")),
             (false, true, &[], Err("forbidden")),
         ] {
             let authorization = pairs.first().map_or("", |(_, value)| *value);
@@ -392,7 +389,6 @@ mod tests {
             let now = DateTime::from_timestamp(1_795_410_000, 0).unwrap();
             let said = match claim(&request, rules, Private::Allowed, now) {
                 Ok(claim) => Ok(claim.user),
-                Err(Error::Refusal(Refusal::Insecure)) => Err("insecure"),
                 Err(Error::Refusal(Refusal::Identity(Unproven::LoginInForm))) => Err("forbidden"),
                 Err(Error::Refusal(Refusal::Identity(Unproven::NoPassword))) => Err("no password"),
                 Err(other) => panic!("{other:?}"),

@@ -38,6 +38,7 @@ mod nginx;
 mod operator;
 mod php;
 mod plan;
+mod prefixes;
 mod primary;
 mod process;
 mod protocol;
