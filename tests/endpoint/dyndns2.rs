@@ -224,6 +224,38 @@ fn accepts_passwords_over_https_alone(way: Way) {
 }
 
 #[test]
+fn a_key_in_the_query_counts_over_https_where_the_operator_allows_it() {
+    if can_run("a key in the query over HTTPS", &["/usr/bin/openssl"]) {
+        for way in Way::all_through_servers("a key in the query over HTTPS") {
+            takes_a_key_from_the_query_over_https_alone(way);
+        }
+    }
+}
+
+fn takes_a_key_from_the_query_over_https_alone(way: Way) {
+    let scene = Scene::new();
+    make_certificate(&scene);
+    let server = way.start_server(&scene);
+    let query = format!("/nic/update?hostname={HOST1}&myip=192.0.2.1");
+    let with_key = format!("{query}&username=user1&password=secretkey1");
+    scene.configure(&json!({"dyndns2": "any"}));
+    assert_eq!(server.https(&scene, &with_key, &[]).line, "badauth", "{way:?}: it is off");
+    scene.configure(&json!({"dyndns2": "any", "login_in_query": true}));
+    assert_eq!(server.curl("127.0.0.10", &with_key, &[]).line, "badauth", "{way:?}: no HTTPS");
+    eventually("the log says why", || scene.read(server.log()).contains("takes HTTPS and key"));
+    assert_eq!(scene.state(), STATE, "{way:?}");
+    let wrong = format!("{query}&username=user1&password=secretkey2");
+    assert_eq!(server.https(&scene, &wrong, &[]).line, "badauth", "{way:?}");
+    assert_eq!(server.https(&scene, &with_key, &[]).line, "good 192.0.2.1", "{way:?}");
+    // A header counts before the query.
+    let user = ["--user", "user1:wrong"];
+    assert_eq!(server.https(&scene, &with_key, &user).line, "badauth", "{way:?}");
+    let form = ["--data", "username=user1&password=secretkey1"];
+    assert_eq!(server.https(&scene, &query, &form).line, "nochg 192.0.2.1", "{way:?}");
+    scene.settle();
+}
+
+#[test]
 fn updates_of_one_second_count_and_open_no_way_for_replays() {
     let scene = scene();
     let send = |address: &str| {
