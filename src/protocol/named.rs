@@ -45,12 +45,12 @@ impl Named {
         Self { private, ipv4: None, ipv6: None, prefix: None, left_out: Vec::new() }
     }
 
-    /// The IPv4 address is to stay or to go.
+    /// What is to happen to the IPv4 address.
     pub fn set_ipv4(&mut self, action: Action<Ipv4Addr>) -> Result<(), Problem> {
         set(&mut self.ipv4, action)
     }
 
-    /// The IPv6 address is to stay or to go.
+    /// What is to happen to the IPv6 address.
     pub fn set_ipv6(&mut self, action: Action<Ipv6Addr>) -> Result<(), Problem> {
         set(&mut self.ipv6, action)
     }
@@ -84,6 +84,8 @@ impl Named {
     /// host is the router. Without an address, the prefix is that of all hosts.
     pub fn shares(self, sender: IpAddr) -> Result<Shares, Refusal> {
         let Self { ipv4, ipv6, prefix, .. } = self;
+        let is_router_named =
+            ipv6.is_some() || self.left_out.iter().any(|named| named.address.is_ipv6());
         let own =
             Addresses { ipv4: ipv4.unwrap_or(Action::Keep), ipv6: ipv6.unwrap_or(Action::Keep) };
         let Some(prefix) = prefix else {
@@ -93,7 +95,7 @@ impl Named {
         };
         let own = Wanted::from(own);
         let others = Wanted { ipv6: Action::Set(NewIpv6::Prefix(prefix)), ..own };
-        let first = if ipv6.is_none() { others } else { own };
+        let first = if is_router_named { own } else { others };
         Ok(Shares { first, others, left_out: self.left_out })
     }
 
