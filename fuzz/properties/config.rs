@@ -9,6 +9,7 @@ use ddns_cgi::config::Config;
 use ddns_cgi::config::audience::Audience;
 use ddns_cgi::protocol::dyndns2::Dyndns2;
 use ddns_cgi::protocol::host::HostName;
+use ddns_cgi::protocol::special::Private;
 use ddns_cgi::protocol::stamp::TimeZone;
 use serde_json::{Map, Value, json};
 
@@ -71,7 +72,7 @@ fn is_valid(key: &str, value: &Value) -> bool {
         }),
         "restart_interval" | "lock_timeout" => is_number(0..=3600),
         "window" | "late_after" | "silent_after" => is_number(1..=u64::MAX),
-        "status_page" => value.is_boolean(),
+        "status_page" | "login_in_query" | "private_addresses" => value.is_boolean(),
         "status_for" => value.as_array().is_some_and(|entries| {
             entries.iter().all(|entry| entry == "users" || entry.as_str().is_some_and(is_network))
         }),
@@ -143,11 +144,13 @@ fn described(config: &Config) -> Value {
         "time_zone": match config.store.time_zone { TimeZone::Utc => "UTC", TimeZone::Local => "local" },
         "lock_timeout": config.store.lock_timeout,
         "expire_after": config.store.expire_after,
-        "dyndns2": match config.protocol.dyndns2 {
+        "dyndns2": match config.protocol.dyndns2.served {
             Dyndns2::Off => "off",
             Dyndns2::Https => "https",
             Dyndns2::Any => "any",
         },
+        "login_in_query": config.protocol.dyndns2.login_in_query,
+        "private_addresses": config.protocol.private == Private::Allowed,
         "status_page": config.status.page,
         "status_for": described_audience(&config.status.audience),
         "late_after": config.status.late_after,

@@ -11,6 +11,7 @@ mod dyndns2;
 mod fastcgi;
 mod indexed;
 mod json;
+mod named;
 mod request;
 mod script;
 mod stamp;

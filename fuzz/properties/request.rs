@@ -3,24 +3,25 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{Cursor, Read};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStringExt;
 
 use chrono::{DateTime, TimeDelta};
 use ddns_cgi::http::reply::Reply;
 use ddns_cgi::http::request::Request;
-use ddns_cgi::protocol::addresses::{Action, Addresses};
+use ddns_cgi::protocol::addresses::Wanted;
 use ddns_cgi::protocol::answer::{Accepted, Dialect, Refusal};
 use ddns_cgi::protocol::auth::{Authentic, authenticate};
 use ddns_cgi::protocol::claim::{Claim, MAX_HOSTS, MAX_LIST, MAX_USER, Proof};
 use ddns_cgi::protocol::form::{Form, MAX_FORM, Part};
-use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
+use ddns_cgi::protocol::special::Private;
 use ddns_cgi::protocol::stamp::{Clock, Stamp, TimeZone};
 use ddns_cgi::protocol::user::{Found, Key, User};
 use ddns_cgi::store::credentials;
 use url::form_urlencoded;
 
+use super::named::{NONE, Named, Share, described, moved, with_addresses};
 use super::stamp::seconds;
 use super::{dyndns2, is_printable};
 
@@ -79,7 +80,9 @@ pub fn request(input: &[u8]) {
                 assert_eq!(length, format!("{taken:0width$}", width = length.len()).as_bytes());
             }
             assert_eq!(read, [&query, &body[..taken]]);
-            claim([&query, &body[..taken]], address);
+            for private in [Private::Allowed, Private::Refused] {
+                claim([&query, &body[..taken]], address, private);
+            }
             dyndns2::claim([&query, &body[..taken]], variable, address);
         }
     }
@@ -103,7 +106,7 @@ fn address_of(request: &Request, variable: impl Fn(&str) -> Option<OsString>) ->
 
 /// A form becomes a claim where each parameter of its protocol is there once and in its form, and none
 /// of the other.
-fn claim(forms: [&[u8]; 2], sender: IpAddr) {
+fn claim(forms: [&[u8]; 2], sender: IpAddr, private: Private) {
     let is_2 = has(forms, "hmac");
     let (signature, digits, max_id, others) =
         if is_2 { ("hmac", 64, MAX_LIST, ["hash"; 2]) } else { ("hash", 40, 253, ["ip", "ip6"]) };
@@ -112,7 +115,8 @@ fn claim(forms: [&[u8]; 2], sender: IpAddr) {
     let id = value("id", max_id).unwrap_or_default();
     let time = value("timeST", Stamp::MAX).unwrap_or_default();
     let code = value(signature, digits).unwrap_or_default();
-    let names: Vec<&str> = id.split(',').collect();
+    let names: Vec<&str> =
+        id.split(',').map(|name| name.strip_suffix('.').unwrap_or(name)).collect();
     let is_well_formed = !user.is_empty()
         && names.iter().all(|name| is_host_name(name))
         && names.len() <= if is_2 { MAX_HOSTS } else { 1 }
@@ -121,22 +125,29 @@ fn claim(forms: [&[u8]; 2], sender: IpAddr) {
         && code.len() == digits
         && code.bytes().all(|digit| digit.is_ascii_hexdigit())
         && !others.iter().any(|other| has(forms, other));
-    let wanted = if is_2 { wanted(forms, sender) } else { Some((sender.into(), String::new())) };
-    let is_well_formed = is_well_formed && wanted.is_some();
-    match Claim::parse(&Form::parse(forms[0], forms[1]), sender, TimeZone::Utc) {
+    let stray = if is_2 { stray(forms) } else { Vec::new() };
+    let wanted = wanted(is_2, forms, sender, private);
+    let is_good = is_well_formed && stray.is_empty() && wanted.is_some();
+    match Claim::parse(&Form::parse(forms[0], forms[1]), sender, TimeZone::Utc, private) {
         Ok(claim) => {
-            assert!(is_well_formed, "a claim of a form that is none");
+            assert!(is_good, "a claim of a form that is none");
             assert_eq!(claim.user, user);
-            assert_eq!(claim.hosts.iter().map(HostName::as_str).collect::<Vec<_>>(), names);
             assert_eq!(Some(claim.stamp), Stamp::parse(&time, TimeZone::Utc));
-            let (addresses, lines) = wanted.unwrap();
-            assert_eq!(claim.addresses, addresses);
+            assert_eq!(claim.clock, Clock::Client);
+            let Wishes { share, in_vain, lines } = wanted.unwrap();
+            let updates: Vec<(&str, Share)> =
+                claim.updates.iter().map(|(host, to)| (host.as_str(), described(to))).collect();
+            let expected: Vec<(&str, Share)> =
+                names.into_iter().map(|name| (name, share.clone())).collect();
+            assert_eq!(updates, expected);
+            assert_eq!(claim.left_out.is_empty(), in_vain.is_empty());
+            assert!(claim.left_out.iter().all(|one| in_vain.contains(&one.address)));
+            moved(claim.updates[0].1, private, forms[0]);
             let (text, sent) = match &claim.proof {
                 Proof::Sha1 { text, hash } => (text, hex::encode(hash)),
                 Proof::HmacSha256 { text, code } => (text, hex::encode(code)),
                 Proof::Password(_) => panic!("no protocol of this endpoint"),
             };
-            assert_eq!(claim.clock, Clock::Client);
             assert_eq!(sent, code.to_lowercase());
             let signed = if is_2 {
                 ["ddns2", &user, &id, &time, &lines].join("\n")
@@ -147,36 +158,55 @@ fn claim(forms: [&[u8]; 2], sender: IpAddr) {
             verification(claim, &id, &time);
         }
         Err(refusal) => {
-            assert!(!is_well_formed, "a good form is refused: {refusal:?}");
-            let is_parameter = |part| !matches!(part, Part::Query | Part::Body);
-            assert!(matches!(refusal, Refusal::Form(_, part) if is_parameter(part)));
+            assert!(!is_good, "a good form is refused: {refusal:?}");
+            match &refusal {
+                Refusal::Form(_, part) => assert!(!matches!(part, Part::Query | Part::Body)),
+                Refusal::Stray(name) => assert!(is_well_formed && stray.contains(name)),
+                other => panic!("{other:?}"),
+            }
             check_refusal(refusal);
         }
     }
 }
 
-/// What a request of protocol 2 wants for the addresses, and its signed lines; `None` if that cannot be
-/// understood.
-fn wanted(forms: [&[u8]; 2], sender: IpAddr) -> Option<(Addresses, String)> {
-    let text =
-        |name| if has(forms, name) { the_value(forms, name, 45) } else { Some(String::new()) };
-    let (ip, ip6) = (text("ip")?, text("ip6")?);
-    let lines = format!("{ip}\n{ip6}\n");
-    let first = match (&*ip, ip.parse()) {
-        ("", _) => Action::Keep,
-        ("none", _) => Action::Remove,
-        (_, Ok(IpAddr::V4(address))) => Action::Set(address),
-        _ => return None,
+/// What a request wants for the addresses of each host.
+struct Wishes {
+    share: Share,
+    /// What no host can have.
+    in_vain: Vec<IpAddr>,
+    /// What protocol 2 signs of it.
+    lines: String,
+}
+
+/// What a request wants; `None` if that cannot be understood.
+fn wanted(is_2: bool, forms: [&[u8]; 2], sender: IpAddr, private: Private) -> Option<Wishes> {
+    let text = |name, max| {
+        if is_2 && has(forms, name) { the_value(forms, name, max) } else { Some(String::new()) }
     };
-    let second = match (&*ip6, ip6.parse()) {
-        ("", _) => Action::Keep,
-        ("none", _) => Action::Remove,
-        (_, Ok(IpAddr::V6(address))) if address.to_canonical().is_ipv6() => Action::Set(address),
+    let (ip, ip6) = (text("ip", 45)?, text("ip6", 49)?);
+    let mut named = Named::nothing(private);
+    match (&*ip, ip.parse()) {
+        ("", _) => {}
+        ("none", _) => named.word(0, NONE),
+        (_, Ok(address @ IpAddr::V4(_))) => named.address(address),
         _ => return None,
-    };
-    let addresses = Addresses { ipv4: first, ipv6: second };
-    let is_none = lines == "\n\n";
-    Some((if is_none { sender.into() } else { addresses }, lines))
+    }
+    match (&*ip6, ip6.parse::<IpAddr>()) {
+        ("", _) => {}
+        ("none", _) => named.word(1, NONE),
+        (_, Ok(address)) if address.to_canonical().is_ipv6() => named.address(address),
+        (text, Err(_)) => named.prefix(text)?,
+        _ => return None,
+    }
+    let [share, others] = named.shares(sender)?;
+    assert_eq!(share, others);
+    Some(Wishes { share, in_vain: named.in_vain, lines: format!("{ip}\n{ip6}\n") })
+}
+
+/// The names that have addresses, and no meaning in protocol 2.
+fn stray(forms: [&[u8]; 2]) -> Vec<String> {
+    let known = ["user", "id", "timeST", "ip", "ip6", "hmac"];
+    with_addresses(forms).into_iter().filter(|name| !known.contains(&&**name)).collect()
 }
 
 /// Whether there is a parameter of this name.
@@ -195,6 +225,15 @@ pub fn is_distinct(names: &[&str]) -> bool {
 
 /// The text of a parameter that is there once, complete and not too long.
 pub fn the_value(forms: [&[u8]; 2], name: &str, max: usize) -> Option<String> {
+    let is_odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+    match values(forms, name)?.as_slice() {
+        [value] if value.len() <= max && !value.contains(is_odd) => Some(value.clone()),
+        _ => None,
+    }
+}
+
+/// All texts of a parameter; `None` if one is not complete.
+pub fn values(forms: [&[u8]; 2], name: &str) -> Option<Vec<String>> {
     let mut values = Vec::new();
     for pair in forms.into_iter().flat_map(|form| form.split(|byte| *byte == b'&')) {
         let has_whole_escapes = (0..pair.len()).filter(|at| pair[*at] == b'%').all(|at| {
@@ -203,11 +242,7 @@ pub fn the_value(forms: [&[u8]; 2], name: &str, max: usize) -> Option<String> {
         let decoded = form_urlencoded::parse(pair).filter(|(key, _)| key == name);
         values.extend(decoded.map(|(_, value)| has_whole_escapes.then(|| value.into_owned())));
     }
-    let is_odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
-    match values.as_slice() {
-        [Some(value)] if value.len() <= max && !value.contains(is_odd) => Some(value.clone()),
-        _ => None,
-    }
+    values.into_iter().collect()
 }
 
 /// RFC 1123, 2.1, with underscores, and no IPv4 address.
@@ -223,8 +258,8 @@ pub fn is_host_name(text: &str) -> bool {
 
 /// Only the right signature makes a claim believed; then hosts and window decide.
 fn verification(claim: Claim, id: &str, time: &str) {
-    let (stamp, addresses) = (claim.stamp, claim.addresses);
-    let hosts = claim.hosts.clone();
+    let stamp = claim.stamp;
+    let (hosts, wanted): (Vec<_>, Vec<_>) = claim.updates.iter().cloned().unzip();
     let name = if claim.user == "user2" { "user2" } else { "user1" };
     let own = user_of(name);
     let is_2 = matches!(claim.proof, Proof::HmacSha256 { .. });
@@ -250,7 +285,7 @@ fn verification(claim: Claim, id: &str, time: &str) {
             match (update, listed) {
                 (Ok(update), Some(listed)) => {
                     assert!(ahead.unsigned_abs() <= WINDOW);
-                    check_update(&update, listed, stamp, addresses);
+                    check_update(&update, listed, stamp, wanted[0]);
                 }
                 (Err(Refusal::Host), None) => check_refusal(Refusal::Host),
                 (Err(Refusal::Stale { seconds }), Some(_)) => {
@@ -275,10 +310,12 @@ fn is_signed_with(proof: &Proof, key: &Key) -> bool {
     }
 }
 
-fn check_update(update: &Authentic, listed: &str, stamp: Stamp, addresses: Addresses) {
+fn check_update(update: &Authentic, listed: &str, stamp: Stamp, wanted: Wanted) {
     assert_eq!(update.host().as_str(), listed, "spelt as in the credentials");
     assert_eq!(update.stamp(), stamp);
-    for answer in [Accepted::Good(addresses), Accepted::NoChange(*update.addresses())] {
+    let addresses = wanted.for_host_with(Some(Ipv6Addr::LOCALHOST));
+    let own = update.wanted().for_host_with(None);
+    for answer in [Accepted::Good(addresses), Accepted::NoChange(own)] {
         line_of(Reply::to_update(Dialect::Signed, &Ok(vec![Ok(answer)])));
     }
 }
@@ -314,7 +351,8 @@ fn signed(user: &str, id: &str, time: &str, key: &Key, is_2: bool, wrong: Option
         _ => None,
     };
     let body = Request::read(variable).form_body(form.as_bytes()).unwrap();
-    Claim::parse(&Form::parse(b"", &body), Ipv4Addr::LOCALHOST.into(), TimeZone::Utc).unwrap()
+    let form = Form::parse(b"", &body);
+    Claim::parse(&form, Ipv4Addr::LOCALHOST.into(), TimeZone::Utc, Private::Refused).unwrap()
 }
 
 /// The reply to a refusal is a documented one.
@@ -324,7 +362,9 @@ fn check_refusal(refusal: Refusal) {
         Refusal::ReadOnly | Refusal::NoPage | Refusal::Audience(_) => panic!("it is no update"),
         Refusal::Disabled | Refusal::Insecure => panic!("it is no dyndns2"),
         Refusal::Form(problem, part) => format!("badrequest {problem} {part}"),
+        Refusal::Stray(_) => "badrequest unknown parameter".to_owned(),
         Refusal::Identity(_) => "badauth".to_owned(),
+        Refusal::NoIpv6 => "noip6".to_owned(),
         Refusal::Host => "nohost".to_owned(),
         Refusal::Stale { seconds } => format!("stale {seconds}"),
         Refusal::Replay { .. } => "replay".to_owned(),
