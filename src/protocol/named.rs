@@ -6,7 +6,7 @@ use crate::protocol::addresses::{Action, Addresses, NewIpv6, Wanted};
 use crate::protocol::answer::Refusal;
 use crate::protocol::form::{Part, Problem};
 use crate::protocol::prefix::Prefix;
-use crate::protocol::special::{Private, flaw, flaw_of_sender};
+use crate::protocol::special::{Private, flaw, flaw_of_network, flaw_of_sender};
 
 /// An address that a request names, but that no host can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Named {
     /// A new address. It is left out if no host can have it.
     pub fn add(&mut self, address: IpAddr, part: Part) -> Result<(), Problem> {
         if let Some(why) = flaw(address, self.private) {
-            self.left_out.push(LeftOut { part, address, why });
+            self.leave_out(address, part, why);
             return Ok(());
         }
         match address {
@@ -70,12 +70,18 @@ impl Named {
     /// A new prefix: `PREFIX/LENGTH`. It is left out if no host can have an address with it.
     pub fn add_prefix(&mut self, text: &str, part: Part) -> Result<(), Problem> {
         let prefix = Prefix::parse(text).map_err(Problem::Unusable)?;
-        let address = prefix.address().into();
-        if let Some(why) = flaw(address, self.private) {
-            self.left_out.push(LeftOut { part, address, why });
+        if let Some(why) = flaw_of_network(prefix, self.private) {
+            self.leave_out(prefix.address().into(), part, why);
             return Ok(());
         }
         set(&mut self.prefix, prefix)
+    }
+
+    /// Keeps one address for each reason: a list can have thousands, and each has a line in the log.
+    fn leave_out(&mut self, address: IpAddr, part: Part, why: &'static str) {
+        if !self.left_out.iter().any(|other| other.why == why) {
+            self.left_out.push(LeftOut { part, address, why });
+        }
     }
 
     /// What becomes of the hosts. The sender's address counts if the request names none.

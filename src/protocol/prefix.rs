@@ -48,6 +48,11 @@ impl Prefix {
     pub(super) fn address(self) -> Ipv6Addr {
         self.address
     }
+
+    /// How many bits it has.
+    pub(super) fn length(self) -> u8 {
+        self.length
+    }
 }
 
 /// The bits of a prefix of this length.

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::protocol::prefix::Prefix;
+
 /// Whether hosts may have private addresses: key `private_addresses`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Private {
@@ -18,6 +20,7 @@ const LINK_LOCAL: &str =
 const MULTICAST: &str = "is a multicast address";
 const RESERVED: &str = "is a reserved address or the broadcast address";
 const IDENTIFIER: &str = "is an interface identifier without a prefix";
+const SHORT: &str = "is shorter than 16 bits, and would make addresses that no host can have";
 const PRIVATE: &str =
     "is a private address, which key \"private_addresses\" of the configuration refuses";
 
@@ -33,6 +36,12 @@ pub(super) fn flaw(address: IpAddr, private: Private) -> Option<&'static str> {
 /// The same for the address of a connection, which may be a loopback address.
 pub(super) fn flaw_of_sender(sender: IpAddr, private: Private) -> Option<&'static str> {
     if sender.is_loopback() { None } else { flaw(sender, private) }
+}
+
+/// Why no host can have addresses of this network. The first 16 bits of an address tell, so they have
+/// to be the prefix's: half of `8000::/1` and half of a stored `7e80::1` are link-local together.
+pub(super) fn flaw_of_network(prefix: Prefix, private: Private) -> Option<&'static str> {
+    if prefix.length() < 16 { Some(SHORT) } else { flaw(prefix.address().into(), private) }
 }
 
 fn flaw_of_ipv4(address: Ipv4Addr) -> Option<&'static str> {
@@ -131,6 +140,25 @@ mod tests {
         }
         for text in ["fe80::1", "0.0.0.0", "::2"] {
             assert!(flaw_of_sender(text.parse().unwrap(), Private::Allowed).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_too_large_has_addresses_that_no_host_can_have() {
+        let flaw = |text| flaw_of_network(Prefix::parse(text).unwrap(), Private::Refused);
+        for (text, expected) in [
+            ("8000::/1", Some(SHORT)),
+            ("2000::/3", Some(SHORT)),
+            ("fe00::/8", Some(SHORT)),
+            ("2000::/15", Some(SHORT)),
+            ("2001::/16", None),
+            ("2001:db8::/127", None),
+            ("::/64", Some(UNSPECIFIED)),
+            ("0:1::/32", Some(IDENTIFIER)),
+            ("fe80::/64", Some(LINK_LOCAL)),
+            ("fd00::/64", Some(PRIVATE)),
+        ] {
+            assert_eq!(flaw(text), expected, "{text}");
         }
     }
 
