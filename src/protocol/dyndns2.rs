@@ -171,7 +171,9 @@ fn shares(form: &Form, sender: IpAddr, private: Private) -> Result<Shares, Refus
             name(&mut named, text, part, kind).map_err(|problem| Refusal::Form(problem, part))?;
         }
     }
-    let known = [&ADDRESSES.map(|(part, _)| part)[..], &HOSTS].concat();
+    // A password may look like an address.
+    let login = [Part::Username, Part::Password];
+    let known = [&ADDRESSES.map(|(part, _)| part)[..], &HOSTS, &login].concat();
     match form.stray_address(&known) {
         Some(name) => Err(Refusal::Stray(name.to_owned())),
         None => named.shares(sender),
@@ -340,6 +342,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_told_once_for_each_reason() {
+        let list = ["::"; 2000].join(",") + ",127.0.0.1,fe80::1,fe80::2,192.0.2.1";
+        let query = format!("hostname=a&myip={list}&ip6lanprefix=8000::/1");
+        let claim = claim_of(&query, &[HEADER], Dyndns2::Any).unwrap();
+        let addresses = claim.left_out.iter().map(|one| one.address.to_string());
+        assert_eq!(addresses.collect::<Vec<_>>(), ["::", "127.0.0.1", "fe80::1", "8000::"]);
+    }
+
+    #[test]
     fn hosts_come_in_lists_as_people_write_them() {
         let hosts = |query: &str| {
             let claim = claim_of(query, &[HEADER], Dyndns2::Any).unwrap();
@@ -370,6 +381,9 @@ mod tests {
             let refusal = refusal(query, &[HEADER], Dyndns2::Any);
             assert!(matches!(refusal, Refusal::Stray(n) if n == name), "{query}");
         }
+        // A password may look like one.
+        let query = "hostname=a&username=192.0.2.1&password=,::/";
+        assert!(claim_of(query, &[HEADER], Dyndns2::Any).is_ok());
     }
 
     #[test]

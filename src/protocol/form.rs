@@ -74,11 +74,14 @@ impl<'r> Form<'r> {
     pub(crate) fn list(&self, part: Part) -> Result<Vec<&str>, (Problem, Part)> {
         let mut list = Vec::new();
         for pair in self.0.iter().filter(|pair| pair.name == part.name()) {
-            let places = pair.value.split(',').map(str::trim);
-            list.extend(places.filter(|text| !text.is_empty()));
-            if !has_whole_escapes(pair.text) || !list.iter().all(|text| is_printable(text)) {
+            if !has_whole_escapes(pair.text) {
                 return Err((Problem::Malformed, part));
             }
+            let places = pair.value.split(',').map(str::trim);
+            list.extend(places.filter(|text| !text.is_empty()));
+        }
+        if !list.iter().all(|text| is_printable(text)) {
+            return Err((Problem::Malformed, part));
         }
         Ok(list)
     }
