@@ -32,8 +32,8 @@ pub(crate) enum Decision {
 /// Decides about `update`, given the host's stored record. `addresses` is what the update means for
 /// that record.
 fn decide(update: &Authentic, addresses: &Addresses, record: Option<&Record>) -> Decision {
-    let last = record.map_or(Stamp::NEVER, |record| record.stamp);
-    let is_late = update.stamp() < last && update.clock() == Clock::Client;
+    let is_late = update.clock() == Clock::Client
+        && record.is_some_and(|record| update.stamp() < record.stamp);
     if *addresses == Addresses::KEPT && !is_late {
         return Decision::NoIpv6;
     }
@@ -132,7 +132,8 @@ mod tests {
     use super::*;
     use crate::protocol::addresses::{Action, Addresses};
     use crate::protocol::stamp::TimeZone;
-    use std::net::IpAddr;
+    use proptest::prelude::*;
+    use std::net::{IpAddr, Ipv6Addr};
 
     fn decided(update: &Authentic, record: Option<&Record>) -> Decision {
         let addresses = update.wanted().for_host_with(record.and_then(Record::ipv6));
@@ -234,6 +235,8 @@ mod tests {
         }
         let update = |wanted| Authentic::for_test("host1", wanted, new);
         assert_eq!(decided(&update(alone), None), nothing);
+        let ancient = Authentic::for_test("host1", alone, stamp("1969-07-20 20:17:40"));
+        assert_eq!(decided(&ancient, None), nothing, "whatever the stamp");
         assert_eq!(decided(&update(with4), None), Decision::Changed);
         // By the server's clock, nothing is a replay, and nobody gets an address from nothing.
         let record = Record { addresses: Vec::new(), stamp: new };
@@ -257,6 +260,52 @@ mod tests {
                 let update = Authentic::for_test("host1", address, stamp(time)).by_server_clock();
                 assert_eq!(decided(&update, Some(&record)), expected, "{time} {address}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_update_stores_the_bits_of_the_prefix_and_the_rest_of_the_stored_address(
+            bits in any::<u128>(), length in 1..=127_u8, stored in any::<u128>(), own in 0..3,
+        ) {
+            use crate::protocol::addresses::{NewIpv6, Wanted};
+            use crate::protocol::prefix::Prefix;
+            // The prefix of a network, a network that has the address already, or an identifier.
+            let [prefix, stored] = match own {
+                0 => [bits, stored],
+                1 => [stored, stored],
+                _ => [bits, stored >> 64],
+            };
+            let zeros = u32::from(128 - length);
+            let first = Ipv6Addr::from(prefix >> zeros << zeros);
+            let stored = Ipv6Addr::from(stored);
+            let Ok(prefix) = Prefix::parse(&format!("{first}/{length}")) else { return Ok(()) };
+            prop_assume!(stored.to_ipv4_mapped().is_none() && !stored.is_loopback());
+            let wanted = Wanted {
+                ipv4: Action::Keep,
+                ipv6: Action::Set(NewIpv6::Prefix(prefix)),
+            };
+            let stamp = |text| Stamp::parse(text, TimeZone::Utc).unwrap();
+            let mut fields = Map::new();
+            let old = stamp("2012-06-14 15:58:30");
+            record::set(&mut fields, &IpAddr::V6(stored).into(), old, TimeZone::Utc);
+            let record = Record { addresses: record::addresses(&fields).collect(), stamp: old };
+            let update = Authentic::for_test("host1", wanted, stamp("2012-06-14 15:58:31"));
+            let decision = decided(&update, Some(&record));
+            let addresses = wanted.for_host_with(record.ipv6());
+            // As text, bit for bit.
+            let digits = |address: Ipv6Addr| format!("{:0128b}", address.to_bits());
+            let at = usize::from(length);
+            let expected = digits(first)[..at].to_owned() + &digits(stored)[at..];
+            let expected = Ipv6Addr::from(u128::from_str_radix(&expected, 2).unwrap());
+            prop_assert_eq!(addresses, IpAddr::V6(expected).into());
+            let is_same = stored == expected;
+            prop_assert_eq!(
+                decision,
+                if is_same { Decision::Redundant } else { Decision::Changed }
+            );
+            record::set(&mut fields, &addresses, update.stamp(), TimeZone::Utc);
+            prop_assert_eq!(&fields["ip6"], &Value::from(expected.to_string()));
         }
     }
 }
