@@ -1,5 +1,5 @@
 //! Random histories of an installation, compared with a small reference model: requests one by one and
-//! two at a time, crashes, failed or killed restarts, wiped files, power cuts with and without a copy to
+//! two at a time, for one host and for two, with addresses and with prefixes, crashes, failed or killed restarts, wiped files, power cuts with and without a copy to
 //! restore. After each step, the files and what dnsmasq would serve must match the model. In some of the
 //! histories zones get dynamic updates, too: then what a real Knot serves must match as well.
 //!
@@ -7,29 +7,38 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::{IpAddr, Ipv6Addr};
 use std::process::Stdio;
 use std::thread;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use base64ct::{Base64, Encoding};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 
 use crate::primary::{KNOT, NSUPDATE, Primary};
-use crate::scene::{Reply, Scene, can_run, signed, signed_2, tell};
+use crate::scene::{Cgi, Reply, Scene, can_run, signed, signed_2, tell};
 
 const STRACE: &str = "/usr/bin/strace";
 
 const HOSTS: [&str; 3] = ["a.example", "b.example", "c.example"];
-const ADDRESSES: [&str; 5] = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"];
+const IPV4: [&str; 3] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+const IPV6: [&str; 2] = ["2001:db8::1", "2001:db8::2"];
+const PREFIXES: [&str; 2] = ["2001:db8:a::/48", "2001:db8:b:c0::/60"];
+
+/// What a hand writes into the state: interface identifiers, and an address that no prefix moves.
+const BY_HAND: [&str; 3] = ["::7", "::5:0:0:0:7", "::1"];
 
 /// None of them.
 const ELSEWHERE: &str = "198.51.100.1";
 
 /// Older than the stamp of any request.
 const NEVER: i64 = -1;
+/// Of the clock at the beginning of a history. The stamps of signed requests are older, or newer.
+const NOW: i64 = 1000;
 /// Newer than that of any other request.
-const LAST: i64 = 99;
+const LAST: i64 = 100_000;
 
 /// Something that happens to the installation.
 #[derive(Clone, Debug)]
@@ -42,6 +51,11 @@ enum Step {
     Restart(Restart),
     /// The same for dynamic updates.
     Update(Restart),
+    /// A hand gives a host one of `BY_HAND`, and marks the change.
+    Edit {
+        host: usize,
+        address: usize,
+    },
     WipeState,
     WipeHosts,
     /// Both files and the mark are copied to the disk.
@@ -54,19 +68,26 @@ enum Step {
 
 #[derive(Clone, Debug)]
 struct Request {
-    host: usize,
-    address: usize,
-    /// Seconds after the beginning.
+    /// One, or two of user1.
+    hosts: Vec<usize>,
+    /// IPv4 and IPv6.
+    named: Addresses,
+    /// A place in `PREFIXES`.
+    prefix: Option<usize>,
+    /// Seconds after the beginning. A request with a password has none.
     stamp: i64,
     by: Sender,
     protocol: Protocol,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Protocol {
+    /// It has one address, which it comes from.
     One,
-    /// The address is signed, and the request comes from elsewhere.
+    /// What it names is signed, and the request comes from elsewhere.
     Two,
+    /// dyndns2. The server's clock counts.
+    Password,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +117,29 @@ enum Restart {
     Dies,
 }
 
-/// The addresses of a host: IPv4 and IPv6, as places in `ADDRESSES`.
-type Addresses = [Option<usize>; 2];
+/// The addresses of a host: IPv4 and IPv6.
+type Addresses = [Option<IpAddr>; 2];
+
+/// A host's record: its addresses and its stamp.
+type Record = (Addresses, i64);
+
+/// The address with the first bits of a prefix.
+fn moved(prefix: &str, address: IpAddr) -> IpAddr {
+    let (IpAddr::V6(address), Some((prefix, length))) = (address, prefix.split_once('/')) else {
+        panic!("{prefix} and {address}")
+    };
+    let prefix: Ipv6Addr = prefix.parse().unwrap();
+    let rest = 128 - length.parse::<u32>().unwrap();
+    let (first, last) = (prefix.to_bits() >> rest << rest, address.to_bits() % (1 << rest));
+    Ipv6Addr::from(first + last).into()
+}
+
+/// Whether DNS gets it, and no prefix is missing.
+fn is_published(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V4(_))
+        || address.is_loopback()
+        || address.to_string().starts_with("2001:")
+}
 
 /// The reference.
 #[derive(Clone, Debug, Default)]
@@ -131,14 +173,14 @@ struct Acknowledged {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Disk {
-    state: BTreeMap<usize, (Addresses, i64)>,
+    state: BTreeMap<usize, Record>,
     hosts: Option<BTreeMap<usize, Addresses>>,
     is_pending: bool,
 }
 
 impl Disk {
     /// The state, or if there is none, what the hosts file says.
-    fn records(&self) -> BTreeMap<usize, (Addresses, i64)> {
+    fn records(&self) -> BTreeMap<usize, Record> {
         if !self.state.is_empty() {
             return self.state.clone();
         }
@@ -147,63 +189,122 @@ impl Disk {
     }
 
     fn rendered(&self) -> BTreeMap<usize, Addresses> {
-        self.records().into_iter().map(|(host, (addresses, _))| (host, addresses)).collect()
+        let published = |(host, (addresses, _)): (usize, Record)| {
+            (host, addresses.map(|address| address.filter(is_published)))
+        };
+        let all = self.records().into_iter().map(published);
+        all.filter(|(_, addresses)| *addresses != [None; 2]).collect()
     }
 }
 
+impl Request {
+    /// What the host in this place of the list gets, if it has this IPv6 address.
+    fn share(&self, place: usize, stored: Option<IpAddr>) -> Addresses {
+        let [ipv4, own] = self.named;
+        let stored = stored.filter(|address| !address.is_loopback());
+        match self.prefix {
+            Some(prefix) if place > 0 || own.is_none() => {
+                [ipv4, stored.map(|stored| moved(PREFIXES[prefix], stored))]
+            }
+            _ => [ipv4, own],
+        }
+    }
+}
+
+/// What becomes of one host of a request.
+enum Fate {
+    Refused(&'static str),
+    Repeated,
+    Redundant,
+    Changed,
+}
+
 impl Model {
-    /// The answer to a request; `None` if the process died.
-    fn request(&mut self, request: &Request, death: Option<Point>) -> Option<String> {
+    /// The lines of the answer to a request; `None` if the process died. `stamp` tells the stamp that
+    /// counts for a host.
+    fn request(
+        &mut self,
+        request: &Request,
+        death: Option<Point>,
+        stamp: impl Fn(usize) -> i64,
+    ) -> Option<String> {
         match request.by {
             Sender::Owner => {}
             Sender::WrongKey => return Some("badauth".to_owned()),
-            Sender::OtherUser => return Some("nohost".to_owned()),
+            Sender::OtherUser => return Some(vec!["nohost"; request.hosts.len()].join("\n")),
         }
+        let mut records = self.disk.records();
+        let (mut lines, mut is_accepted, mut is_stored, mut is_changed) =
+            (Vec::new(), false, false, false);
+        for (place, host) in request.hosts.iter().enumerate() {
+            let (addresses, last) = records.get(host).copied().unwrap_or(([None; 2], NEVER));
+            let share = request.share(place, addresses[1]);
+            let fate = fate(request.protocol, share, (addresses, last), stamp(*host));
+            let word = match fate {
+                Fate::Refused(word) => {
+                    lines.push(word.to_owned());
+                    continue;
+                }
+                Fate::Changed => "good",
+                Fate::Redundant | Fate::Repeated => "nochg",
+            };
+            is_accepted = true;
+            is_changed |= matches!(fate, Fate::Changed);
+            if !matches!(fate, Fate::Repeated) {
+                is_stored = true;
+                let new = [0, 1].map(|family| share[family].or(addresses[family]));
+                records.insert(*host, (new, last.max(stamp(*host))));
+            }
+            let new: Vec<String> = share.iter().flatten().map(IpAddr::to_string).collect();
+            lines.push(format!("{word} {}", new.join(",")));
+        }
+        if is_stored {
+            self.store(records, is_changed, death)?;
+        }
+        if is_accepted {
+            self.start_restarter(death)?;
+        }
+        Some(lines.join("\n"))
+    }
+
+    /// Stores new records; `None` if the process died.
+    fn store(
+        &mut self,
+        records: BTreeMap<usize, Record>,
+        is_changed: bool,
+        death: Option<Point>,
+    ) -> Option<()> {
+        let dies = |point| if death == Some(point) { None } else { Some(()) };
         let disk = &mut self.disk;
-        let mut records = disk.records();
-        let (addresses, stamp) = records.entry(request.host).or_insert(([None; 2], NEVER));
-        let family = &mut addresses[usize::from(ADDRESSES[request.address].contains(':'))];
-        let holds = *family == Some(request.address);
-        let is_repeated = *stamp == request.stamp && holds;
-        if !is_repeated && request.stamp <= *stamp {
-            return Some("replay".to_owned());
-        }
-        *family = Some(request.address);
-        *stamp = request.stamp;
-        if !is_repeated && holds && disk.hosts.is_some() {
+        if !is_changed && disk.hosts.is_some() {
             // In place, or as a new file if the state was wiped.
-            let point = if disk.state.is_empty() { Point::State } else { Point::Stamp };
-            if death == Some(point) {
-                return None;
-            }
+            dies(if disk.state.is_empty() { Point::State } else { Point::Stamp })?;
             disk.state = records;
-        } else if !is_repeated {
-            disk.is_pending = true;
-            if let Some(zones) = &mut self.zones {
-                zones.is_pending = true;
-            }
-            if death == Some(Point::State) {
-                return None;
-            }
-            disk.state = records;
-            if death == Some(Point::Hosts) {
-                return None;
-            }
-            disk.hosts = Some(disk.rendered());
-            // Before the index, which only saves time.
-            if death == Some(Point::Stamp) {
-                return None;
-            }
+            return Some(());
         }
+        disk.is_pending = true;
+        if let Some(zones) = &mut self.zones {
+            zones.is_pending = true;
+        }
+        dies(Point::State)?;
+        disk.state = records;
+        dies(Point::Hosts)?;
+        disk.hosts = Some(disk.rendered());
+        // Before the index, which only saves time.
+        dies(Point::Stamp)
+    }
+
+    /// What an accepted request does about changes that wait; `None` if the process died.
+    fn start_restarter(&mut self, death: Option<Point>) -> Option<()> {
         let zones = self.zones.as_ref();
         let is_due = zones.is_some_and(|zones| zones.is_pending || zones.acknowledged.is_none());
-        if disk.is_pending || is_due {
+        if self.disk.is_pending || is_due {
             if death == Some(Point::Restarter) {
                 return None;
             }
             // A restarter that brings the hosts file up to date marks that for the other target.
-            let is_behind = disk.hosts.as_ref() != Some(&disk.rendered());
-            let is_restart_due = disk.is_pending;
+            let is_behind = self.disk.hosts.as_ref() != Some(&self.disk.rendered());
+            let is_restart_due = self.disk.is_pending;
             if is_restart_due {
                 self.restart();
             }
@@ -216,8 +317,7 @@ impl Model {
                 _ => {}
             }
         }
-        let word = if holds { "nochg" } else { "good" };
-        Some(format!("{word} {}", ADDRESSES[request.address]))
+        Some(())
     }
 
     fn restart(&mut self) {
@@ -266,6 +366,20 @@ impl Model {
     }
 }
 
+/// What becomes of a host with this record, if it is to get these addresses.
+fn fate(protocol: Protocol, share: Addresses, (stored, last): Record, stamp: i64) -> Fate {
+    let is_signed = protocol != Protocol::Password;
+    let holds =
+        [0, 1].iter().all(|family| share[*family].is_none_or(|new| stored[*family] == Some(new)));
+    match stamp {
+        _ if share == [None; 2] && !(is_signed && stamp < last) => Fate::Refused("noip6"),
+        _ if stamp == last && holds => Fate::Repeated,
+        _ if stamp <= last && is_signed => Fate::Refused("replay"),
+        _ if holds => Fate::Redundant,
+        _ => Fate::Changed,
+    }
+}
+
 /// The real program with real files.
 struct Real {
     scene: Scene,
@@ -286,7 +400,8 @@ impl Real {
         });
         scene.write("etc/credentials.json", &credentials.to_string());
         let primary = has_zones.then(|| Primary::start(&scene));
-        Self { scene, beginning: Utc::now(), primary }
+        let beginning = Utc::now().trunc_subsecs(0) - TimeDelta::seconds(NOW);
+        Self { scene, beginning, primary }
     }
 
     fn clear(&self) {
@@ -329,22 +444,35 @@ impl Real {
         primary.send(&self.scene, "example", &HOSTS.map(delete).concat());
     }
 
-    fn query(&self, request: &Request) -> String {
-        let is_users1 = request.host < 2;
+    /// The run of a request.
+    fn cgi(&self, request: &Request) -> Cgi {
+        let is_users1 = request.hosts[0] < 2;
         let (user, key) = match (request.by, is_users1) {
             (Sender::Owner, true) | (Sender::OtherUser, false) => ("user1", "secretkey1"),
             (Sender::Owner, false) | (Sender::OtherUser, true) => ("user2", "secretkey2"),
             (Sender::WrongKey, true) => ("user1", "secretkey2"),
             (Sender::WrongKey, false) => ("user2", "secretkey1"),
         };
-        let (host, time) = (HOSTS[request.host], self.time(request.stamp));
-        let address = ADDRESSES[request.address];
+        let hosts: Vec<&str> = request.hosts.iter().map(|host| HOSTS[*host]).collect();
+        let (hosts, time) = (hosts.join(","), self.time(request.stamp));
+        let [ip, ip6] =
+            request.named.map(|address| address.map(|a| a.to_string()).unwrap_or_default());
+        let prefix = request.prefix.map_or("", |prefix| PREFIXES[prefix]);
         match request.protocol {
-            Protocol::One => signed(user, key, host, &time),
-            Protocol::Two if address.contains(':') => {
-                signed_2(user, key, host, &time, ["", address])
+            Protocol::One => self.scene.cgi(&[ip, ip6].concat(), &signed(user, key, &hosts, &time)),
+            Protocol::Two => {
+                let ip6 = [&*ip6, prefix].concat();
+                self.scene.cgi(ELSEWHERE, &signed_2(user, key, &hosts, &time, [&ip, &ip6]))
             }
-            Protocol::Two => signed_2(user, key, host, &time, [address, ""]),
+            Protocol::Password => {
+                let query = format!("hostname={hosts}&myip={ip},{ip6}&ip6lanprefix={prefix}");
+                let login = Base64::encode_string(format!("{user}:{key}").as_bytes());
+                self.scene
+                    .cgi(ELSEWHERE, &query)
+                    .env("PATH_INFO", "/nic/update")
+                    .env("HTTPS", "on")
+                    .env("HTTP_AUTHORIZATION", &format!("Basic {login}"))
+            }
         }
     }
 
@@ -363,11 +491,7 @@ impl Real {
         let children: Vec<_> = requests
             .iter()
             .map(|request| {
-                let sender = match request.protocol {
-                    Protocol::One => ADDRESSES[request.address],
-                    Protocol::Two => ELSEWHERE,
-                };
-                let mut cgi = self.scene.cgi(sender, &self.query(request));
+                let mut cgi = self.cgi(request);
                 if let Some(injection) = injection {
                     cgi = cgi.by(&[STRACE, "-o", "/dev/null", "-e", injection, "--"]);
                 }
@@ -386,8 +510,12 @@ impl Real {
     /// Does a step here and in the model, and compares the answers.
     fn step(&self, step: &Step, model: &mut Model) -> Result<(), TestCaseError> {
         match step {
+            Step::Request(request) if request.protocol == Protocol::Password => {
+                self.step_with_password(request, model)?;
+            }
             Step::Request(request) => {
-                prop_assert_eq!(self.send(&[request], None), [model.request(request, None)]);
+                let expected = model.request(request, None, |_| request.stamp);
+                prop_assert_eq!(self.send(&[request], None), [expected]);
             }
             Step::Together(one, other) => {
                 // A restarter that fails may or may not have seen the other request.
@@ -397,12 +525,14 @@ impl Real {
                 } else {
                     self.send(&[one, other], None)
                 };
-                let expected = [one, other].map(|request| model.request(request, None));
+                let expected =
+                    [one, other].map(|request| model.request(request, None, |_| request.stamp));
                 prop_assert_eq!(answers, expected);
             }
             Step::Crash(request, point) => {
                 let answers = self.send(&[request], Some(*point));
-                prop_assert_eq!(answers, [model.request(request, Some(*point))]);
+                let expected = model.request(request, Some(*point), |_| request.stamp);
+                prop_assert_eq!(answers, [expected]);
             }
             Step::Restart(restart) => {
                 model.restart = *restart;
@@ -413,6 +543,17 @@ impl Real {
                     zones.update = *update;
                 }
                 self.configure(model);
+            }
+            Step::Edit { host, address } => {
+                let mut records = model.disk.records();
+                let record = records.entry(*host).or_insert(([None; 2], NEVER));
+                record.0[1] = Some(BY_HAND[*address].parse().unwrap());
+                model.disk.state = records;
+                model.disk.is_pending = true;
+                if let Some(zones) = &mut model.zones {
+                    zones.is_pending = true;
+                }
+                self.edit(&model.disk.state);
             }
             Step::WipeState => {
                 model.disk.state.clear();
@@ -442,6 +583,51 @@ impl Real {
         self.compare(model)
     }
 
+    /// A request whose stamp is the server's. The state tells which second that was.
+    fn step_with_password(
+        &self,
+        request: &Request,
+        model: &mut Model,
+    ) -> Result<(), TestCaseError> {
+        let second = || (Utc::now() - self.beginning).num_seconds();
+        let earliest = second();
+        let answers = self.send(&[request], None);
+        let clock = earliest..=second();
+        let state = self.state();
+        let stamp = |host: usize| {
+            let text = state.get(HOSTS[host]).and_then(|record| record["update"].as_str());
+            let moment = text.map(|text| format!("{}Z", text.replace(' ', "T")));
+            let moment = moment.map(|text| DateTime::parse_from_rfc3339(&text).unwrap().to_utc());
+            moment.map_or(NEVER, |moment| (moment - self.beginning).num_seconds())
+        };
+        let before = model.disk.records();
+        prop_assert_eq!(answers, [model.request(request, None, stamp)]);
+        for (host, (_, new)) in model.disk.records() {
+            // Never older than the stored one.
+            let old = before.get(&host).map_or(NEVER, |(_, old)| *old);
+            prop_assert!(new == old || new > old && clock.contains(&new), "{new} after {old}");
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> BTreeMap<String, Value> {
+        let text = fs::read_to_string(self.scene.path("www/ramcache/ip.txt"));
+        text.map(|text| serde_json::from_str(&text).unwrap()).unwrap_or_default()
+    }
+
+    /// Writes the state as an editor does, as a new file, and marks the change.
+    fn edit(&self, state: &BTreeMap<usize, Record>) {
+        let state: BTreeMap<String, Value> =
+            state.iter().map(|(host, record)| self.entry(*host, record)).collect();
+        let name = "www/ramcache/ip.txt";
+        self.scene.write("www/ramcache/ip.txt~", &serde_json::to_string_pretty(&state).unwrap());
+        fs::rename(self.scene.path("www/ramcache/ip.txt~"), self.scene.path(name)).unwrap();
+        self.scene.write("www/ramcache/.hosts.dns.pending", "changed by hand\n");
+        if self.primary.is_some() {
+            self.scene.write("www/ramcache/.hosts.dns.publish.pending", "changed by hand\n");
+        }
+    }
+
     /// Does what `ddns-ramcache restore` does about zones.
     fn restore_published(&self) {
         let published = self.scene.path("www/ramcache/.hosts.dns.published");
@@ -463,11 +649,9 @@ impl Real {
 
     fn compare(&self, model: &Model) -> Result<(), TestCaseError> {
         let read = |name: &str| fs::read_to_string(self.scene.path(name)).ok();
-        let state = read("www/ramcache/ip.txt").unwrap_or_else(|| "{}".to_owned());
-        let state: BTreeMap<String, Value> = serde_json::from_str(&state).unwrap();
         let expected: BTreeMap<String, Value> =
             model.disk.state.iter().map(|(host, record)| self.entry(*host, record)).collect();
-        prop_assert_eq!(state, expected);
+        prop_assert_eq!(self.state(), expected);
         let hosts = read("www/ramcache/hosts.dns").map(|text| sorted(&text));
         prop_assert_eq!(hosts, model.disk.hosts.as_ref().map(lines));
         prop_assert_eq!(sorted(&read("run/served").unwrap_or_default()), lines(&model.served));
@@ -486,13 +670,13 @@ impl Real {
     }
 
     /// A host's entry of the state.
-    fn entry(&self, host: usize, (addresses, stamp): &(Addresses, i64)) -> (String, Value) {
+    fn entry(&self, host: usize, (addresses, stamp): &Record) -> (String, Value) {
         let update =
             if *stamp == NEVER { "1970-01-01 00:00:00".to_owned() } else { self.time(*stamp) };
         let mut record = json!({"update": update});
         for (field, address) in ["ip", "ip6"].into_iter().zip(addresses) {
             if let Some(address) = address {
-                record[field] = ADDRESSES[*address].into();
+                record[field] = address.to_string().into();
             }
         }
         (HOSTS[host].to_owned(), record)
@@ -514,9 +698,14 @@ impl Real {
         self.step(&Step::Update(Restart::Works), &mut model)?;
         // Whatever happened, the next accepted request (redundant if the host is known) repairs it all.
         let known = model.disk.records().get(&2).and_then(|(addresses, _)| addresses[0]);
-        let address = known.unwrap_or(0);
-        let (by, protocol) = (Sender::Owner, Protocol::One);
-        let next = Request { host: 2, address, stamp: LAST, by, protocol };
+        let next = Request {
+            hosts: vec![2],
+            named: [Some(known.unwrap_or_else(|| IPV4[0].parse().unwrap())), None],
+            prefix: None,
+            stamp: LAST,
+            by: Sender::Owner,
+            protocol: Protocol::One,
+        };
         self.step(&Step::Request(next), &mut model)?;
         prop_assert!(!model.disk.is_pending);
         if let Some(zones) = &model.zones {
@@ -540,22 +729,61 @@ fn sorted(text: &str) -> Vec<String> {
 }
 
 fn lines(hosts: &BTreeMap<usize, Addresses>) -> Vec<String> {
-    let line = |host: usize, address: usize| format!("{} {}\n", ADDRESSES[address], HOSTS[host]);
+    let line = |host: usize, address: IpAddr| format!("{address} {}\n", HOSTS[host]);
     let lines = hosts.iter().flat_map(|(host, addresses)| {
         addresses.iter().flatten().map(move |address| line(*host, *address))
     });
     sorted(&lines.collect::<String>())
 }
 
+/// A request for one of these hosts.
 fn a_request(hosts: std::ops::Range<usize>) -> impl Strategy<Value = Request> {
+    a_request_for(hosts.prop_map(|host| vec![host]), prop_oneof![Just(Protocol::One), two()])
+}
+
+/// One for both hosts of user1, or by dyndns2.
+fn a_request_of_any_kind() -> impl Strategy<Value = Request> {
+    let hosts = prop_oneof![
+        2 => Just(vec![0, 1]),
+        2 => Just(vec![1, 0]),
+        1 => (0..3_usize).prop_map(|host| vec![host]),
+    ];
+    a_request_for(hosts, prop_oneof![2 => two(), 1 => Just(Protocol::Password)])
+}
+
+fn two() -> Just<Protocol> {
+    Just(Protocol::Two)
+}
+
+fn a_request_for(
+    hosts: impl Strategy<Value = Vec<usize>>,
+    protocol: impl Strategy<Value = Protocol>,
+) -> impl Strategy<Value = Request> {
     let by = prop_oneof![
         8 => Just(Sender::Owner),
         1 => Just(Sender::WrongKey),
         1 => Just(Sender::OtherUser),
     ];
-    let protocol = prop_oneof![Just(Protocol::One), Just(Protocol::Two)];
-    (hosts, 0..ADDRESSES.len(), 0_i64..12, by, protocol).prop_map(
-        |(host, address, stamp, by, protocol)| Request { host, address, stamp, by, protocol },
+    let stamp = prop_oneof![8 => 0_i64..12, 1 => 2 * NOW..2 * NOW + 12];
+    // Bits: which of IPv4, IPv6 and prefix it names.
+    (hosts, 1..8_u8, 0..IPV4.len(), 0..IPV6.len(), 0..PREFIXES.len(), stamp, by, protocol).prop_map(
+        |(hosts, names, ipv4, ipv6, prefix, stamp, by, protocol)| {
+            let names = match (protocol, names) {
+                // There is room for one.
+                (Protocol::One, _) => 1 + names % 2,
+                (Protocol::Two, 6..) => names - 2,
+                _ => names,
+            };
+            let named = |bit: u8, text: &str| (names & bit > 0).then(|| text.parse().unwrap());
+            Request {
+                hosts,
+                named: [named(1, IPV4[ipv4]), named(2, IPV6[ipv6])],
+                prefix: (names & 4 > 0).then_some(prefix),
+                stamp,
+                by,
+                protocol,
+            }
+        },
     )
 }
 
@@ -568,11 +796,14 @@ fn a_step() -> impl Strategy<Value = Step> {
     ];
     let restart = || prop_oneof![Just(Restart::Works), Just(Restart::Fails), Just(Restart::Dies)];
     prop_oneof![
-        10 => a_request(0..3).prop_map(Step::Request),
+        7 => a_request(0..3).prop_map(Step::Request),
+        4 => a_request_of_any_kind().prop_map(Step::Request),
         2 => (a_request(0..1), a_request(1..3)).prop_map(|(one, other)| Step::Together(one, other)),
         4 => (a_request(0..3), point).prop_map(|(request, point)| Step::Crash(request, point)),
         2 => restart().prop_map(Step::Restart),
         2 => restart().prop_map(Step::Update),
+        2 => (0..3_usize, 0..BY_HAND.len())
+            .prop_map(|(host, address)| Step::Edit { host, address }),
         1 => Just(Step::WipeState),
         1 => Just(Step::WipeHosts),
         1 => Just(Step::Save),
