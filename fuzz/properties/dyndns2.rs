@@ -39,11 +39,10 @@ const CHOICES: [(Dyndns2, bool, Private); 4] = [
     (Dyndns2::Any, false, Private::Refused),
 ];
 
-/// Why there is no user and password.
+/// Why there is no user and password: none that count, or ill-formed ones.
 #[derive(PartialEq)]
 enum NoLogin {
     Identity,
-    Insecure,
     Form,
 }
 
@@ -107,7 +106,7 @@ fn claim_with(
             let why = login.err();
             let is_right = why.is_none() && names.is_some();
             match &refusal {
-                Refusal::Insecure => assert!(!is_served || why == Some(NoLogin::Insecure)),
+                Refusal::Insecure => assert!(!is_served),
                 _ if !is_served => panic!("{refusal:?}"),
                 Refusal::Identity(_) => assert!(why == Some(NoLogin::Identity)),
                 Refusal::Stray(name) => assert!(is_right && stray(forms).contains(name)),
@@ -134,7 +133,7 @@ fn login(
         return basic(header).ok_or(NoLogin::Identity);
     }
     if !may_be_in_form || !is_https {
-        return Err(if may_be_in_form { NoLogin::Insecure } else { NoLogin::Identity });
+        return Err(NoLogin::Identity);
     }
     let value = |name, max| the_value(forms, name, max).filter(|value| !value.is_empty());
     let pair = value(LOGIN[0], MAX_USER).zip(value(LOGIN[1], MAX_FORM));

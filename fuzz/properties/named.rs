@@ -40,13 +40,15 @@ pub struct Named {
     private: Private,
     /// For IPv4, for IPv6, and prefixes.
     families: [BTreeSet<String>; 3],
+    /// Whether the first host has an IPv6 address of its own, be it a bad one.
+    has_own: bool,
     /// What no host can have.
     pub in_vain: Vec<IpAddr>,
 }
 
 impl Named {
     pub fn nothing(private: Private) -> Self {
-        Self { private, families: Default::default(), in_vain: Vec::new() }
+        Self { private, families: Default::default(), has_own: false, in_vain: Vec::new() }
     }
 
     /// Adds a word for a family: 0 for IPv4, 1 for IPv6.
@@ -56,6 +58,7 @@ impl Named {
 
     pub fn address(&mut self, address: IpAddr) {
         let address = address.to_canonical();
+        self.has_own |= address.is_ipv6();
         if is_unusable(address, self.private) {
             self.in_vain.push(address);
         } else {
@@ -89,7 +92,7 @@ impl Named {
         let keep = || KEEP.to_owned();
         if !says_nothing {
             let ipv4 = ipv4.cloned().unwrap_or_else(keep);
-            let first = ipv6.or(prefix).cloned().unwrap_or_else(keep);
+            let first = ipv6.or(prefix.filter(|_| !self.has_own)).cloned().unwrap_or_else(keep);
             let others = prefix.or(ipv6).cloned().unwrap_or_else(keep);
             return Some([[ipv4.clone(), first], [ipv4, others]]);
         }
