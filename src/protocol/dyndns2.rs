@@ -321,6 +321,8 @@ mod tests {
             ("&myip=2001:db8:1::/56&myipv6=preserve", (keep4, keep), (keep4, behind)),
             ("&myip=0.0.0.0&myipv6=2001:db8:1::/56", (keep4, behind), (keep4, behind)),
             ("&myipv6=fe80::1&ip6lanprefix=2001:db8:1::/56", (keep4, keep), (keep4, behind)),
+            ("&myip=0.0.0.0,::&ip6lanprefix=2001:db8:1::/56", (keep4, keep), (keep4, behind)),
+            ("&ip6lanprefix=fe80::/64,2001:db8:1::/56", (keep4, behind), (keep4, behind)),
             ("&myip=192.0.2.1&ip6lanprefix=fe80::/64", (ipv4, keep), (ipv4, keep)),
         ] {
             let query = format!("hostname=a,b,c{more}");

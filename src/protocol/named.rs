@@ -25,6 +25,8 @@ pub(super) struct Named {
     private: Private,
     ipv4: Option<Action<Ipv4Addr>>,
     ipv6: Option<Action<Ipv6Addr>>,
+    /// Whether it names an IPv6 address, even one that no host can have.
+    names_ipv6: bool,
     prefix: Option<Prefix>,
     left_out: Vec<LeftOut>,
 }
@@ -42,7 +44,8 @@ pub(super) struct Shares {
 
 impl Named {
     pub fn nothing(private: Private) -> Self {
-        Self { private, ipv4: None, ipv6: None, prefix: None, left_out: Vec::new() }
+        let (ipv4, ipv6, prefix) = (None, None, None);
+        Self { private, ipv4, ipv6, names_ipv6: false, prefix, left_out: Vec::new() }
     }
 
     /// What is to happen to the IPv4 address.
@@ -57,6 +60,7 @@ impl Named {
 
     /// A new address. It is left out if no host can have it.
     pub fn add(&mut self, address: IpAddr, part: Part) -> Result<(), Problem> {
+        self.names_ipv6 |= address.is_ipv6();
         if let Some(why) = flaw(address, self.private) {
             self.leave_out(address, part, why);
             return Ok(());
@@ -90,8 +94,7 @@ impl Named {
     /// host is the router. Without an address, the prefix is that of all hosts.
     pub fn shares(self, sender: IpAddr) -> Result<Shares, Refusal> {
         let Self { ipv4, ipv6, prefix, .. } = self;
-        let is_router_named =
-            ipv6.is_some() || self.left_out.iter().any(|named| named.address.is_ipv6());
+        let is_router_named = ipv6.is_some() || self.names_ipv6;
         let own =
             Addresses { ipv4: ipv4.unwrap_or(Action::Keep), ipv6: ipv6.unwrap_or(Action::Keep) };
         let Some(prefix) = prefix else {
