@@ -105,6 +105,19 @@ mod tests {
     }
 
     #[test]
+    fn an_interface_identifier_has_no_line_and_other_addresses_have() {
+        let state = state(
+            r#"{"a.example": {"ip": "192.0.2.1", "ip6": "::211:32ff:fe12:3456"},
+                "b.example": {"ip": "::7", "ip6": "0:5::7"}, "c.example": {"ip6": "::1"},
+                "d.example": {"ip6": "::ffff:192.0.2.4"}, "e.example": {"ip6": "1::"}}"#,
+        );
+        assert_eq!(
+            render(&state),
+            "192.0.2.1 a.example\n::1 c.example\n192.0.2.4 d.example\n1:: e.example\n"
+        );
+    }
+
+    #[test]
     fn a_hosts_file_tells_names_and_addresses_of_a_state() {
         let text = "# comment\n192.0.2.1 a.example alias.example # b.example\n\nnonsense x\n\
                     2001:db8::1 a.example\n192.0.2.2\n192.0.2.3 bad/name\n";
