@@ -33,6 +33,7 @@ fn host(host: &Host) -> Value {
     json!({
         "host": host.name,
         "addresses": host.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "interface_identifier": host.identifier.map(|identifier| identifier.to_string()),
         "update": host.update.map(Stamp::to_rfc3339),
         "age_seconds": host.age,
         "condition": host.condition.word(),

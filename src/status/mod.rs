@@ -15,7 +15,7 @@ mod json;
 mod metrics;
 pub(crate) mod viewer;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -51,6 +51,8 @@ pub struct Host {
     pub(crate) name: String,
     /// Its addresses, IPv4 first.
     pub addresses: Vec<IpAddr>,
+    /// Its interface identifier, if that waits for a prefix.
+    pub(crate) identifier: Option<Ipv6Addr>,
     /// Its last accepted stamp, or `None` if that is not known.
     pub update: Option<Stamp>,
     /// Seconds since that stamp; negative if the stamp is ahead of the clock.
@@ -157,6 +159,7 @@ impl Host {
         Self {
             name: name.to_owned(),
             addresses: fields.map(addresses).unwrap_or_default(),
+            identifier: fields.and_then(record::identifier),
             update,
             age,
             condition,
@@ -165,9 +168,9 @@ impl Host {
     }
 }
 
-/// The addresses of a record. If somebody wrote the same one into both fields, it counts once.
+/// The addresses of a record that DNS gets. If somebody wrote the same one into both fields, it counts once.
 fn addresses(fields: &Map<String, Value>) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = record::addresses(fields).collect();
+    let mut addresses: Vec<IpAddr> = record::published(fields).collect();
     addresses.dedup();
     addresses
 }
@@ -282,6 +285,27 @@ mod tests {
                 assert_eq!(page.matches(text).count(), count, "{page}");
             }
         }
+    }
+
+    #[test]
+    fn an_identifier_is_shown_as_what_it_is_and_counts_as_no_address() {
+        let update = ago(60);
+        let state = json!({
+            "alone.example": {"ip6": "::7", "update": update},
+            "both.example": {"ip": "192.0.2.1", "ip6": "::7", "update": update},
+            "moved.example": {"ip6": "2001:db8::7", "update": update},
+        });
+        let status = status(&state);
+        let page = html::page(&status);
+        assert_eq!(page.matches(">::7 (no prefix yet)<").count(), 2, "{page}");
+        assert!(page.contains("<span>192.0.2.1</span>") && !page.contains("none</td>"), "{page}");
+        let page: Value = serde_json::from_str(&json::page(&status)).unwrap();
+        let shown =
+            |n: usize| [&page["hosts"][n]["addresses"], &page["hosts"][n]["interface_identifier"]];
+        assert_eq!(shown(0), [&json!([]), &json!("::7")]);
+        assert_eq!(shown(1), [&json!(["192.0.2.1"]), &json!("::7")]);
+        assert_eq!(shown(2), [&json!(["2001:db8::7"]), &Value::Null]);
+        assert!(!metrics::page(&status).contains("\"::7\""));
     }
 
     #[test]

@@ -98,6 +98,16 @@ pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone:
     fields.insert(UPDATE.to_owned(), stamp.format(zone).into());
 }
 
+/// Puts an interface identifier in the place of the IPv6 address: the host waits for a prefix then.
+/// Other fields stay as they are, and so does the stamp. Without one, the host gets the stamp that
+/// is older than any.
+pub fn set_identifier(fields: &mut Map<String, Value>, identifier: Ipv6Addr, zone: TimeZone) {
+    let ipv4 = addresses(fields).find(IpAddr::is_ipv4);
+    put(fields, IPV4, ipv4.as_ref());
+    put(fields, IPV6, Some(&identifier.into()));
+    fields.entry(UPDATE).or_insert_with(|| Stamp::NEVER.format(zone).into());
+}
+
 /// Sets the field of an address family. A new one comes to the front, `ip6` after `ip`. Where there
 /// is no address of the family, one of the other family goes.
 fn put(fields: &mut Map<String, Value>, name: &str, new: Option<&IpAddr>) {
@@ -198,6 +208,29 @@ mod tests {
             assert_eq!(serde_json::to_string(&fields).unwrap(), expected, "{before} {new:?}");
             let record = Record { addresses: addresses(&fields).collect(), stamp };
             assert!(record.holds(&new), "{before} {new:?}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_takes_the_place_of_the_ipv6_address_alone() {
+        for (before, expected) in [
+            ("{}", r#"{"ip6":"::7","update":"1970-01-01 00:00:00"}"#),
+            (
+                r#"{"ip":"192.0.2.9","ip6":"2001:db8::9","update":"2012-06-14 15:58:27","note":1}"#,
+                r#"{"ip":"192.0.2.9","ip6":"::7","update":"2012-06-14 15:58:27","note":1}"#,
+            ),
+            (
+                r#"{"ip":"192.0.2.9","update":"no stamp"}"#,
+                r#"{"ip":"192.0.2.9","ip6":"::7","update":"no stamp"}"#,
+            ),
+            (r#"{"ip":"2001:db8::9","update":""}"#, r#"{"ip6":"::7","update":""}"#),
+            (r#"{"ip6":"::7","update":"x"}"#, r#"{"ip6":"::7","update":"x"}"#),
+        ] {
+            let mut fields = fields(before);
+            set_identifier(&mut fields, "::7".parse().unwrap(), TimeZone::Utc);
+            assert_eq!(serde_json::to_string(&fields).unwrap(), expected, "{before}");
+            assert_eq!(identifier(&fields), Some("::7".parse().unwrap()));
+            assert!(published(&fields).all(|address| address.is_ipv4()), "{expected}");
         }
     }
 

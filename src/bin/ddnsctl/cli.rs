@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ddns_cgi::protocol::claim::NONE;
+use ddns_cgi::protocol::prefix::Prefix;
+use ddns_cgi::protocol::special::is_identifier;
 use ddns_cgi::protocol::user::SignaturePolicy;
 
 /// Looks after an installation of ddns-cgi, the dynamic-DNS update endpoint.
@@ -40,7 +43,7 @@ pub enum Command {
     #[command(subcommand)]
     User(UserCommand),
 
-    /// Gives a host to a user, or removes it
+    /// Gives a host to a user, sets its interface identifier, or removes it
     #[command(subcommand)]
     Host(HostCommand),
 
@@ -78,6 +81,14 @@ pub enum Command {
     /// Removes a host from the state and from DNS
     #[command(hide = true)]
     Forget { host: String },
+
+    /// Sets a host's interface identifier in the state
+    #[command(hide = true)]
+    Identify {
+        host: String,
+        #[arg(value_parser = identifier)]
+        identifier: Ipv6Addr,
+    },
 
     /// Writes man pages and shell completions into a folder
     #[command(hide = true)]
@@ -163,7 +174,17 @@ impl From<SignatureChoice> for SignaturePolicy {
 #[derive(Subcommand)]
 pub enum HostCommand {
     /// Allows a user to update a host
-    Add { user: String, host: String },
+    Add {
+        user: String,
+        host: String,
+        /// Its interface identifier, such as ::211:32ff:fe12:3456; also for a host that the user has
+        ///
+        /// For a host behind a router that sends the prefix of its network: the prefix and this
+        /// identifier make the host's IPv6 address. Until the first prefix comes, DNS has no IPv6
+        /// address for the host. If it had one, that leaves DNS.
+        #[arg(long, value_name = "IDENTIFIER", value_parser = identifier)]
+        ip6: Option<Ipv6Addr>,
+    },
     /// Takes a host from its user, and removes it from the state and from DNS
     Remove { user: String, host: String },
 }
@@ -181,8 +202,9 @@ pub struct SignOptions {
     #[arg(long, value_name = "ADDRESS", value_parser = address_or_none::<Ipv4Addr>)]
     pub ip: Option<String>,
 
-    /// The IPv6 address to sign, or "none" to remove it (protocol 2)
-    #[arg(long, value_name = "ADDRESS", value_parser = address_or_none::<Ipv6Addr>)]
+    /// The IPv6 address to sign, PREFIX/LENGTH to move the host to this prefix, or "none" to remove
+    /// the address (protocol 2)
+    #[arg(long, value_name = "ADDRESS", value_parser = ipv6_prefix_or_none)]
     pub ip6: Option<String>,
 
     /// The endpoint
@@ -196,6 +218,34 @@ pub struct SignOptions {
 
 fn address_or_none<A: FromStr + ToString>(text: &str) -> Result<String, A::Err> {
     if text == NONE { Ok(text.to_owned()) } else { Ok(text.parse::<A>()?.to_string()) }
+}
+
+fn ipv6_prefix_or_none(text: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
+    if text.contains('/') {
+        return Ok(Prefix::parse(text)?.to_string());
+    }
+    Ok(address_or_none::<Ipv6Addr>(text)?)
+}
+
+/// Reads an interface identifier. The error says what to give instead.
+fn identifier(text: &str) -> Result<Ipv6Addr, Box<dyn Error + Send + Sync>> {
+    let address: Ipv6Addr = text.parse()?;
+    if address.to_ipv4_mapped().is_some() {
+        return Err("is an IPv4 address: only IPv6 addresses have an interface identifier".into());
+    }
+    if is_identifier(address) {
+        return Ok(address);
+    }
+    if address.is_loopback() || address.is_unspecified() {
+        return Err("is no interface identifier: let the host report its address once".into());
+    }
+    let [.., a, b, c, d] = address.segments();
+    let rest = Ipv6Addr::new(0, 0, 0, 0, a, b, c, d);
+    Err(format!(
+        "is an address with a prefix: let the host report it, or give its interface identifier, \
+         which is {rest} if the prefix has 64 bits"
+    )
+    .into())
 }
 
 #[derive(Args)]

@@ -163,7 +163,12 @@ fn add_warnings(warnings: &mut Vec<String>, host: &Host, zone: TimeZone, now: Da
         warnings.push(format!("{shown} has no record: its updates will be answered with 911"));
         return;
     };
-    if record::addresses(fields).next().is_none() {
+    if let Some(identifier) = record::identifier(fields) {
+        warnings.push(format!(
+            "{shown} has the interface identifier {identifier}, which gets no line in the hosts \
+             file until an update sends a prefix"
+        ));
+    } else if record::published(fields).next().is_none() {
         warnings.push(format!("{shown} has no address"));
     }
     match record::stamp(fields, zone) {

@@ -20,6 +20,8 @@ use crate::{Report, credentials, state, table};
 struct Entry {
     host: String,
     addresses: Vec<String>,
+    /// Its interface identifier, if that waits for a prefix.
+    identifier: Option<String>,
     update: String,
     /// Seconds since the last update, or `None` if that is not known.
     age: Option<i64>,
@@ -71,7 +73,8 @@ impl Entry {
         let update = fields.get(record::UPDATE).and_then(Value::as_str);
         Self {
             host: host.name.to_owned(),
-            addresses: record::addresses(fields).map(|address| address.to_string()).collect(),
+            addresses: record::published(fields).map(|address| address.to_string()).collect(),
+            identifier: record::identifier(fields).map(|identifier| identifier.to_string()),
             update: update.unwrap_or_default().to_owned(),
             age: age.map(|stamp| -stamp.seconds_ahead_of(now)),
             has_expired: expiry.is_over(host.record),
@@ -84,9 +87,12 @@ impl Entry {
         let is_known = self.age.is_some();
         let update = if is_known { self.update.escape_default().to_string() } else { "-".into() };
         let age = self.age.map_or("unknown".to_owned(), age_text);
+        let waiting =
+            self.identifier.iter().map(|identifier| format!("{identifier} (no prefix yet)"));
+        let addresses: Vec<String> = self.addresses.iter().cloned().chain(waiting).collect();
         [
             self.host.escape_default().to_string(),
-            self.addresses.join(" "),
+            addresses.join(" "),
             update,
             age + if self.has_expired { ", expired" } else { "" },
             self.owner.clone().unwrap_or("-".to_owned()),
@@ -101,6 +107,7 @@ fn as_json(entries: &[&Entry]) -> String {
             json!({
                 "host": entry.host,
                 "addresses": entry.addresses,
+                "interface_identifier": entry.identifier,
                 "update": entry.update,
                 "age_seconds": entry.age,
                 "expired": entry.has_expired,

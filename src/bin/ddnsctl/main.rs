@@ -6,6 +6,7 @@ mod cli;
 mod credentials;
 mod forget;
 mod generate;
+mod identify;
 mod import;
 mod list;
 mod owner;
@@ -98,6 +99,10 @@ fn run(arguments: Arguments) -> Result<Report, Fault> {
         Command::Rebuild => owner::work(&load()?, &["rebuild"], rebuild::run),
         Command::Forget { host } => {
             owner::work(&load()?, &["forget", &host], |config| forget::run(config, &host))
+        }
+        Command::Identify { host, identifier } => {
+            let arguments = ["identify", &host, &identifier.to_string()];
+            owner::work(&load()?, &arguments, |config| identify::run(config, &host, identifier))
         }
         Command::Import(options) => import::run(&load()?.store, &options),
     }

@@ -77,7 +77,7 @@ fn records(state: &Map<String, Value>, listed: &Map<String, Value>, expiry: &Exp
             continue;
         }
         let addresses = records.entry(host).or_default();
-        addresses.extend(record::addresses(fields).filter(|_| !is_over));
+        addresses.extend(record::published(fields).filter(|_| !is_over));
     }
     records
 }

@@ -80,7 +80,11 @@ fn check_record(findings: &mut Findings, config: &Config, host: &Host, now: Date
     if HostName::parse(host.name).is_none() {
         findings.warning(&shown, "is not a valid host name, so dnsmasq does not get it", &advice);
     }
-    if record::addresses(fields).next().is_none() {
+    if let Some(identifier) = record::identifier(fields) {
+        let problem =
+            format!("has no IPv6 address in DNS: its identifier {identifier} has no prefix");
+        findings.warning(&shown, problem, "Let its router send the prefix of its network");
+    } else if record::published(fields).next().is_none() {
         findings.warning(&shown, "has no address", "Wait for its next update");
     }
     let ahead = match record::stamp(fields, config.store.time_zone) {
