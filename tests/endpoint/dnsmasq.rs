@@ -51,6 +51,11 @@ impl Dnsmasq {
         dnsmasq
     }
 
+    /// Where it answers.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// The shell command that restarts it.
     pub fn restart(scene: &Scene) -> String {
         format!("exec {}", scene.path("bin/dnsmasq-service").display())

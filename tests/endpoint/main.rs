@@ -28,6 +28,7 @@ mod fastcgi_faults;
 mod fastcgi_process;
 mod faults;
 mod files;
+mod identifiers;
 mod indexed;
 mod install;
 mod lighttpd;

@@ -25,7 +25,7 @@ pub fn state() -> String {
         fresh: {"ip": "192.0.2.1", "ip6": "2001:db8::1", "update": time(-60), "note": "secretkey"},
         late: record("192.0.2.2", 7200),
         silent: record("192.0.2.3", 200_000),
-        never: {"ip": "192.0.2.4"},
+        never: {"ip": "192.0.2.4", "ip6": "::211:32ff:fe12:3456"},
         broken: {"ip": "192.0.2.5", "update": "2999-01-01 00:00:00"},
     })
     .to_string()
