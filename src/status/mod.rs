@@ -168,7 +168,8 @@ impl Host {
     }
 }
 
-/// The addresses of a record that DNS gets. If somebody wrote the same one into both fields, it counts once.
+/// The addresses of a record that DNS gets. If somebody wrote the same one into both fields, it
+/// counts once.
 fn addresses(fields: &Map<String, Value>) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = record::published(fields).collect();
     addresses.dedup();

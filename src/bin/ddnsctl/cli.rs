@@ -177,11 +177,12 @@ pub enum HostCommand {
     Add {
         user: String,
         host: String,
-        /// Its interface identifier, such as ::211:32ff:fe12:3456; also for a host that the user has
+        /// Its interface identifier, such as ::211:32ff:fe12:3456. The user may have the host already
         ///
         /// For a host behind a router that sends the prefix of its network: the prefix and this
         /// identifier make the host's IPv6 address. Until the first prefix comes, DNS has no IPv6
         /// address for the host. If it had one, that leaves DNS.
+        #[expect(clippy::doc_markdown, reason = "the help shows backticks")]
         #[arg(long, value_name = "IDENTIFIER", value_parser = identifier)]
         ip6: Option<Ipv6Addr>,
     },

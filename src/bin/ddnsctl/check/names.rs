@@ -244,6 +244,7 @@ mod tests {
             "a.example": {"ip": "192.0.2.1", "ip6": "2001:db8::1"},
             "A.example": {"ip": "192.0.2.2"},
             "offline.example": {},
+            "waiting.example": {"ip": "192.0.2.7", "ip6": "::7"},
             "expired.example": {"ip": "192.0.2.3", "update": "2012-01-01 00:00:00"},
             "leaving.example": {"ip": "192.0.2.4", "update": "2012-01-01 00:00:00"},
             "no name": {"ip": "192.0.2.5"},
@@ -257,6 +258,7 @@ mod tests {
             ("a.example", &["192.0.2.1", "192.0.2.2", "2001:db8::1"]),
             ("expired.example", &[]),
             ("offline.example", &[]),
+            ("waiting.example", &["192.0.2.7"]),
         ];
         assert_eq!(records, records_of(wanted));
     }
