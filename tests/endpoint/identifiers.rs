@@ -280,8 +280,8 @@ impl Replacement {
             );
             STATE.replace(last, &record)
         };
-        let list = "\"host2.h.lohray.com\"";
-        let given = CREDENTIALS.replace(list, &format!("{list},\n            \"{NAS}\""));
+        let host2 = "\"host2.h.lohray.com\"";
+        let given = CREDENTIALS.replace(host2, &format!("{host2},\n            \"{NAS}\""));
         Self {
             scene,
             states: [with("2001:db8:9::7"), with(IDENTIFIER)],

@@ -177,11 +177,11 @@ pub enum HostCommand {
     Add {
         user: String,
         host: String,
-        /// Its interface identifier, such as ::211:32ff:fe12:3456. The user may have the host already
+        /// Its interface identifier, such as ::211:32ff:fe12:3456
         ///
-        /// For a host behind a router that sends the prefix of its network: the prefix and this
-        /// identifier make the host's IPv6 address. Until the first prefix comes, DNS has no IPv6
-        /// address for the host. If it had one, that leaves DNS.
+        /// For a host behind a router that sends the prefix of its network: prefix and identifier
+        /// make the host's IPv6 address. The user may have the host already. Until the next prefix
+        /// comes, the host has no IPv6 address. If it had one, that leaves DNS.
         #[expect(clippy::doc_markdown, reason = "the help shows backticks")]
         #[arg(long, value_name = "IDENTIFIER", value_parser = identifier)]
         ip6: Option<Ipv6Addr>,
@@ -243,8 +243,8 @@ fn identifier(text: &str) -> Result<Ipv6Addr, Box<dyn Error + Send + Sync>> {
     let [.., a, b, c, d] = address.segments();
     let rest = Ipv6Addr::new(0, 0, 0, 0, a, b, c, d);
     Err(format!(
-        "is an address with a prefix: let the host report it, or give its interface identifier, \
-         which is {rest} if the prefix has 64 bits"
+        "is a whole address: let the host report it, or give its interface identifier, \
+         which is {rest} if its prefix has 64 bits"
     )
     .into())
 }
