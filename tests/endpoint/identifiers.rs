@@ -74,6 +74,25 @@ fn an_identifier_is_stored_quietly_and_no_name_server_is_disturbed() {
 }
 
 #[test]
+fn a_lost_state_is_rebuilt_first_and_a_new_one_gets_its_hosts_file() {
+    let scene = Scene::new();
+    fs::remove_file(scene.path("www/ramcache/ip.txt")).unwrap();
+    scene.does(&add(HOST1));
+    let state: Value = serde_json::from_str(&scene.state()).unwrap();
+    let names: Vec<&String> = state.as_object().unwrap().keys().collect();
+    assert_eq!(names, [HOST1, "host2.h.lohray.com", "host3.h.lohray.com"]);
+    assert_eq!((state[HOST1]["ip6"].as_str(), scene.hosts().as_str()), (Some(IDENTIFIER), HOSTS));
+
+    for name in ["ip.txt", "hosts.dns"] {
+        fs::remove_file(scene.path("www/ramcache").join(name)).unwrap();
+    }
+    scene.does(&add(NAS));
+    assert_eq!(record(&scene, NAS)["ip6"], IDENTIFIER);
+    assert_eq!(scene.hosts(), "");
+    assert!(!scene.mark().exists());
+}
+
+#[test]
 fn what_is_no_identifier_or_no_host_of_the_user_is_refused_with_advice() {
     let scene = Scene::new();
     let refusal = |arguments: &[&str]| {
