@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::apache::{APACHE, Apache, Kind};
+use crate::chain::run_on_overlay;
 use crate::scene::{HOSTS, STATE, Scene, can_run};
 
 const SHELLS: [&[&str]; 3] = [&["/usr/bin/dash"], &["/usr/bin/bash"], &["/usr/bin/busybox", "sh"]];
@@ -352,4 +353,9 @@ fn the_hmac_is_right_with_keys_of_every_kind_in_every_shell() {
             assert_eq!(client.run(&[]), (0, String::new()), "{shell:?} {key}");
         }
     }
+}
+
+#[test]
+fn a_prefix_is_that_of_the_interface_and_reaches_the_hosts_behind_it() {
+    run_on_overlay("prefix.sh", &[], &["/usr/bin/busybox"], "the client reports prefixes");
 }
