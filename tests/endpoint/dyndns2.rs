@@ -7,46 +7,20 @@ use std::process::Command;
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
-use crate::scene::{CREDENTIALS, HOSTS, STATE, Scene, can_run, eventually, host1, signed, time};
+use crate::password::{Case, HOST1, HOST2, basic, lines, scene};
+use crate::scene::{HOSTS, STATE, Scene, can_run, eventually, host1, signed, time};
 use crate::server::{Server, make_certificate};
-use crate::transport::{Request, Transport, Way, is_changed_by_lighttpd};
+use crate::transport::{Request, Transport, Way};
 
 const DDCLIENT: &str = "/usr/bin/ddclient";
 const INADYN: &str = "/usr/sbin/inadyn";
 
-const HOST1: &str = "host1.h.lohray.com";
-const HOST2: &str = "host2.h.lohray.com";
 const BOTH: &str = "host1.h.lohray.com,host2.h.lohray.com";
-
-/// The scene with dyndns2 over any connection, and a user bound to protocol 2.
-fn scene() -> Scene {
-    let scene = Scene::new();
-    scene.configure(&json!({"dyndns2": "any"}));
-    let users = CREDENTIALS.trim_end().strip_suffix('}').unwrap();
-    let strict =
-        format!(r#""strict": {{"id": ["{HOST1}"], "key": "k", "signature": "hmac-sha256"}}"#);
-    scene.write("etc/credentials.json", &format!("{users}, {strict}}}"));
-    scene
-}
-
-/// The value of `Authorization` for a login.
-fn basic(login: &str) -> String {
-    format!("Basic {}", Base64::encode_string(login.as_bytes()))
-}
 
 /// What a host has in the state.
 fn addresses(scene: &Scene, host: &str) -> [Value; 2] {
     let state: Value = serde_json::from_str(&scene.state()).unwrap();
     ["ip", "ip6"].map(|field| state[host][field].clone())
-}
-
-/// One request, its answer, and the lines of the hosts file for host1 and host2 after it.
-struct Case {
-    query: String,
-    login: &'static str,
-    status: u16,
-    line: &'static str,
-    hosts: [&'static str; 2],
 }
 
 const STORED: [&str; 2] = ["129.118.243.10", "75.110.204.100"];
@@ -115,40 +89,11 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The addresses of a host in the hosts file.
-fn lines(scene: &Scene, host: &str) -> String {
-    let suffix = format!(" {host}");
-    let hosts = scene.hosts();
-    hosts.lines().filter_map(|line| line.strip_suffix(&suffix)).collect::<Vec<_>>().join(" ")
-}
-
 /// Every case at both paths.
 fn check_all(scene: &Scene, transport: &Transport) {
     for path in ["/nic/update", "/v3/update"] {
-        for Case { query, login, status, line, hosts } in cases() {
-            scene.reset(STATE, HOSTS);
-            let basic = format!("Authorization: {}", basic(login));
-            let headers = if login.is_empty() { &[][..] } else { &[basic.as_str()] };
-            let request =
-                Request { script: Some(path), query: Some(&query), headers, ..Request::GET };
-            let reply = transport.reply(scene, &request);
-            if is_changed_by_lighttpd(&query, &reply.headers) {
-                assert_eq!((reply.status, scene.state().as_str()), (400, STATE), "{query}");
-                continue;
-            }
-            assert_eq!((reply.status, &*reply.line), (status, line), "{query} {login}: {reply:?}");
-            // Caddy spells the name of the header in its own way.
-            let headers = reply.headers.to_lowercase();
-            let asks = headers.contains("www-authenticate: basic realm=");
-            assert_eq!(asks, status == 401, "{query}: {reply:?}");
-            assert!(reply.headers.contains("Cache-Control: no-store"), "{reply:?}");
-            assert!(reply.headers.contains("Content-Length: "), "not in chunks: {reply:?}");
-            scene.settle();
-            assert_eq!([lines(scene, HOST1), lines(scene, HOST2)], hosts, "{query}");
-            assert_eq!(scene.restarts().len(), usize::from(hosts != STORED), "{query}: restarts");
-            if !line.contains("good") && !line.contains("nochg") {
-                assert_eq!(scene.state(), STATE, "{query}");
-            }
+        for case in cases() {
+            case.check(scene, transport, [path, ""], [STATE, HOSTS]);
         }
     }
 }
