@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::apache::{APACHE, Apache, Kind};
-use crate::scene::{Scene, can_run};
+use crate::scene::{STATE, Scene, can_run};
 
 const PAGE: &str = include_str!("../../PROTOCOL.md");
 
@@ -24,7 +24,7 @@ fn openssl_makes_the_signatures_of_the_page() {
         return;
     }
     let blocks = blocks("console");
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
     for block in blocks {
         let (command, expected) = block.strip_prefix("$ ").unwrap().split_once('\n').unwrap();
         let output = Command::new("sh").args(["-c", command]).output().unwrap();
@@ -40,10 +40,19 @@ fn requests() -> Vec<(&'static str, &'static str)> {
     requests.map(|block| block.split_once('\n').unwrap()).collect()
 }
 
-/// The article's files, and a window that reaches back to the day of the page.
+/// The article's files with the IPv6 addresses of the page, and a window that reaches back to its day.
 fn scene_of_2012() -> Scene {
     let scene = Scene::new();
     scene.configure(&json!({"window": 10_000_000_000_u64}));
+    let mut state: Value = serde_json::from_str(STATE).unwrap();
+    for (host, address) in [
+        ("host1.h.lohray.com", "2001:db8:1:2201::7"),
+        ("host2.h.lohray.com", "2001:db8:1:22ff:211:32ff:fe12:3456"),
+    ] {
+        assert!(PAGE.contains(&format!(" {address}")));
+        state[host]["ip6"] = json!(address);
+    }
+    scene.write("www/ramcache/ip.txt", &state.to_string());
     scene
 }
 
@@ -54,7 +63,7 @@ fn answer(scene: &Scene, address: &str, query: &str) -> String {
 #[test]
 fn the_requests_of_the_page_get_its_answers() {
     let requests = requests();
-    assert_eq!(requests.len(), 6);
+    assert_eq!(requests.len(), 7);
     for (query, expected) in requests {
         assert_eq!(answer(&scene_of_2012(), "198.51.100.7", query), expected, "{query}");
     }
