@@ -2,14 +2,14 @@
 //! must get. The names of the hosts are ours. Above each request stands who sends it, and from where we
 //! know that.
 //!
-//! host1 stands for the router at home, host2 for a NAS behind it.
+//! host1 stands for the router at home, host2 for a NAS behind it. Cameras and routers that have
+//! `<username>` and `<pass>` in a URL, and inadyn's deSEC, need `login_in_query`: see `dyndns2.rs`.
 
 use serde_json::{Value, json};
 
 use crate::password::{Case, HOST1, HOST2, basic, lines, scene};
-use crate::scene::{Scene, can_run};
-use crate::server::make_certificate;
-use crate::transport::{Request, Transport, Way};
+use crate::scene::Scene;
+use crate::transport::Transport;
 
 const LOGIN: &str = "user1:secretkey1";
 
@@ -191,6 +191,12 @@ fn prefixes() -> Vec<Case> {
             "good 203.0.113.5\ngood 203.0.113.5",
             ["203.0.113.5 2001:db8:0:1200::1", "203.0.113.5 2001:db8:0:1234:211:32ff:fe12:3456"],
         ),
+        // The router has no address that a host can have: only the others move.
+        row(
+            "hostname=ROUTER,NAS&myipv6=fe80::1&ip6lanprefix=2001:db8:1::/56",
+            "noip6\ngood 2001:db8:1:34:211:32ff:fe12:3456",
+            [ROUTER, "75.110.204.100 2001:db8:1:34:211:32ff:fe12:3456"],
+        ),
         // deSEC's way, in any name for IPv6.
         moved("hostname=ROUTER,NAS&ipv6=2001:db8:1::/56"),
         // <https://github.com/nsupdate-info/nsupdate.info/issues/470>
@@ -294,7 +300,7 @@ fn every_request_over_every_transport() {
         }
         // Routers that add a slash at the end or at the front.
         let slashes = router("myip=192.0.2.1", "good 192.0.2.1", "192.0.2.1 2001:db8:0:1200::1");
-        for path in [["/nic/update", "/"], ["/v3/update", "/"]] {
+        for path in [["/nic/update", "/"], ["/v3/update", "/"], ["//nic/update", ""]] {
             slashes.check(&scene, &transport, path, [STATE, HOSTS]);
         }
     }
@@ -377,54 +383,5 @@ fn private_addresses_can_be_refused() {
             "129.118.243.10 2001:db8::6",
         )
         .check(&scene, &transport, ["/nic/update", ""], [STATE, HOSTS]);
-    }
-}
-
-#[test]
-fn a_login_in_the_query_counts_over_https_where_the_configuration_says_so() {
-    if !can_run("a login in the query", &["/usr/bin/openssl"]) {
-        return;
-    }
-    for way in Way::all_through_servers("a login in the query") {
-        let scene = Scene::new();
-        make_certificate(&scene);
-        let server = way.start_server(&scene);
-        // deSEC in inadyn: plugins/desec.c; cameras with <username> and <pass> in their URL.
-        let of = |key| {
-            format!("/nic/update?username=user1&password={key}&hostname={HOST1}&myipv4=192.0.2.1")
-        };
-        let https = |key| server.https(&scene, &of(key), &[]).line;
-        assert_eq!(https("secretkey1"), "badauth", "{way:?}: not by default");
-        scene.configure(&json!({"login_in_query": true}));
-        assert_eq!(https("secretkey9"), "badauth", "{way:?}");
-        let plain = server.curl("127.0.0.10", &of("secretkey1"), &[]);
-        assert_eq!(plain.line, "insecure", "{way:?}");
-        assert_eq!(https("secretkey1"), "good 192.0.2.1", "{way:?}");
-        // The header counts where there is one.
-        let header = ["--user", "user1:secretkey9"];
-        let both = server.https(&scene, &of("secretkey1"), &header);
-        assert_eq!(both.line, "badauth", "{way:?}");
-        scene.settle();
-        // nginx puts its own words behind ours: the request, with the password.
-        let log = scene.read(server.log());
-        let words = log.lines().filter_map(|line| line.split_once("ddns-cgi: "));
-        let mut words = words.filter_map(|(_, ours)| ours.split("\" while reading ").next());
-        assert!(words.all(|ours| !ours.contains("secretkey")), "{way:?}: {log}");
-    }
-}
-
-#[test]
-fn two_slashes_in_front_are_one() {
-    for (scene, transport) in Transport::all("two slashes", scene) {
-        scene.reset(STATE, HOSTS);
-        let header = format!("Authorization: {}", basic(LOGIN));
-        let query = format!("hostname={HOST1}&myip=192.0.2.1");
-        let request = Request {
-            script: Some("//nic/update"),
-            query: Some(&query),
-            headers: &[&header],
-            ..Request::GET
-        };
-        assert_eq!(transport.reply(&scene, &request).line, "good 192.0.2.1");
     }
 }

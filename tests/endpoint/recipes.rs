@@ -12,3 +12,8 @@ fn the_settings_of_the_page_work_with_the_real_clients() {
     ];
     run_on_overlay("recipes.sh", &[], &needs, "every recipe works");
 }
+
+#[test]
+fn a_home_moves_with_the_prefix_that_its_router_reports() {
+    run_on_overlay("home.sh", &[], &["/usr/sbin/dnsmasq"], "the home moves with its prefix");
+}
