@@ -1,6 +1,8 @@
 //! dyndns2 as real clients and routers speak it: their requests over every transport, and what each
 //! must get. The names of the hosts are ours. Above each request stands who sends it, and from where we
-//! know that.
+//! know that; a number is that of a report to the project. What is said of inadyn, ddclient,
+//! ddns-updater, OPNsense and Home Assistant is from their source: `troglobit/inadyn`,
+//! `ddclient/ddclient`, `qdm12/ddns-updater`, `opnsense/plugins` and `home-assistant/core` at GitHub.
 //!
 //! host1 stands for the router at home, host2 for a NAS behind it. Cameras and routers that have
 //! `<username>` and `<pass>` in a URL, and inadyn's deSEC, need `login_in_query`: see `dyndns2.rs`.
@@ -220,6 +222,9 @@ fn prefixes() -> Vec<Case> {
         bad("ip6lanprefix=2001:db8:1::/56&ipv6=2001:db8:2::/56"),
         bad("ip6lanprefix=2001:db8::5"),
         bad("myip=2001:db8:1::/128"),
+        // RouterOS scripts that send an interface's address as it is.
+        bad("myip=203.0.113.5/24"),
+        bad("ip6lanprefix=2001:db8:1:22ff::1/64"),
     ]
 }
 
@@ -245,11 +250,11 @@ fn clients() -> Vec<Case> {
         // HPE, H3C: <https://support.hpe.com/>, command `url` of DDNS policies. Their ChangeIP.
         only("system=dyndns&hostname=ROUTER&myip=203.0.113.5"),
         router("offline=1", "good 127.0.0.10", CONNECTION),
-        // The camera Rovio by WowWee, in its published source (`Do_DNS`).
+        // The camera Rovio by WowWee, in its published source: function `Do_DNS`.
         only("system=dyndns&hostname=ROUTER&myip=203.0.113.5&wildcard=NO&backmx=NO&offline=NO&mx="),
-        // Set-top boxes with Enigma2: plugin DynDNS.
+        // Set-top boxes with Enigma2: `plugin.py` of the plugin DynDNS.
         only("system=dyndns&hostname=ROUTER&myip=203.0.113.5&wildcard=ON&offline=NO"),
-        // D-Link's service: <https://herd-of-neurons.com/node/53> and DLinkDDNS clients.
+        // D-Link's service, from routers and from scripts such as <https://herd-of-neurons.com/node/53>.
         only("system=dyndns&hostname=ROUTER&myip=203.0.113.5&wildcard=OFF"),
         // Zyxel by order of the parameters, and without an address:
         // <https://github.com/mhofer117/ispconfig-ddns-module/issues/6>.
@@ -286,6 +291,14 @@ fn clients() -> Vec<Case> {
             "good 2001:db8:1::9",
             ["129.118.243.10 2001:db8:1::9", NAS],
         ),
+        // EdgeRouter (EdgeOS), dyndns2; and dyndns1 of old clients, which means `host_id`:
+        // <https://desec.readthedocs.io/en/latest/dyndns/update-api.html>.
+        only("system=dyndns&hostname=ROUTER&myip=203.0.113.5"),
+        refused("action=edit&started=1&hostname=YES&host_id=ROUTER&myip=203.0.113.5", "nohost"),
+        // Scripts with other spellings of an address.
+        router("myip=2001:DB8:0:0::0006", "good 2001:db8::6", "129.118.243.10 2001:db8::6"),
+        bad("myip=203.000.113.005"),
+        bad("myip=[2001:db8::6]"),
         // FRITZ!Box with No-IP's URL, two placeholders in one parameter.
         both("hostname=ROUTER,NAS&myip=203.0.113.5,2001:db8::6&username=x"),
     ]
