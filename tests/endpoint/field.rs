@@ -1,8 +1,9 @@
 //! dyndns2 as real clients and routers speak it: their requests over every transport, and what each
 //! must get. The names of the hosts are ours. Above each request stands who sends it, and from where we
 //! know that; a number is that of a report to the project. What is said of inadyn, ddclient,
-//! ddns-updater, OPNsense and Home Assistant is from their source: `troglobit/inadyn`,
-//! `ddclient/ddclient`, `qdm12/ddns-updater`, `opnsense/plugins` and `home-assistant/core` at GitHub.
+//! ddns-updater, Home Assistant and the firewall `OPNsense` is from their source at GitHub:
+//! `troglobit/inadyn`, `ddclient/ddclient`, `qdm12/ddns-updater`, `home-assistant/core`,
+//! `opnsense/plugins`.
 //!
 //! host1 stands for the router at home, host2 for a NAS behind it. Cameras and routers that have
 //! `<username>` and `<pass>` in a URL, and inadyn's deSEC, need `login_in_query`: see `dyndns2.rs`.
