@@ -5,6 +5,7 @@
 //!
 //! `DDNS_MODEL_HISTORIES` sets the number of histories, `DDNS_MODEL_SEED` repeats a failure's.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,7 +16,7 @@ use base64ct::{Base64, Encoding};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::primary::{KNOT, NSUPDATE, Primary};
 use crate::scene::{Cgi, Reply, Scene, can_run, signed, signed_2, tell};
@@ -37,6 +38,10 @@ const ELSEWHERE: &str = "198.51.100.1";
 const NEVER: i64 = -1;
 /// Of the clock at the beginning of a history. The stamps of signed requests are older, or newer.
 const NOW: i64 = 1000;
+/// A host expires after this many seconds. With a stamp a little newer than `RECENT`, it does not within a
+/// history; with one that is little more than 0, it has.
+const EXPIRE_AFTER: i64 = 500;
+const RECENT: i64 = NOW - EXPIRE_AFTER / 5;
 /// Newer than that of any other request.
 const LAST: i64 = 100_000;
 
@@ -56,6 +61,8 @@ enum Step {
         host: usize,
         address: usize,
     },
+    /// The operator lets hosts expire, or not, and marks the change.
+    Expire(bool),
     WipeState,
     WipeHosts,
     /// Both files and the mark are copied to the disk.
@@ -148,6 +155,8 @@ struct Model {
     copy: Option<Disk>,
     restart: Restart,
     served: BTreeMap<usize, Addresses>,
+    /// Whether hosts expire.
+    expires: bool,
     /// If zones get dynamic updates.
     zones: Option<Zones>,
 }
@@ -187,14 +196,6 @@ impl Disk {
         let hosts = self.hosts.clone().unwrap_or_default();
         hosts.into_iter().map(|(host, addresses)| (host, (addresses, NEVER))).collect()
     }
-
-    fn rendered(&self) -> BTreeMap<usize, Addresses> {
-        let published = |(host, (addresses, _)): (usize, Record)| {
-            (host, addresses.map(|address| address.filter(is_published)))
-        };
-        let all = self.records().into_iter().map(published);
-        all.filter(|(_, addresses)| *addresses != [None; 2]).collect()
-    }
 }
 
 impl Request {
@@ -220,6 +221,25 @@ enum Fate {
 }
 
 impl Model {
+    /// What the hosts file is to say.
+    fn rendered(&self) -> BTreeMap<usize, Addresses> {
+        let is_served =
+            |(_, stamp): &Record| !self.expires || *stamp == NEVER || *stamp > NOW - EXPIRE_AFTER;
+        let records = self.disk.records().into_iter().filter(|(_, record)| is_served(record));
+        let published = |(host, (addresses, _)): (usize, Record)| {
+            (host, addresses.map(|address| address.filter(is_published)))
+        };
+        records.map(published).filter(|(_, addresses)| *addresses != [None; 2]).collect()
+    }
+
+    /// What is to be published waits.
+    fn mark(&mut self) {
+        self.disk.is_pending = true;
+        if let Some(zones) = &mut self.zones {
+            zones.is_pending = true;
+        }
+    }
+
     /// The lines of the answer to a request; `None` if the process died. `stamp` tells the stamp that
     /// counts for a host.
     fn request(
@@ -275,23 +295,24 @@ impl Model {
         death: Option<Point>,
     ) -> Option<()> {
         let dies = |point| if death == Some(point) { None } else { Some(()) };
-        let disk = &mut self.disk;
-        if !is_changed && disk.hosts.is_some() {
+        let is_wiped = self.disk.state.is_empty();
+        let old = std::mem::replace(&mut self.disk.state, records);
+        // Where hosts expire, one may have gone, or come back.
+        let has_new_lines = self.expires && self.disk.hosts != Some(self.rendered());
+        let new = std::mem::replace(&mut self.disk.state, old);
+        if !is_changed && !has_new_lines && self.disk.hosts.is_some() {
             // In place, or as a new file if the state was wiped.
-            dies(if disk.state.is_empty() { Point::State } else { Point::Stamp })?;
-            disk.state = records;
+            dies(if is_wiped { Point::State } else { Point::Stamp })?;
+            self.disk.state = new;
             return Some(());
         }
-        disk.is_pending = true;
-        if let Some(zones) = &mut self.zones {
-            zones.is_pending = true;
-        }
+        self.mark();
         dies(Point::State)?;
-        disk.state = records;
+        self.disk.state = new;
         dies(Point::Hosts)?;
-        disk.hosts = Some(disk.rendered());
-        // Before the index, which only saves time.
-        dies(Point::Stamp)
+        self.disk.hosts = Some(self.rendered());
+        // Before the index, which only saves time. While hosts expire, there is none.
+        if self.expires { Some(()) } else { dies(Point::Stamp) }
     }
 
     /// What an accepted request does about changes that wait; `None` if the process died.
@@ -303,7 +324,7 @@ impl Model {
                 return None;
             }
             // A restarter that brings the hosts file up to date marks that for the other target.
-            let is_behind = self.disk.hosts.as_ref() != Some(&self.disk.rendered());
+            let is_behind = self.disk.hosts.as_ref() != Some(&self.rendered());
             let is_restart_due = self.disk.is_pending;
             if is_restart_due {
                 self.restart();
@@ -321,16 +342,16 @@ impl Model {
     }
 
     fn restart(&mut self) {
-        self.disk.hosts = Some(self.disk.rendered());
+        self.disk.hosts = Some(self.rendered());
         if self.restart == Restart::Works {
-            self.served = self.disk.rendered();
+            self.served = self.rendered();
             self.disk.is_pending = false;
         }
     }
 
     /// The primary learns the difference between what is to be served and what it has acknowledged.
     fn update(&mut self) {
-        let wanted = self.disk.rendered();
+        let wanted = self.rendered();
         self.disk.hosts = Some(wanted.clone());
         let Some(zones) = &mut self.zones else { return };
         let acknowledged = zones.acknowledged.clone().unwrap_or_default();
@@ -383,7 +404,8 @@ fn fate(protocol: Protocol, share: Addresses, (stored, last): Record, stamp: i64
 /// The real program with real files.
 struct Real {
     scene: Scene,
-    beginning: DateTime<Utc>,
+    /// `NOW` seconds before the history began.
+    beginning: Cell<DateTime<Utc>>,
     /// If zones get dynamic updates.
     primary: Option<Primary>,
 }
@@ -400,8 +422,7 @@ impl Real {
         });
         scene.write("etc/credentials.json", &credentials.to_string());
         let primary = has_zones.then(|| Primary::start(&scene));
-        let beginning = Utc::now().trunc_subsecs(0) - TimeDelta::seconds(NOW);
-        Self { scene, beginning, primary }
+        Self { scene, beginning: Cell::default(), primary }
     }
 
     fn clear(&self) {
@@ -426,6 +447,9 @@ impl Real {
             Restart::Dies => json!(["sh", "-c", "kill -KILL $PPID"]),
         };
         let mut config = json!({"restart": command, "window": 1_000_000});
+        if model.expires {
+            config["expire_after"] = EXPIRE_AFTER.into();
+        }
         if let (Some(primary), Some(zones)) = (&self.primary, &model.zones) {
             let command = match zones.update {
                 Restart::Works => "UPDATE",
@@ -477,7 +501,7 @@ impl Real {
     }
 
     fn time(&self, stamp: i64) -> String {
-        (self.beginning + TimeDelta::seconds(stamp)).format("%Y-%m-%d %H:%M:%S").to_string()
+        (self.beginning.get() + TimeDelta::seconds(stamp)).format("%Y-%m-%d %H:%M:%S").to_string()
     }
 
     /// Sends requests, all at the same time; the answers, `None` of one that died.
@@ -549,11 +573,13 @@ impl Real {
                 let record = records.entry(*host).or_insert(([None; 2], NEVER));
                 record.0[1] = Some(BY_HAND[*address].parse().unwrap());
                 model.disk.state = records;
-                model.disk.is_pending = true;
-                if let Some(zones) = &mut model.zones {
-                    zones.is_pending = true;
-                }
                 self.edit(&model.disk.state);
+                self.mark(model);
+            }
+            Step::Expire(expires) => {
+                model.expires = *expires;
+                self.configure(model);
+                self.mark(model);
             }
             Step::WipeState => {
                 model.disk.state.clear();
@@ -589,7 +615,7 @@ impl Real {
         request: &Request,
         model: &mut Model,
     ) -> Result<(), TestCaseError> {
-        let second = || (Utc::now() - self.beginning).num_seconds();
+        let second = || (Utc::now() - self.beginning.get()).num_seconds();
         let earliest = second();
         let answers = self.send(&[request], None);
         let clock = earliest..=second();
@@ -598,7 +624,7 @@ impl Real {
             let text = state.get(HOSTS[host]).and_then(|record| record["update"].as_str());
             let moment = text.map(|text| format!("{}Z", text.replace(' ', "T")));
             let moment = moment.map(|text| DateTime::parse_from_rfc3339(&text).unwrap().to_utc());
-            moment.map_or(NEVER, |moment| (moment - self.beginning).num_seconds())
+            moment.map_or(NEVER, |moment| (moment - self.beginning.get()).num_seconds())
         };
         let before = model.disk.records();
         prop_assert_eq!(answers, [model.request(request, None, stamp)]);
@@ -615,13 +641,23 @@ impl Real {
         text.map(|text| serde_json::from_str(&text).unwrap()).unwrap_or_default()
     }
 
-    /// Writes the state as an editor does, as a new file, and marks the change.
+    /// Writes the state as an editor does, as a new file. The hosts keep their order, which is that of
+    /// the hosts file if there is no state.
     fn edit(&self, state: &BTreeMap<usize, Record>) {
-        let state: BTreeMap<String, Value> =
-            state.iter().map(|(host, record)| self.entry(*host, record)).collect();
+        let read = |name| fs::read_to_string(self.scene.path(name)).unwrap_or_default();
+        let old = [read("www/ramcache/ip.txt"), read("www/ramcache/hosts.dns")].concat();
+        let mut hosts: Vec<_> = state.keys().collect();
+        hosts.sort_by_key(|host| old.find(HOSTS[**host]).unwrap_or(usize::MAX));
+        let records = hosts.iter().map(|host| self.entry(**host, &state[*host]));
+        let new: Map<String, Value> = records.collect();
         let name = "www/ramcache/ip.txt";
-        self.scene.write("www/ramcache/ip.txt~", &serde_json::to_string_pretty(&state).unwrap());
+        self.scene.write("www/ramcache/ip.txt~", &serde_json::to_string_pretty(&new).unwrap());
         fs::rename(self.scene.path("www/ramcache/ip.txt~"), self.scene.path(name)).unwrap();
+    }
+
+    /// Marks that what is to be published waits.
+    fn mark(&self, model: &mut Model) {
+        model.mark();
         self.scene.write("www/ramcache/.hosts.dns.pending", "changed by hand\n");
         if self.primary.is_some() {
             self.scene.write("www/ramcache/.hosts.dns.publish.pending", "changed by hand\n");
@@ -683,6 +719,7 @@ impl Real {
     }
 
     fn run(&self, steps: &[Step]) -> Result<(), TestCaseError> {
+        self.beginning.set(Utc::now().trunc_subsecs(0) - TimeDelta::seconds(NOW));
         self.clear();
         self.copy("www/ramcache", "run/copy");
         self.serve();
@@ -711,12 +748,12 @@ impl Real {
         if let Some(zones) = &model.zones {
             prop_assert!(!zones.is_pending);
             // The zone may still have a host of which no file tells after a power cut.
-            let wanted = model.disk.rendered();
+            let wanted = model.rendered();
             let is_lost = |host: &usize| cuts_power && !wanted.contains_key(host);
             let served = zones.served.clone().into_iter().filter(|(host, _)| !is_lost(host));
             prop_assert_eq!(served.collect::<BTreeMap<_, _>>(), wanted);
         }
-        prop_assert_eq!(model.disk.hosts.as_ref(), Some(&model.disk.rendered()));
+        prop_assert_eq!(model.disk.hosts.as_ref(), Some(&model.rendered()));
         Ok(())
     }
 }
@@ -764,7 +801,11 @@ fn a_request_for(
         1 => Just(Sender::WrongKey),
         1 => Just(Sender::OtherUser),
     ];
-    let stamp = prop_oneof![8 => 0_i64..12, 1 => 2 * NOW..2 * NOW + 12];
+    let stamp = prop_oneof![
+        4 => 0_i64..12,
+        4 => RECENT..RECENT + 12,
+        1 => 2 * NOW..2 * NOW + 12,
+    ];
     // Bits: which of IPv4, IPv6 and prefix it names.
     (hosts, 1..8_u8, 0..IPV4.len(), 0..IPV6.len(), 0..PREFIXES.len(), stamp, by, protocol).prop_map(
         |(hosts, names, ipv4, ipv6, prefix, stamp, by, protocol)| {
@@ -804,6 +845,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         2 => restart().prop_map(Step::Update),
         2 => (0..3_usize, 0..BY_HAND.len())
             .prop_map(|(host, address)| Step::Edit { host, address }),
+        1 => any::<bool>().prop_map(Step::Expire),
         1 => Just(Step::WipeState),
         1 => Just(Step::WipeHosts),
         1 => Just(Step::Save),
