@@ -1,5 +1,6 @@
 //! dyndns2: what its clients send, to the reply.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::IpAddr;
 
@@ -82,10 +83,10 @@ fn claim_with(
     match dyndns2::claim(&request, Rules { served, login_in_query }, private, now) {
         Ok(claim) => {
             assert!(is_https || served == Dyndns2::Any, "a password counts over HTTPS alone");
-            let names = names.expect("a list of hosts that is none");
+            let names = names.unwrap();
             let updates: Vec<(&str, Share)> =
                 claim.updates.iter().map(|(host, to)| (host.as_str(), described(to))).collect();
-            let (shares, in_vain) = wanted.expect("addresses that are none");
+            let (shares, in_vain) = wanted.unwrap();
             let shares = shares.iter().chain(std::iter::repeat(&shares[1]));
             let expected: Vec<(&str, Share)> =
                 names.iter().map(String::as_str).zip(shares.cloned()).collect();
@@ -217,15 +218,12 @@ fn wanted(
 ) -> Option<([Share; 2], Vec<IpAddr>)> {
     let offline =
         if has(forms, "offline") { the_value(forms, "offline", 16)? } else { String::new() };
-    if offline.to_ascii_lowercase() == "yes" {
+    if offline.to_lowercase() == "yes" {
         let gone = [NONE, NONE].map(str::to_owned);
         return Some(([gone.clone(), gone], Vec::new()));
     }
     let mut named = Named::nothing(private);
-    let mut names: Vec<&str> = [&IPV4[..], &IPV6, &[PREFIX]].concat();
-    names.sort_unstable();
-    names.dedup();
-    for name in names {
+    for name in BTreeSet::from_iter([&IPV4[..], &IPV6, &[PREFIX]].concat()) {
         let families = [IPV4.contains(&name), IPV6.contains(&name)];
         for text in places(forms, name)? {
             let address = text.parse::<IpAddr>().map(|address| address.to_canonical());

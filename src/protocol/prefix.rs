@@ -73,7 +73,7 @@ mod tests {
 
     /// The bits of an address as text.
     fn bits(address: Ipv6Addr) -> String {
-        address.octets().iter().map(|byte| format!("{byte:08b}")).collect()
+        format!("{:0128b}", address.to_bits())
     }
 
     #[test]

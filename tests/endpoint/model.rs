@@ -809,17 +809,17 @@ fn a_request_for(
     // Bits: which of IPv4, IPv6 and prefix it names.
     (hosts, 1..8_u8, 0..IPV4.len(), 0..IPV6.len(), 0..PREFIXES.len(), stamp, by, protocol).prop_map(
         |(hosts, names, ipv4, ipv6, prefix, stamp, by, protocol)| {
-            let names = match (protocol, names) {
+            let bits = match (protocol, names) {
                 // There is room for one.
                 (Protocol::One, _) => 1 + names % 2,
                 (Protocol::Two, 6..) => names - 2,
                 _ => names,
             };
-            let named = |bit: u8, text: &str| (names & bit > 0).then(|| text.parse().unwrap());
+            let name = |bit: u8, text: &str| (bits & bit > 0).then(|| text.parse().unwrap());
             Request {
                 hosts,
-                named: [named(1, IPV4[ipv4]), named(2, IPV6[ipv6])],
-                prefix: (names & 4 > 0).then_some(prefix),
+                named: [name(1, IPV4[ipv4]), name(2, IPV6[ipv6])],
+                prefix: (bits & 4 > 0).then_some(prefix),
                 stamp,
                 by,
                 protocol,
