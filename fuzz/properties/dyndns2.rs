@@ -233,7 +233,7 @@ fn wanted(
                     kept.for_each(|family| named.word(family, KEEP));
                 }
                 Ok(address) if families[usize::from(address.is_ipv6())] => named.address(address),
-                Err(_) if families[1] || name == PREFIX => named.prefix(&text)?,
+                Err(_) if families[1] || name == PREFIX => named.prefix(&text, name == PREFIX)?,
                 _ => return None,
             }
         }

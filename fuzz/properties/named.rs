@@ -66,14 +66,18 @@ impl Named {
         }
     }
 
-    /// Adds `PREFIX/LENGTH`; `None` if it is no prefix.
-    pub fn prefix(&mut self, text: &str) -> Option<()> {
+    /// Adds `PREFIX/LENGTH`; `None` if it is no prefix. Further bits may be cut off where nothing but a prefix
+    /// can be meant.
+    pub fn prefix(&mut self, text: &str, may_have_rest: bool) -> Option<()> {
         let (address, length) = text.split_once('/')?;
         let address: Ipv6Addr = address.parse().ok()?;
         let length = (1..128).find(|number| number.to_string() == length)?;
-        if address.to_ipv4_mapped().is_some() || bits(address)[length..].contains('1') {
+        let has_rest = bits(address)[length..].contains('1');
+        if address.to_ipv4_mapped().is_some() || has_rest && !may_have_rest {
             return None;
         }
+        let first = bits(address)[..length].to_owned() + &"0".repeat(128 - length);
+        let address = Ipv6Addr::from(u128::from_str_radix(&first, 2).unwrap());
         if length < SHORTEST_PREFIX || is_unusable(address.into(), self.private) {
             self.in_vain.push(address.into());
         } else {

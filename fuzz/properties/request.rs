@@ -195,7 +195,7 @@ fn wanted(is_2: bool, forms: [&[u8]; 2], sender: IpAddr, private: Private) -> Op
         ("", _) => {}
         ("none", _) => named.word(1, NONE),
         (_, Ok(address)) if address.to_canonical().is_ipv6() => named.address(address),
-        (text, Err(_)) => named.prefix(text)?,
+        (text, Err(_)) => named.prefix(text, false)?,
         _ => return None,
     }
     let [share, others] = named.shares(sender)?;

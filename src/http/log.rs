@@ -166,8 +166,8 @@ fn explain(refusal: &Refusal, who: &Who) -> Cow<'static, str> {
             let side = if *seconds < 0 { "behind" } else { "ahead" };
             format!("the client's clock is {} s {side}", seconds.unsigned_abs()).into()
         }
-        Refusal::NoIpv6 => "a prefix, but no IPv6 address that could have it: let the host report \
-             itself, or set its interface identifier with ddnsctl host add USER HOST --ip6"
+        Refusal::NoIpv6 => "nothing but a prefix counts for this host, and it has no IPv6 address \
+             to have it: let it report itself, or use ddnsctl host add USER HOST --ip6"
             .into(),
         Refusal::Replay { last, ahead } => explain_replay(*last, *ahead).into(),
     }

@@ -46,8 +46,8 @@ pub enum Action<A> {
 }
 
 impl Wanted {
-    /// What it means for a host that has this IPv6 address. A prefix alone makes no address: without
-    /// one, the family stays as it is.
+    /// What it means for a host that has this IPv6 address. A prefix alone makes no address:
+    /// without one, the family stays as it is.
     #[must_use]
     pub fn for_host_with(self, stored: Option<Ipv6Addr>) -> Addresses {
         let ipv6 = match self.ipv6 {

@@ -7,6 +7,7 @@ use crate::protocol::answer::Refusal;
 use crate::protocol::form::{Form, Part, Problem};
 use crate::protocol::host::HostName;
 use crate::protocol::named::{LeftOut, Named, Shares};
+use crate::protocol::prefix::Prefix;
 use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
 use crate::protocol::special::Private;
 use crate::protocol::stamp::{Clock, Stamp, TimeZone};
@@ -204,7 +205,9 @@ fn name_ipv6(named: &mut Named, value: Option<&str>) -> Result<(), Problem> {
     match value {
         None => Ok(()),
         Some(NONE) => named.set_ipv6(Action::Remove),
-        Some(text) if text.contains('/') => named.add_prefix(text, Part::Ip6),
+        Some(text) if text.contains('/') => {
+            named.add_prefix(Prefix::parse(text).map_err(Problem::Unusable)?, Part::Ip6)
+        }
         Some(text) => match text.parse::<Ipv6Addr>() {
             Ok(address) if address.to_ipv4_mapped().is_none() => {
                 named.add(address.into(), Part::Ip6)
@@ -226,7 +229,6 @@ fn must_not_have(form: &Form, parts: &[Part]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
     use crate::protocol::addresses::{Addresses, NewIpv6};
-    use crate::protocol::prefix::Prefix;
     use proptest::prelude::*;
     use url::form_urlencoded;
 

@@ -16,6 +16,7 @@ use crate::protocol::claim::{Claim, MAX_USER, Proof, hosts, shared};
 use crate::protocol::form::{Form, MAX_FORM, Part, Problem};
 use crate::protocol::host::HostName;
 use crate::protocol::named::{Named, Shares};
+use crate::protocol::prefix::Prefix;
 use crate::protocol::special::Private;
 use crate::protocol::stamp::{Clock, Stamp};
 use crate::protocol::user::Key;
@@ -190,7 +191,9 @@ fn name(named: &mut Named, text: &str, part: Part, kind: Kind) -> Result<(), Pro
         return if has(Kind::Ipv6) { named.set_ipv6(Action::Keep) } else { Ok(()) };
     }
     if text.contains('/') && kind != Kind::Ipv4 {
-        return named.add_prefix(text, part);
+        let prefix =
+            if kind == Kind::Prefix { Prefix::of_interface(text) } else { Prefix::parse(text) };
+        return named.add_prefix(prefix.map_err(Problem::Unusable)?, part);
     }
     match text.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(address @ IpAddr::V4(_)) if has(Kind::Ipv4) => named.add(address, part),
@@ -203,7 +206,6 @@ fn name(named: &mut Named, text: &str, part: Part, kind: Kind) -> Result<(), Pro
 mod tests {
     use super::*;
     use crate::protocol::addresses::{NewIpv6, Wanted};
-    use crate::protocol::prefix::Prefix;
     use crate::protocol::stamp::TimeZone;
     use proptest::prelude::*;
 
@@ -311,6 +313,7 @@ mod tests {
             ("&myip=2001:db8:1::/56", (keep4, behind), (keep4, behind)),
             ("&myipv6=2001:db8:1::/56", (keep4, behind), (keep4, behind)),
             ("&ip6lanprefix=2001:db8:1::/56", (keep4, behind), (keep4, behind)),
+            ("&ip6lanprefix=2001:db8:1:ff::1/56", (keep4, behind), (keep4, behind)),
             ("&myip=192.0.2.1&ip6lanprefix=2001:db8:1::/56", (ipv4, behind), (ipv4, behind)),
             (
                 "&myip=192.0.2.1&myipv6=2001:db8:ff::1&ip6lanprefix=2001:db8:1::/56",
@@ -332,7 +335,7 @@ mod tests {
             assert_eq!(updates, expected.map(|(name, wanted)| (host(name), wanted)), "{more}");
         }
         for more in [
-            "&ip6lanprefix=2001:db8::7/56",
+            "&myip=2001:db8::7/56",
             "&ip6lanprefix=2001:db8::/128",
             "&myip=192.0.2.0/24",
             "&myipv6=2001:db8:75:e4f0::/647656:3cff:fe47:1",

@@ -71,9 +71,8 @@ impl Named {
         }
     }
 
-    /// A new prefix: `PREFIX/LENGTH`. It is left out if no host can have an address with it.
-    pub fn add_prefix(&mut self, text: &str, part: Part) -> Result<(), Problem> {
-        let prefix = Prefix::parse(text).map_err(Problem::Unusable)?;
+    /// A new prefix. It is left out if no host can have an address with it.
+    pub fn add_prefix(&mut self, prefix: Prefix, part: Part) -> Result<(), Problem> {
         if let Some(why) = flaw_of_network(prefix, self.private) {
             self.leave_out(prefix.address().into(), part, why);
             return Ok(());
@@ -81,7 +80,8 @@ impl Named {
         set(&mut self.prefix, prefix)
     }
 
-    /// Keeps one address for each reason: a list can have thousands, and each has a line in the log.
+    /// Keeps one address for each reason: a list can have thousands, and each has a line in the
+    /// log.
     fn leave_out(&mut self, address: IpAddr, part: Part, why: &'static str) {
         if !self.left_out.iter().any(|other| other.why == why) {
             self.left_out.push(LeftOut { part, address, why });

@@ -20,6 +20,22 @@ impl Prefix {
     /// We refuse a prefix with further bits instead of cutting them off. `2001:db8::7/64`, as
     /// `ip addr` prints it, is the address of one host, and may be meant as that.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (prefix, address) = Self::split(text)?;
+        if prefix.address != address {
+            return Err("is an address with a length: send the address alone, \
+                        or a prefix with zeros behind it");
+        }
+        Ok(prefix)
+    }
+
+    /// Reads the prefix of `ADDRESS/LENGTH`. This is for where only a prefix can be meant: scripts of
+    /// some routers send the address of an interface with its length.
+    pub fn of_interface(text: &str) -> Result<Self, &'static str> {
+        Self::split(text).map(|(prefix, _)| prefix)
+    }
+
+    /// The prefix of `ADDRESS/LENGTH`, and the address.
+    fn split(text: &str) -> Result<(Self, Ipv6Addr), &'static str> {
         let (address, length) = text.split_once('/').ok_or("is no prefix: it has no length")?;
         let address = match address.parse() {
             Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => address,
@@ -31,11 +47,8 @@ impl Prefix {
             .ok()
             .filter(|number: &u8| (1..=127).contains(number) && number.to_string() == length)
             .ok_or("is no prefix: only a length from 1 to 127 may follow the slash")?;
-        if address.to_bits() & !mask(length) != 0 {
-            return Err("is an address with a length: send the address alone, \
-                        or a prefix with zeros behind it");
-        }
-        Ok(Self { address, length })
+        let first = (address.to_bits() & mask(length)).into();
+        Ok((Self { address: first, length }, address))
     }
 
     /// The address of this network that has the rest of `address`.
@@ -125,6 +138,10 @@ mod tests {
             let error = Prefix::parse(text).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
         }
+        assert_eq!(
+            Prefix::of_interface("2001:db8:1:22ff::1/56").unwrap(),
+            Prefix::parse("2001:db8:1:2200::/56").unwrap()
+        );
         assert_eq!(Prefix::parse("2001:DB8::/32").unwrap().to_string(), "2001:db8::/32");
         assert_eq!(Prefix::parse("::/64").unwrap().to_string(), "::/64");
     }

@@ -38,8 +38,9 @@ pub(super) fn flaw_of_sender(sender: IpAddr, private: Private) -> Option<&'stati
     if sender.is_loopback() { None } else { flaw(sender, private) }
 }
 
-/// Why no host can have addresses of this network. The first 16 bits of an address tell, so they have
-/// to be the prefix's: half of `8000::/1` and half of a stored `7e80::1` are link-local together.
+/// Why no host can have addresses of this network. The first 16 bits of an address tell, so they
+/// have to be the prefix's: half of `8000::/1` and half of a stored `7e80::1` are link-local
+/// together.
 pub(super) fn flaw_of_network(prefix: Prefix, private: Private) -> Option<&'static str> {
     if prefix.length() < 16 { Some(SHORT) } else { flaw(prefix.address().into(), private) }
 }

@@ -223,9 +223,10 @@ fn prefixes() -> Vec<Case> {
         bad("ip6lanprefix=2001:db8:1::/56&ipv6=2001:db8:2::/56"),
         bad("ip6lanprefix=2001:db8::5"),
         bad("myip=2001:db8:1::/128"),
-        // RouterOS scripts that send an interface's address as it is.
+        // RouterOS scripts that send an interface's address as it is. Where only a prefix can be
+        // meant, it is one.
         bad("myip=203.0.113.5/24"),
-        bad("ip6lanprefix=2001:db8:1:22ff::1/64"),
+        moved("hostname=ROUTER,NAS&ip6lanprefix=2001:db8:1:ff::1/56"),
     ]
 }
 
