@@ -28,8 +28,8 @@ impl Prefix {
         Ok(prefix)
     }
 
-    /// Reads the prefix of `ADDRESS/LENGTH`. This is for where only a prefix can be meant: scripts of
-    /// some routers send the address of an interface with its length.
+    /// Reads the prefix of `ADDRESS/LENGTH`. This is for where only a prefix can be meant: scripts
+    /// of some routers send the address of an interface with its length.
     pub fn of_interface(text: &str) -> Result<Self, &'static str> {
         Self::split(text).map(|(prefix, _)| prefix)
     }
