@@ -165,8 +165,16 @@ mod tests {
 
         #[test]
         fn any_text_can_be_read_as_a_hosts_file(text in "\\PC{0,60}|[0-9a-f.: #\n]{0,60}") {
-            let state = to_state(&text, TimeZone::Utc);
-            prop_assert_eq!(to_state(&render(&state), TimeZone::Utc), state);
+            let mut state = to_state(&text, TimeZone::Utc);
+            let again = to_state(&render(&state), TimeZone::Utc);
+            // Only a hand can write an interface identifier there.
+            for fields in state.values_mut().filter_map(Value::as_object_mut) {
+                if record::identifier(fields).is_some() {
+                    fields.shift_remove(record::IPV6);
+                }
+            }
+            state.retain(|_, fields| fields.as_object().is_some_and(|fields| fields.len() > 1));
+            prop_assert_eq!(again, state);
         }
     }
 }
