@@ -20,7 +20,7 @@ const LINK_LOCAL: &str =
 const MULTICAST: &str = "is a multicast address";
 const RESERVED: &str = "is a reserved address or the broadcast address";
 const IDENTIFIER: &str = "is an interface identifier without a prefix";
-const SHORT: &str = "is shorter than 16 bits, and would make addresses that no host can have";
+const SHORT: &str = "is shorter than 16 bits, and could make addresses that no host can have";
 const PRIVATE: &str =
     "is a private address, which key \"private_addresses\" of the configuration refuses";
 
@@ -39,8 +39,7 @@ pub(super) fn flaw_of_sender(sender: IpAddr, private: Private) -> Option<&'stati
 }
 
 /// Why no host can have addresses of this network. The first 16 bits of an address tell, so they
-/// have to be the prefix's: half of `8000::/1` and half of a stored `7e80::1` are link-local
-/// together.
+/// have to be the prefix's: `8000::/1` would make a link-local address of a stored `7e80::1`.
 pub(super) fn flaw_of_network(prefix: Prefix, private: Private) -> Option<&'static str> {
     if prefix.length() < 16 { Some(SHORT) } else { flaw(prefix.address().into(), private) }
 }

@@ -1,6 +1,6 @@
 //! Random histories of an installation, compared with a small reference model: requests one by one and
-//! two at a time, for one host and for two, with addresses and with prefixes, crashes, failed or killed restarts, wiped files, power cuts with and without a copy to
-//! restore. After each step, the files and what dnsmasq would serve must match the model. In some of the
+//! two at a time, for one host and for two, with addresses and with prefixes; crashes, failed or killed
+//! restarts, edits, expiry, wiped files, power cuts with and without a copy to restore. After each step, the files and what dnsmasq would serve must match the model. In some of the
 //! histories zones get dynamic updates, too: then what a real Knot serves must match as well.
 //!
 //! `DDNS_MODEL_HISTORIES` sets the number of histories, `DDNS_MODEL_SEED` repeats a failure's.
