@@ -40,7 +40,7 @@ pub enum Deed {
 }
 
 /// The address of host1 after a change.
-const NEW: &str = "127.0.0.11";
+const NEW: &str = "192.0.2.11";
 
 /// A scene in which the restart command copies the hosts file, as dnsmasq would read it.
 pub fn scene() -> Scene {
@@ -135,7 +135,7 @@ pub fn prepare(scene: &Scene, deed: Deed) {
             let marks = if deed == Deed::Publish { &MARKS[..] } else { &MARKS[..1] };
             for mark in marks {
                 let mark = format!("www/ramcache/{mark}");
-                scene.write(&mark, "changed host1.h.lohray.com 127.0.0.11\n");
+                scene.write(&mark, &format!("changed host1.h.lohray.com {NEW}\n"));
             }
         }
     }

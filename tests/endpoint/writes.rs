@@ -129,16 +129,16 @@ fn a_redundant_list_is_written_over_the_stamps_of_its_hosts() {
     let scene = Scene::new();
     let list = |time: &str| {
         let hosts = "host1.h.lohray.com,host2.h.lohray.com";
-        let query = signed_2("user1", "secretkey1", hosts, time, ["127.0.0.11", ""]);
+        let query = signed_2("user1", "secretkey1", hosts, time, ["192.0.2.11", ""]);
         let line = scene.answer("127.0.0.12", &query);
         scene.settle();
         line
     };
     let inode = || fs::metadata(scene.path("www/ramcache/ip.txt")).unwrap().ino();
     let (first, second) = (time(-9), time(-5));
-    assert_eq!(list(&first), "good 127.0.0.11\ngood 127.0.0.11");
+    assert_eq!(list(&first), "good 192.0.2.11\ngood 192.0.2.11");
     let (before, state) = (inode(), scene.state());
-    assert_eq!(list(&second), "nochg 127.0.0.11\nnochg 127.0.0.11");
+    assert_eq!(list(&second), "nochg 192.0.2.11\nnochg 192.0.2.11");
     assert_eq!(inode(), before, "the state was replaced");
     assert_eq!(state.matches(&first).count(), 2);
     assert_eq!(scene.state(), state.replace(&first, &second));
@@ -220,7 +220,7 @@ fn an_update_writes_no_byte_more_than_it_must() {
         assert_eq!(bytes, BTreeMap::from([("ip.txt".to_owned(), 19)]));
         let bytes = bytes_written(&scene, Deed::ChangedIndexed);
         let expected = [
-            (".hosts.dns.pending", "changed host1.h.lohray.com 127.0.0.11\n".len()),
+            (".hosts.dns.pending", "changed host1.h.lohray.com 192.0.2.11\n".len()),
             (".hosts.dns.tmp", scene.hosts().len()),
             (".ip.txt.index", INDEX),
             (".ip.txt.tmp", scene.state().len()),
@@ -259,8 +259,8 @@ fn on_a_disk_a_redundant_update_dirties_one_block() {
     let scene = Scene::within(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
     prepare(&scene, Deed::RedundantIndexed);
     let redundant = disk_bytes(&scene, "129.118.243.10", &time(-3));
-    let changed = disk_bytes(&scene, "127.0.0.11", &time(0));
-    assert!(scene.state().contains("127.0.0.11"), "{}", scene.state());
+    let changed = disk_bytes(&scene, "192.0.2.11", &time(0));
+    assert!(scene.state().contains("192.0.2.11"), "{}", scene.state());
     if changed == 0 {
         tell("SKIPPED the blocks of an update: the target folder is on no disk");
         return;
