@@ -75,6 +75,7 @@ fn update_hosts(
     let understood = understand(dialect, request, body, now);
     let claim = understood.as_ref().ok().map(|(_, claim)| claim);
     let who = Who::of(request, claim);
+    // For users who have proved who they are: nobody else tells the log more than a refusal.
     let left_out = claim.map(|claim| log::of_left_out(&who, &claim.left_out)).unwrap_or_default();
     let stored = understood.and_then(|(config, claim)| carry_out(&config, claim, now));
     let (outcome, notices) = match stored {

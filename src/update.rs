@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::protocol::answer::{Accepted, Answer, Answers, Refusal};
 use crate::protocol::auth::{Authentic, Verified};
 use crate::publish::pending;
-use crate::store::decide::{Decision, Step};
+use crate::store::decide::{Decided, Decision, Step};
 use crate::store::expiry::Expiry;
 use crate::store::state::{Patience, State};
 
@@ -65,7 +65,7 @@ fn answer(
     steps: &mut Vec<Step>,
 ) -> Result<Answer, Fault> {
     let entry = state.entry(update.host())?;
-    let (decision, addresses, step) = Step::decide(update, entry);
+    let Decided { decision, addresses, step } = Step::decide(update, entry);
     steps.extend(step);
     Ok(match decision {
         Decision::Repeated | Decision::Redundant => Ok(Accepted::NoChange(addresses)),

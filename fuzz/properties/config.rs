@@ -9,7 +9,7 @@ use ddns_cgi::config::Config;
 use ddns_cgi::config::audience::Audience;
 use ddns_cgi::protocol::dyndns2::Dyndns2;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::protocol::special::Private;
+use ddns_cgi::protocol::special::PrivateAddresses;
 use ddns_cgi::protocol::stamp::TimeZone;
 use serde_json::{Map, Value, json};
 
@@ -150,7 +150,7 @@ fn described(config: &Config) -> Value {
             Dyndns2::Any => "any",
         },
         "login_in_query": config.protocol.dyndns2.login_in_query,
-        "private_addresses": config.protocol.private == Private::Allowed,
+        "private_addresses": config.protocol.private == PrivateAddresses::Allowed,
         "status_page": config.status.page,
         "status_for": described_audience(&config.status.audience),
         "late_after": config.status.late_after,

@@ -12,7 +12,7 @@ use ddns_cgi::protocol::auth::authenticate;
 use ddns_cgi::protocol::claim::{Claim, MAX_HOSTS, MAX_USER, Proof};
 use ddns_cgi::protocol::dyndns2::{self, Dyndns2, Rules};
 use ddns_cgi::protocol::form::{Form, MAX_FORM};
-use ddns_cgi::protocol::special::Private;
+use ddns_cgi::protocol::special::PrivateAddresses;
 use ddns_cgi::protocol::stamp::{Clock, Stamp};
 use ddns_cgi::store::credentials;
 
@@ -33,11 +33,11 @@ const HOSTS: [&str; 4] = ["hostname", "hostnames", "host", "domain"];
 const LOGIN: [&str; 2] = ["username", "password"];
 
 /// What the operator may choose: dyndns2 with and without HTTPS, a login in the form, private addresses.
-const CHOICES: [(Dyndns2, bool, Private); 4] = [
-    (Dyndns2::Https, false, Private::Allowed),
-    (Dyndns2::Https, true, Private::Refused),
-    (Dyndns2::Any, true, Private::Allowed),
-    (Dyndns2::Any, false, Private::Refused),
+const CHOICES: [(Dyndns2, bool, PrivateAddresses); 4] = [
+    (Dyndns2::Https, false, PrivateAddresses::Allowed),
+    (Dyndns2::Https, true, PrivateAddresses::Refused),
+    (Dyndns2::Any, true, PrivateAddresses::Allowed),
+    (Dyndns2::Any, false, PrivateAddresses::Refused),
 ];
 
 /// Why there is no user and password: none that count, or ill-formed ones.
@@ -64,7 +64,7 @@ pub fn claim(forms: [&[u8]; 2], variable: impl Fn(&str) -> Option<OsString>, sen
 }
 
 fn claim_with(
-    (served, login_in_query, private): (Dyndns2, bool, Private),
+    (served, login_in_query, private): (Dyndns2, bool, PrivateAddresses),
     forms: [&[u8]; 2],
     request: &Request,
     sender: IpAddr,
@@ -92,7 +92,7 @@ fn claim_with(
                 names.iter().map(String::as_str).zip(shares.cloned()).collect();
             assert_eq!(updates, expected);
             assert_eq!(claim.left_out.is_empty(), in_vain.is_empty());
-            assert!(claim.left_out.iter().all(|one| in_vain.contains(&one.address)));
+            assert!(claim.left_out.iter().all(|one| in_vain.contains(&one.text)));
             assert_eq!((Some(claim.stamp), claim.clock), (Stamp::at(now), Clock::Server));
             for (_, to) in &claim.updates {
                 moved(*to, private, forms[0]);
@@ -181,13 +181,14 @@ fn verification(claim: Claim, password: &str) {
 
 /// The names of the hosts, without a dot at the end; `None` if they are no list of hosts.
 fn hosts(forms: [&[u8]; 2]) -> Option<Vec<String>> {
-    let there: Vec<&str> = HOSTS.into_iter().filter(|name| has(forms, name)).collect();
-    let name = match there[..] {
-        ["hostname", ..] => "hostname",
-        [name] => name,
+    let all: Option<Vec<_>> = HOSTS.into_iter().map(|name| places(forms, name)).collect();
+    let all = all?;
+    let there: Vec<usize> = (0..HOSTS.len()).filter(|at| !all[*at].is_empty()).collect();
+    let mut names = match there[..] {
+        [0, ..] => all[0].clone(),
+        [at] => all[at].clone(),
         _ => return None,
     };
-    let mut names = places(forms, name)?;
     for name in &mut names {
         if name.ends_with('.') {
             name.pop();
@@ -214,8 +215,8 @@ fn places(forms: [&[u8]; 2], name: &str) -> Option<Vec<String>> {
 fn wanted(
     forms: [&[u8]; 2],
     sender: IpAddr,
-    private: Private,
-) -> Option<([Share; 2], Vec<IpAddr>)> {
+    private: PrivateAddresses,
+) -> Option<([Share; 2], Vec<String>)> {
     let offline =
         if has(forms, "offline") { the_value(forms, "offline", 16)? } else { String::new() };
     if offline.to_lowercase() == "yes" {
@@ -238,6 +239,9 @@ fn wanted(
             }
         }
     }
+    if has(forms, PREFIX) {
+        named.network();
+    }
     if !stray(forms).is_empty() {
         return None;
     }
@@ -247,7 +251,7 @@ fn wanted(
 /// The names that have addresses, and no meaning.
 fn stray(forms: [&[u8]; 2]) -> Vec<String> {
     let is_known = |name: &str| {
-        let lists = [&IPV4[..], &IPV6, &HOSTS, &LOGIN, &[PREFIX]];
+        let lists = [&IPV4[..], &IPV6, &HOSTS, &LOGIN, &[PREFIX, "offline"]];
         lists.iter().any(|list| list.contains(&name))
     };
     with_addresses(forms).into_iter().filter(|name| !is_known(name)).collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ddns_cgi::protocol::addresses::{Action, Addresses, NewIpv6, Wanted};
-use ddns_cgi::protocol::special::Private;
+use ddns_cgi::protocol::special::PrivateAddresses;
 use url::form_urlencoded;
 
 /// No host can have an address of these networks.
@@ -37,18 +37,26 @@ pub type Share = [String; 2];
 
 /// What a request names.
 pub struct Named {
-    private: Private,
+    private: PrivateAddresses,
     /// For IPv4, for IPv6, and prefixes.
     families: [BTreeSet<String>; 3],
     /// Whether the first host has an IPv6 address of its own, be it a bad one.
     has_own: bool,
+    /// Whether the others are hosts behind a router, be its prefix a bad one or none.
+    has_network: bool,
     /// What no host can have.
-    pub in_vain: Vec<IpAddr>,
+    pub in_vain: Vec<String>,
 }
 
 impl Named {
-    pub fn nothing(private: Private) -> Self {
-        Self { private, families: Default::default(), has_own: false, in_vain: Vec::new() }
+    pub fn nothing(private: PrivateAddresses) -> Self {
+        Self {
+            private,
+            families: Default::default(),
+            has_own: false,
+            has_network: false,
+            in_vain: Vec::new(),
+        }
     }
 
     /// Adds a word for a family: 0 for IPv4, 1 for IPv6.
@@ -60,10 +68,15 @@ impl Named {
         let address = address.to_canonical();
         self.has_own |= address.is_ipv6();
         if is_unusable(address, self.private) {
-            self.in_vain.push(address);
+            self.in_vain.push(address.to_string());
         } else {
             self.word(usize::from(address.is_ipv6()), &address.to_string());
         }
+    }
+
+    /// Says that there is a network behind a router.
+    pub fn network(&mut self) {
+        self.has_network = true;
     }
 
     /// Adds `PREFIX/LENGTH`; `None` if it is no prefix. Further bits may be cut off where nothing but a prefix
@@ -72,6 +85,7 @@ impl Named {
         let (address, length) = text.split_once('/')?;
         let address: Ipv6Addr = address.parse().ok()?;
         let length = (1..128).find(|number| number.to_string() == length)?;
+        self.network();
         let has_rest = bits(address)[length..].contains('1');
         if address.to_ipv4_mapped().is_some() || has_rest && !may_have_rest {
             return None;
@@ -79,7 +93,7 @@ impl Named {
         let first = bits(address)[..length].to_owned() + &"0".repeat(128 - length);
         let address = Ipv6Addr::from(u128::from_str_radix(&first, 2).unwrap());
         if length < SHORTEST_PREFIX || is_unusable(address.into(), self.private) {
-            self.in_vain.push(address.into());
+            self.in_vain.push(format!("{address}/{length}"));
         } else {
             self.families[2].insert(format!("{address}/{length}"));
         }
@@ -97,7 +111,8 @@ impl Named {
         if !says_nothing {
             let ipv4 = ipv4.cloned().unwrap_or_else(keep);
             let first = ipv6.or(prefix.filter(|_| !self.has_own)).cloned().unwrap_or_else(keep);
-            let others = prefix.or(ipv6).cloned().unwrap_or_else(keep);
+            let others = prefix.or(ipv6.filter(|_| !self.has_network));
+            let others = others.cloned().unwrap_or_else(keep);
             return Some([[ipv4.clone(), first], [ipv4, others]]);
         }
         let is_to_stay = if sender.is_ipv4() { ipv4 } else { ipv6 }.is_some();
@@ -105,7 +120,11 @@ impl Named {
         let mut share = [keep(), keep()];
         share[usize::from(sender.is_ipv6())] = sender.to_string();
         let counts = self.in_vain.is_empty() && !is_to_stay && is_good;
-        counts.then(|| [share.clone(), share])
+        let mut others = share.clone();
+        if self.has_network {
+            others[1] = keep();
+        }
+        counts.then(|| [share, others])
     }
 }
 
@@ -130,7 +149,7 @@ fn in_words<A: ToString>(action: Action<A>) -> String {
 
 /// A prefix makes the address that has its bits and the rest of the stored one, and nothing that no host can
 /// have. Everything else does not depend on what is stored. Returns it for this address.
-pub fn moved(wanted: Wanted, private: Private, seed: &[u8]) -> Addresses {
+pub fn moved(wanted: Wanted, private: PrivateAddresses, seed: &[u8]) -> Addresses {
     let mut octets = [0x55; 16];
     octets.iter_mut().zip(seed.iter().rev()).for_each(|(octet, byte)| *octet = *byte);
     let stored = [Ipv6Addr::from(octets), Ipv6Addr::UNSPECIFIED, Ipv6Addr::from(u128::MAX)];
@@ -155,22 +174,22 @@ pub fn moved(wanted: Wanted, private: Private, seed: &[u8]) -> Addresses {
     wanted.for_host_with(Some(stored[0]))
 }
 
-/// The names of parameters with an address, or an address and a slash, anywhere in their lists.
+/// The names of parameters with an address, or an address with a length, anywhere in their lists.
 pub fn with_addresses(forms: [&[u8]; 2]) -> BTreeSet<String> {
     let pairs = forms.into_iter().flat_map(|form| form_urlencoded::parse(form));
     let has_some = |value: &str| {
         value.split(',').any(|text| {
-            let end = text.find('/').unwrap_or(text.len());
-            text[..end].trim_start().parse::<IpAddr>().is_ok()
-                || text.trim().parse::<IpAddr>().is_ok()
+            let mut parts = text.trim().splitn(2, '/');
+            let is_address = parts.next().is_some_and(|text| text.parse::<IpAddr>().is_ok());
+            is_address && parts.next().unwrap_or_default().chars().all(|c| c.is_ascii_digit())
         })
     };
     pairs.filter(|(_, value)| has_some(value)).map(|(name, _)| name.into_owned()).collect()
 }
 
-fn is_unusable(address: IpAddr, private: Private) -> bool {
+fn is_unusable(address: IpAddr, private: PrivateAddresses) -> bool {
     let is_in = |network: &&str| lies_in(address, network);
-    UNUSABLE.iter().any(is_in) || private == Private::Refused && PRIVATE.iter().any(is_in)
+    UNUSABLE.iter().any(is_in) || private == PrivateAddresses::Refused && PRIVATE.iter().any(is_in)
 }
 
 fn lies_in(address: IpAddr, network: &str) -> bool {

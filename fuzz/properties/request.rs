@@ -15,7 +15,7 @@ use ddns_cgi::protocol::auth::{Authentic, authenticate};
 use ddns_cgi::protocol::claim::{Claim, MAX_HOSTS, MAX_LIST, MAX_USER, Proof};
 use ddns_cgi::protocol::form::{Form, MAX_FORM, Part};
 use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
-use ddns_cgi::protocol::special::Private;
+use ddns_cgi::protocol::special::PrivateAddresses;
 use ddns_cgi::protocol::stamp::{Clock, Stamp, TimeZone};
 use ddns_cgi::protocol::user::{Found, Key, User};
 use ddns_cgi::store::credentials;
@@ -80,7 +80,7 @@ pub fn request(input: &[u8]) {
                 assert_eq!(length, format!("{taken:0width$}", width = length.len()).as_bytes());
             }
             assert_eq!(read, [&query, &body[..taken]]);
-            for private in [Private::Allowed, Private::Refused] {
+            for private in [PrivateAddresses::Allowed, PrivateAddresses::Refused] {
                 claim([&query, &body[..taken]], address, private);
             }
             dyndns2::claim([&query, &body[..taken]], variable, address);
@@ -106,7 +106,7 @@ fn address_of(request: &Request, variable: impl Fn(&str) -> Option<OsString>) ->
 
 /// A form becomes a claim where each parameter of its protocol is there once and in its form, and none
 /// of the other.
-fn claim(forms: [&[u8]; 2], sender: IpAddr, private: Private) {
+fn claim(forms: [&[u8]; 2], sender: IpAddr, private: PrivateAddresses) {
     let is_2 = has(forms, "hmac");
     let (signature, digits, max_id, others) =
         if is_2 { ("hmac", 64, MAX_LIST, ["hash"; 2]) } else { ("hash", 40, 253, ["ip", "ip6"]) };
@@ -141,7 +141,7 @@ fn claim(forms: [&[u8]; 2], sender: IpAddr, private: Private) {
                 names.into_iter().map(|name| (name, share.clone())).collect();
             assert_eq!(updates, expected);
             assert_eq!(claim.left_out.is_empty(), in_vain.is_empty());
-            assert!(claim.left_out.iter().all(|one| in_vain.contains(&one.address)));
+            assert!(claim.left_out.iter().all(|one| in_vain.contains(&one.text)));
             moved(claim.updates[0].1, private, forms[0]);
             let (text, sent) = match &claim.proof {
                 Proof::Sha1 { text, hash } => (text, hex::encode(hash)),
@@ -173,13 +173,18 @@ fn claim(forms: [&[u8]; 2], sender: IpAddr, private: Private) {
 struct Wishes {
     share: Share,
     /// What no host can have.
-    in_vain: Vec<IpAddr>,
+    in_vain: Vec<String>,
     /// What protocol 2 signs of it.
     lines: String,
 }
 
 /// What a request wants; `None` if that cannot be understood.
-fn wanted(is_2: bool, forms: [&[u8]; 2], sender: IpAddr, private: Private) -> Option<Wishes> {
+fn wanted(
+    is_2: bool,
+    forms: [&[u8]; 2],
+    sender: IpAddr,
+    private: PrivateAddresses,
+) -> Option<Wishes> {
     let text = |name, max| {
         if is_2 && has(forms, name) { the_value(forms, name, max) } else { Some(String::new()) }
     };
@@ -352,7 +357,8 @@ fn signed(user: &str, id: &str, time: &str, key: &Key, is_2: bool, wrong: Option
     };
     let body = Request::read(variable).form_body(form.as_bytes()).unwrap();
     let form = Form::parse(b"", &body);
-    Claim::parse(&form, Ipv4Addr::LOCALHOST.into(), TimeZone::Utc, Private::Refused).unwrap()
+    Claim::parse(&form, Ipv4Addr::LOCALHOST.into(), TimeZone::Utc, PrivateAddresses::Refused)
+        .unwrap()
 }
 
 /// The reply to a refusal is a documented one.

@@ -23,7 +23,7 @@ use crate::config::audience::Audience;
 use crate::fault::{Fault, json_position};
 use crate::protocol::dyndns2::{Dyndns2, Rules};
 use crate::protocol::host::HostName;
-use crate::protocol::special::Private;
+use crate::protocol::special::PrivateAddresses;
 use crate::protocol::stamp::TimeZone;
 
 /// The environment variable that names the configuration file.
@@ -67,7 +67,7 @@ pub struct Protocol {
     /// What it accepts of dyndns2.
     pub dyndns2: Rules,
     /// Whether hosts may have private addresses.
-    pub private: Private,
+    pub private: PrivateAddresses,
 }
 
 /// Where the files are, and how the store treats them.
@@ -130,7 +130,7 @@ pub struct Status {
 impl Default for Protocol {
     fn default() -> Self {
         let dyndns2 = Rules { served: Dyndns2::Https, login_in_query: false };
-        Self { window: 15, dyndns2, private: Private::Allowed }
+        Self { window: 15, dyndns2, private: PrivateAddresses::Allowed }
     }
 }
 
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(config.store.expire_after, 604_800);
         let dyndns2 = Rules { served: Dyndns2::Any, login_in_query: true };
         assert_eq!(config.protocol.dyndns2, dyndns2);
-        assert_eq!(config.protocol.private, Private::Refused);
+        assert_eq!(config.protocol.private, PrivateAddresses::Refused);
         assert!(config.status.page);
         let audience = config.status.audience;
         assert!(audience.users && audience.has([192, 0, 2, 1].into()));
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(with(r#"{"dyndns2": "off"}"#).protocol.dyndns2.served, Dyndns2::Off);
         assert_eq!(with(r#"{"dyndns2": "https"}"#).protocol.dyndns2.served, Dyndns2::Https);
         let private = |text| with(text).protocol.private;
-        assert_eq!(private(r#"{"private_addresses": true}"#), Private::Allowed);
+        assert_eq!(private(r#"{"private_addresses": true}"#), PrivateAddresses::Allowed);
         assert_eq!(with(r#"{"restart_interval": 3600}"#).publish.restart_interval, 3600);
         assert_eq!(with(r#"{"window": 1}"#).protocol.window, 1);
         assert_eq!(with(r#"{"restart": ["true", ""]}"#).publish.restart, ["true", ""]);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::protocol::dyndns2::Dyndns2;
 use crate::protocol::host::HostName;
-use crate::protocol::special::Private;
+use crate::protocol::special::PrivateAddresses;
 use crate::protocol::stamp::TimeZone;
 
 /// What a value must be.
@@ -40,8 +40,9 @@ pub(super) fn dyndns2(value: &Value) -> Result<Dyndns2, Need> {
 }
 
 /// `true` allows private addresses.
-pub(super) fn private(value: &Value) -> Result<Private, Need> {
-    flag(value).map(|allowed| if allowed { Private::Allowed } else { Private::Refused })
+pub(super) fn private(value: &Value) -> Result<PrivateAddresses, Need> {
+    flag(value)
+        .map(|allowed| if allowed { PrivateAddresses::Allowed } else { PrivateAddresses::Refused })
 }
 
 pub(super) fn any_seconds(value: &Value) -> Result<u64, Need> {

@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::http::request::Request;
 use crate::protocol::answer::{Answer, Answers, Error, Outsider, Refusal, Unproven};
 use crate::protocol::claim::Claim;
-use crate::protocol::form::Problem;
+use crate::protocol::form::{Part, Problem};
 use crate::protocol::named::LeftOut;
 use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::text::push_visible;
@@ -70,9 +70,9 @@ pub fn of_notices(faults: &[Fault]) -> String {
 /// Lines about the addresses that an accepted request names in vain.
 #[must_use]
 pub(crate) fn of_left_out(who: &Who, left_out: &[LeftOut]) -> String {
-    let line = |LeftOut { part, address, why }: &LeftOut| {
+    let line = |LeftOut { part, text, why }: &LeftOut| {
         let mut line = start("notice", who, &who.hosts.join(","));
-        field(&mut line, "reason", &format!("{part} {address} is left out: it {why}"));
+        field(&mut line, "reason", &format!("{part} {text} is left out: it {why}"));
         line + "\n"
     };
     left_out.iter().map(line).collect()
@@ -149,6 +149,9 @@ fn explain(refusal: &Refusal, who: &Who) -> Cow<'static, str> {
         Refusal::ReadOnly => "only GET and HEAD are served here".into(),
         Refusal::NoPage => "the status page is off: see key \"status_page\"".into(),
         Refusal::Form(Problem::Unusable(why), part) => format!("unusable {part}: it {why}").into(),
+        Refusal::Form(Problem::Conflicting, Part::Connection) => {
+            "the request leaves the address as it is, and names no other".into()
+        }
         Refusal::Form(problem, part) => format!("{problem} {part}").into(),
         Refusal::Stray(name) => format!(
             "parameter \"{name}\" has an address, but no meaning here: \
@@ -166,8 +169,9 @@ fn explain(refusal: &Refusal, who: &Who) -> Cow<'static, str> {
             let side = if *seconds < 0 { "behind" } else { "ahead" };
             format!("the client's clock is {} s {side}", seconds.unsigned_abs()).into()
         }
-        Refusal::NoIpv6 => "nothing but a prefix counts for this host, and it has no IPv6 address \
-             to have it: let it report itself, or use ddnsctl host add USER HOST --ip6"
+        Refusal::NoIpv6 => "the request has only a prefix for this host, and no IPv6 address of \
+             it is stored: let it report itself once, or run ddnsctl host add USER HOST --ip6 \
+             IDENTIFIER"
             .into(),
         Refusal::Replay { last, ahead } => explain_replay(*last, *ahead).into(),
     }
@@ -227,7 +231,6 @@ mod tests {
     use super::*;
     use crate::protocol::addresses::Addresses;
     use crate::protocol::answer::Accepted;
-    use crate::protocol::form::{Part, Problem};
 
     #[test]
     fn a_line_has_the_documented_fields() {
@@ -284,8 +287,7 @@ mod tests {
     #[test]
     fn an_address_in_vain_is_a_notice_with_its_reason() {
         let who = Who { hosts: vec!["a.example".into(), "b.example".into()], ..Who::default() };
-        let address = "0.0.0.0".parse().unwrap();
-        let left_out = [LeftOut { part: Part::MyIp, address, why: "is odd" }];
+        let left_out = [LeftOut { part: Part::MyIp, text: "0.0.0.0".into(), why: "is odd" }];
         assert_eq!(
             of_left_out(&who, &left_out),
             "ddns-cgi: notice host=\"a.example,b.example\" \

@@ -46,17 +46,21 @@ pub enum Action<A> {
 }
 
 impl Wanted {
+    /// Whether it wants another prefix for the host's address.
+    #[must_use]
+    pub(crate) fn has_prefix(self) -> bool {
+        matches!(self.ipv6, Action::Set(NewIpv6::Prefix(_)))
+    }
+
     /// What it means for a host that has this IPv6 address. A prefix alone makes no address:
     /// without one, the family stays as it is.
     #[must_use]
     pub fn for_host_with(self, stored: Option<Ipv6Addr>) -> Addresses {
-        let ipv6 = match self.ipv6 {
-            Action::Keep => Action::Keep,
-            Action::Remove => Action::Remove,
-            Action::Set(NewIpv6::Address(address)) => Action::Set(address),
-            Action::Set(NewIpv6::Prefix(prefix)) => {
-                stored.map_or(Action::Keep, |stored| Action::Set(prefix.of(stored)))
-            }
+        let ipv6 = match (self.ipv6, stored) {
+            (Action::Keep, _) | (Action::Set(NewIpv6::Prefix(_)), None) => Action::Keep,
+            (Action::Remove, _) => Action::Remove,
+            (Action::Set(NewIpv6::Address(address)), _) => Action::Set(address),
+            (Action::Set(NewIpv6::Prefix(prefix)), Some(stored)) => Action::Set(prefix.of(stored)),
         };
         Addresses { ipv4: self.ipv4, ipv6 }
     }

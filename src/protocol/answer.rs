@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::fault::Fault;
 use crate::protocol::addresses::Addresses;
+use crate::protocol::dyndns2;
 use crate::protocol::form::{Part, Problem};
 use crate::protocol::stamp::Stamp;
 
@@ -177,14 +178,14 @@ impl Refusal {
 
 /// dyndns2 has its own words for a wrong list of hosts.
 fn word_of_dyndns2(problem: Problem, part: Part) -> &'static str {
-    match (part, problem) {
-        (Part::Hostname | Part::Hostnames | Part::Host | Part::Domain, problem) => match problem {
-            Problem::Repeated | Problem::Overlong => "numhost",
-            Problem::Missing | Problem::Malformed | Problem::Conflicting | Problem::Unusable(_) => {
-                "notfqdn"
-            }
-        },
-        _ => "badagent",
+    if !dyndns2::HOSTS.contains(&part) {
+        return "badagent";
+    }
+    match problem {
+        Problem::Repeated | Problem::Overlong => "numhost",
+        Problem::Missing | Problem::Malformed | Problem::Conflicting | Problem::Unusable(_) => {
+            "notfqdn"
+        }
     }
 }
 

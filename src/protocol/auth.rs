@@ -133,7 +133,7 @@ mod tests {
     use crate::protocol::addresses::Addresses;
     use crate::protocol::form::Form;
     use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
-    use crate::protocol::special::Private;
+    use crate::protocol::special::PrivateAddresses;
     use crate::protocol::stamp::TimeZone;
     use crate::protocol::user;
     use chrono::TimeDelta;
@@ -152,7 +152,8 @@ mod tests {
 
     fn parse(query: &str) -> Claim {
         let form = Form::parse(query.as_bytes(), b"");
-        Claim::parse(&form, "192.0.2.1".parse().unwrap(), TimeZone::Utc, Private::Allowed).unwrap()
+        Claim::parse(&form, "192.0.2.1".parse().unwrap(), TimeZone::Utc, PrivateAddresses::Allowed)
+            .unwrap()
     }
 
     fn found(name: &str) -> Found {

@@ -6,10 +6,10 @@ use crate::protocol::addresses::{Action, Wanted};
 use crate::protocol::answer::Refusal;
 use crate::protocol::form::{Form, Part, Problem};
 use crate::protocol::host::HostName;
-use crate::protocol::named::{LeftOut, Named, Shares};
+use crate::protocol::named::{LeftOut, Named, address_of};
 use crate::protocol::prefix::Prefix;
 use crate::protocol::signature::{text_of_protocol_1, text_of_protocol_2};
-use crate::protocol::special::Private;
+use crate::protocol::special::PrivateAddresses;
 use crate::protocol::stamp::{Clock, Stamp, TimeZone};
 use crate::protocol::user::Key;
 
@@ -76,13 +76,12 @@ impl Claim {
         form: &Form,
         sender: IpAddr,
         zone: TimeZone,
-        private: Private,
+        private: PrivateAddresses,
     ) -> Result<Self, Refusal> {
-        let named = Named::nothing(private);
         if form.has(Part::Hmac) {
-            Self::of_protocol_2(form, sender, zone, named)
+            Self::of_protocol_2(form, sender, zone, private)
         } else {
-            Self::of_protocol_1(form, sender, zone, named)
+            Self::of_protocol_1(form, sender, zone, private)
         }
     }
 
@@ -90,7 +89,7 @@ impl Claim {
         form: &Form,
         sender: IpAddr,
         zone: TimeZone,
-        named: Named,
+        private: PrivateAddresses,
     ) -> Result<Self, Refusal> {
         let user = form.required(Part::User, MAX_USER)?;
         let id = form.required(Part::Id, HostName::MAX)?;
@@ -100,11 +99,10 @@ impl Claim {
         let stamp = stamp(time, zone)?;
         // The hash does not cover addresses. Whoever sends them means protocol 2.
         must_not_have(form, &[Part::Ip, Part::Ip6])?;
-        let Shares { first, left_out, .. } = named.shares(sender)?;
         Ok(Self {
             user: user.to_owned(),
-            updates: vec![(host, first)],
-            left_out,
+            updates: vec![(host, address_of(sender, private)?.into())],
+            left_out: Vec::new(),
             stamp,
             clock: Clock::Client,
             proof: Proof::Sha1 { text: text_of_protocol_1(id, time), hash },
@@ -115,7 +113,7 @@ impl Claim {
         form: &Form,
         sender: IpAddr,
         zone: TimeZone,
-        mut named: Named,
+        private: PrivateAddresses,
     ) -> Result<Self, Refusal> {
         let user = form.required(Part::User, MAX_USER)?;
         let id = form.required(Part::Id, MAX_LIST)?;
@@ -125,18 +123,19 @@ impl Claim {
         let code = digits(form, Part::Hmac)?;
         let hosts = hosts(id.split(','), Part::Id)?;
         let stamp = stamp(time, zone)?;
-        name_ipv4(&mut named, ip).map_err(|problem| Refusal::Form(problem, Part::Ip))?;
-        name_ipv6(&mut named, ip6).map_err(|problem| Refusal::Form(problem, Part::Ip6))?;
+        let mut named = Named::nothing(private);
+        read_ip(&mut named, ip).map_err(|problem| Refusal::Form(problem, Part::Ip))?;
+        read_ip6(&mut named, ip6).map_err(|problem| Refusal::Form(problem, Part::Ip6))?;
         must_not_have(form, &[Part::Hash])?;
         if let Some(name) = form.stray_address(&PARTS_OF_PROTOCOL_2) {
             return Err(Refusal::Stray(name.to_owned()));
         }
-        let shares = named.shares(sender)?;
+        let (updates, left_out) = named.shares(sender)?.for_hosts(hosts);
         let (ip, ip6) = (ip.unwrap_or_default(), ip6.unwrap_or_default());
         Ok(Self {
             user: user.to_owned(),
-            updates: shared(hosts, &shares),
-            left_out: shares.left_out,
+            updates,
+            left_out,
             stamp,
             clock: Clock::Client,
             proof: Proof::HmacSha256 { text: text_of_protocol_2(user, id, time, ip, ip6), code },
@@ -146,12 +145,6 @@ impl Claim {
 
 const PARTS_OF_PROTOCOL_2: [Part; 6] =
     [Part::User, Part::Id, Part::TimeSt, Part::Ip, Part::Ip6, Part::Hmac];
-
-/// What each host gets, in their order.
-pub(super) fn shared(hosts: Vec<HostName>, shares: &Shares) -> Vec<(HostName, Wanted)> {
-    let others = std::iter::repeat(shares.others);
-    hosts.into_iter().zip(std::iter::once(shares.first).chain(others)).collect()
-}
 
 /// Reads the names of hosts, in their order.
 pub(super) fn hosts<'n>(
@@ -189,7 +182,7 @@ fn digits<const LENGTH: usize>(form: &Form, part: Part) -> Result<[u8; LENGTH], 
 }
 
 /// What the value of `ip` says.
-fn name_ipv4(named: &mut Named, value: Option<&str>) -> Result<(), Problem> {
+fn read_ip(named: &mut Named, value: Option<&str>) -> Result<(), Problem> {
     match value {
         None => Ok(()),
         Some(NONE) => named.set_ipv4(Action::Remove),
@@ -201,7 +194,7 @@ fn name_ipv4(named: &mut Named, value: Option<&str>) -> Result<(), Problem> {
 }
 
 /// What the value of `ip6` says. An IPv4 address in IPv6 notation belongs to the other family.
-fn name_ipv6(named: &mut Named, value: Option<&str>) -> Result<(), Problem> {
+fn read_ip6(named: &mut Named, value: Option<&str>) -> Result<(), Problem> {
     match value {
         None => Ok(()),
         Some(NONE) => named.set_ipv6(Action::Remove),
@@ -238,7 +231,7 @@ mod tests {
                         &hash=2bd2a24f7c89869491bb9695aefda8da3daee00f";
 
     fn claim(query: &[u8], body: &[u8]) -> Result<Claim, Refusal> {
-        Claim::parse(&Form::parse(query, body), SENDER, TimeZone::Utc, Private::Allowed)
+        Claim::parse(&Form::parse(query, body), SENDER, TimeZone::Utc, PrivateAddresses::Allowed)
     }
 
     fn refusal(query: impl AsRef<[u8]>) -> (Problem, Part) {

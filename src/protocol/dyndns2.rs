@@ -10,14 +10,14 @@ use base64ct::{Base64, Encoding};
 use chrono::{DateTime, Utc};
 
 use crate::fault::Fault;
-use crate::protocol::addresses::{Action, Addresses};
+use crate::protocol::addresses::Action;
 use crate::protocol::answer::{Error, Refusal, Unproven};
-use crate::protocol::claim::{Claim, MAX_USER, Proof, hosts, shared};
+use crate::protocol::claim::{Claim, MAX_USER, Proof, hosts};
 use crate::protocol::form::{Form, MAX_FORM, Part, Problem};
 use crate::protocol::host::HostName;
 use crate::protocol::named::{Named, Shares};
 use crate::protocol::prefix::Prefix;
-use crate::protocol::special::Private;
+use crate::protocol::special::PrivateAddresses;
 use crate::protocol::stamp::{Clock, Stamp};
 use crate::protocol::user::Key;
 
@@ -43,7 +43,7 @@ const ADDRESSES: [(Part, Kind); 12] = [
 
 /// The parameters that name hosts. We go by the others if there is no `hostname`: beside it, they
 /// may mean something else.
-const HOSTS: [Part; 4] = [Part::Hostname, Part::Hostnames, Part::Host, Part::Domain];
+pub(super) const HOSTS: [Part; 4] = [Part::Hostname, Part::Hostnames, Part::Host, Part::Domain];
 
 /// What may stand in a parameter. Where an IPv6 address may, a prefix may, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,18 +90,18 @@ pub struct Request<'r> {
 pub fn claim(
     request: &Request,
     rules: Rules,
-    private: Private,
+    private: PrivateAddresses,
     now: DateTime<Utc>,
 ) -> Result<Claim, Error> {
     let Request { form, sender, is_https, .. } = request;
     admit(*is_https, rules.served)?;
     let (user, password) = login(request, rules.login_in_query)?;
     let hosts = named_hosts(form)?;
-    let shares = shares(form, *sender, private)?;
+    let (updates, left_out) = shares(form, *sender, private)?.for_hosts(hosts);
     Ok(Claim {
         user,
-        updates: shared(hosts, &shares),
-        left_out: shares.left_out,
+        updates,
+        left_out,
         stamp: Stamp::at(now)
             .ok_or_else(|| Fault::new("the clock", "shows no usable year: set it"))?,
         clock: Clock::Server,
@@ -146,35 +146,41 @@ fn user_and_password(authorization: &str) -> Option<(String, Key)> {
 
 /// The hosts of `hostname`, or of the one other parameter that names hosts.
 fn named_hosts(form: &Form) -> Result<Vec<HostName>, Refusal> {
-    let mut parts = HOSTS.into_iter().filter(|part| form.has(*part));
-    let part = match (parts.next(), parts.next()) {
-        (Some(Part::Hostname) | None, _) => Part::Hostname,
-        (Some(part), None) => part,
-        (Some(part), Some(_)) => return Err(Refusal::Form(Problem::Conflicting, part)),
-    };
-    let names = form.list(part)?;
-    if names.is_empty() {
-        return Err(Refusal::Form(Problem::Missing, part));
+    let mut lists = Vec::new();
+    for part in HOSTS {
+        let names = form.list(part)?;
+        if !names.is_empty() {
+            lists.push((part, names));
+        }
     }
-    hosts(names.into_iter(), part)
+    match lists.as_slice() {
+        [] => Err(Refusal::Form(Problem::Missing, Part::Hostname)),
+        [(part, names)] | [(part @ Part::Hostname, names), ..] => {
+            hosts(names.iter().copied(), *part)
+        }
+        [(part, _), ..] => Err(Refusal::Form(Problem::Conflicting, *part)),
+    }
 }
 
 /// What the hosts get. `offline` removes all addresses.
-fn shares(form: &Form, sender: IpAddr, private: Private) -> Result<Shares, Refusal> {
+fn shares(form: &Form, sender: IpAddr, private: PrivateAddresses) -> Result<Shares, Refusal> {
     let offline = form.optional(Part::Offline, MAX_WORD)?;
     if offline.is_some_and(|value| value.eq_ignore_ascii_case("yes")) {
-        let both = Addresses::REMOVED.into();
-        return Ok(Shares { first: both, others: both, left_out: Vec::new() });
+        return Ok(Shares::removed());
     }
     let mut named = Named::nothing(private);
     for (part, kind) in ADDRESSES {
         for text in form.list(part)? {
-            name(&mut named, text, part, kind).map_err(|problem| Refusal::Form(problem, part))?;
+            read(&mut named, text, part, kind).map_err(|problem| Refusal::Form(problem, part))?;
         }
     }
+    // A router's placeholder is empty while it has no prefix.
+    if form.has(Part::Ip6LanPrefix) {
+        named.expect_network();
+    }
     // A password may look like an address.
-    let login = [Part::Username, Part::Password];
-    let known = [&ADDRESSES.map(|(part, _)| part)[..], &HOSTS, &login].concat();
+    let others = [Part::Username, Part::Password, Part::Offline];
+    let known = [&ADDRESSES.map(|(part, _)| part)[..], &HOSTS, &others].concat();
     match form.stray_address(&known) {
         Some(name) => Err(Refusal::Stray(name.to_owned())),
         None => named.shares(sender),
@@ -182,22 +188,27 @@ fn shares(form: &Form, sender: IpAddr, private: Private) -> Result<Shares, Refus
 }
 
 /// What one text says: an address, a prefix, or that the address stays as it is.
-fn name(named: &mut Named, text: &str, part: Part, kind: Kind) -> Result<(), Problem> {
-    let has = |own| kind == Kind::Any || kind == own;
+fn read(named: &mut Named, text: &str, part: Part, kind: Kind) -> Result<(), Problem> {
+    let allows = |own| kind == Kind::Any || kind == own;
     if ["no", "preserve"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
-        if has(Kind::Ipv4) {
+        if allows(Kind::Ipv4) {
             named.set_ipv4(Action::Keep)?;
         }
-        return if has(Kind::Ipv6) { named.set_ipv6(Action::Keep) } else { Ok(()) };
+        return if allows(Kind::Ipv6) { named.set_ipv6(Action::Keep) } else { Ok(()) };
     }
-    if text.contains('/') && kind != Kind::Ipv4 {
+    if text.contains('/') || kind == Kind::Prefix {
         let prefix =
             if kind == Kind::Prefix { Prefix::of_interface(text) } else { Prefix::parse(text) };
-        return named.add_prefix(prefix.map_err(Problem::Unusable)?, part);
+        let prefix = prefix.map_err(Problem::Unusable)?;
+        return if kind == Kind::Ipv4 {
+            Err(Problem::Malformed)
+        } else {
+            named.add_prefix(prefix, part)
+        };
     }
     match text.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(address @ IpAddr::V4(_)) if has(Kind::Ipv4) => named.add(address, part),
-        Ok(address @ IpAddr::V6(_)) if has(Kind::Ipv6) => named.add(address, part),
+        Ok(address @ IpAddr::V4(_)) if allows(Kind::Ipv4) => named.add(address, part),
+        Ok(address @ IpAddr::V6(_)) if allows(Kind::Ipv6) => named.add(address, part),
         Ok(_) | Err(_) => Err(Problem::Malformed),
     }
 }
@@ -205,7 +216,7 @@ fn name(named: &mut Named, text: &str, part: Part, kind: Kind) -> Result<(), Pro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::addresses::{NewIpv6, Wanted};
+    use crate::protocol::addresses::{Addresses, NewIpv6, Wanted};
     use crate::protocol::stamp::TimeZone;
     use proptest::prelude::*;
 
@@ -220,7 +231,7 @@ mod tests {
             is_https: value("HTTPS") == Some("on"),
             sender: SENDER,
         };
-        claim(&request, Rules { served, login_in_query: false }, Private::Allowed, now)
+        claim(&request, Rules { served, login_in_query: false }, PrivateAddresses::Allowed, now)
     }
 
     /// user1 with the password secret:key1.
@@ -338,6 +349,9 @@ mod tests {
             "&myip=2001:db8::7/56",
             "&ip6lanprefix=2001:db8::/128",
             "&myip=192.0.2.0/24",
+            "&myipv4=192.0.2.7/24",
+            "&ip6lanprefix=2001:db8::1",
+            "&ip6lanprefix=none",
             "&myipv6=2001:db8:75:e4f0::/647656:3cff:fe47:1",
             "&ip6lanprefix=::/64",
         ] {
@@ -351,8 +365,8 @@ mod tests {
         let list = "::,".repeat(2000) + "127.0.0.1,fe80::1,fe80::2,192.0.2.1";
         let query = format!("hostname=a&myip={list}&ip6lanprefix=8000::/1");
         let claim = claim_of(&query, &[HEADER], Dyndns2::Any).unwrap();
-        let addresses = claim.left_out.iter().map(|one| one.address.to_string());
-        assert_eq!(addresses.collect::<Vec<_>>(), ["::", "127.0.0.1", "fe80::1", "8000::"]);
+        let addresses = claim.left_out.iter().map(|one| one.text.clone());
+        assert_eq!(addresses.collect::<Vec<_>>(), ["::", "127.0.0.1", "fe80::1", "8000::/1"]);
     }
 
     #[test]
@@ -371,6 +385,7 @@ mod tests {
             "host=a.example,b.example",
             "domain=a.example,b.example",
             "hostname=a.example,b.example&host=c&domain=example",
+            "hostname=&host=a.example,b.example&domain=",
         ] {
             assert_eq!(hosts(query), ["a.example", "b.example"], "{query}");
         }
@@ -407,7 +422,7 @@ mod tests {
             let request = Request { form, authorization, is_https, sender: SENDER };
             let rules = Rules { served: Dyndns2::Any, login_in_query: allowed };
             let now = DateTime::from_timestamp(1_795_410_000, 0).unwrap();
-            let said = match claim(&request, rules, Private::Allowed, now) {
+            let said = match claim(&request, rules, PrivateAddresses::Allowed, now) {
                 Ok(claim) => Ok(claim.user),
                 Err(Error::Refusal(Refusal::Identity(Unproven::LoginInForm))) => Err("forbidden"),
                 Err(Error::Refusal(Refusal::Identity(Unproven::NoPassword))) => Err("no password"),
@@ -427,7 +442,7 @@ mod tests {
             ("hostname=a%00", Problem::Malformed, Part::Hostname),
             ("hostname=a,%zz", Problem::Malformed, Part::Hostname),
             ("host=a&domain=example", Problem::Conflicting, Part::Host),
-            ("host=", Problem::Missing, Part::Host),
+            ("host=", Problem::Missing, Part::Hostname),
             ("hostname=a.example,A.example", Problem::Repeated, Part::Hostname),
             ("hostname=a&hostname=A", Problem::Repeated, Part::Hostname),
             ("hostname=a&myip=x", Problem::Malformed, Part::MyIp),
@@ -435,9 +450,7 @@ mod tests {
             ("hostname=a&myip=192.0.2.1;2001:db8::1", Problem::Malformed, Part::MyIp),
             ("hostname=a&myipv6=::ffff:192.0.2.1", Problem::Malformed, Part::MyIpv6),
             ("hostname=a&myipv4=2001:db8::1", Problem::Malformed, Part::MyIpv4),
-            ("hostname=a&myipv4=192.0.2.0/24", Problem::Malformed, Part::MyIpv4),
-            ("hostname=a&ip6lanprefix=2001:db8::1", Problem::Malformed, Part::Ip6LanPrefix),
-            ("hostname=a&ip6lanprefix=none", Problem::Malformed, Part::Ip6LanPrefix),
+            ("hostname=a&myipv4=2001:db8::/32", Problem::Malformed, Part::MyIpv4),
             ("hostname=a&myip=preserve", Problem::Conflicting, Part::Connection),
             ("hostname=a&myipv4=no", Problem::Conflicting, Part::Connection),
             ("hostname=a&myip=192.0.2.1,no", Problem::Conflicting, Part::MyIp),

@@ -89,8 +89,8 @@ impl<'r> Form<'r> {
     /// The name of a parameter with an address or a prefix that is none of these parts.
     pub(crate) fn stray_address(&self, parts: &[Part]) -> Option<&str> {
         let is_address = |text: &str| {
-            let address = text.trim().split('/').next().unwrap_or_default();
-            address.parse::<IpAddr>().is_ok()
+            let (address, length) = text.trim().split_once('/').unwrap_or((text.trim(), "0"));
+            address.parse::<IpAddr>().is_ok() && length.bytes().all(|byte| byte.is_ascii_digit())
         };
         let is_stray = |pair: &&Pair| {
             pair.value.split(',').any(is_address)
@@ -125,7 +125,7 @@ pub enum Problem {
     Malformed,
     /// It contradicts the rest, such as a parameter of another protocol.
     Conflicting,
-    /// It can be read, but is of no use. Says why.
+    /// It is of no use. Says why, after `it`.
     Unusable(&'static str),
 }
 

@@ -4,8 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The first bits of all addresses of a network, such as `2001:db8:1::/56`. Only [`Prefix::parse`]
-/// makes one.
+/// The first bits of all addresses of a network, such as `2001:db8:1::/56`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
     /// All bits behind the prefix are 0.

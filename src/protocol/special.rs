@@ -6,7 +6,7 @@ use crate::protocol::prefix::Prefix;
 
 /// Whether hosts may have private addresses: key `private_addresses`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Private {
+pub enum PrivateAddresses {
     /// They may. People serve their own network, too.
     Allowed,
     /// They may not.
@@ -25,22 +25,22 @@ const PRIVATE: &str =
     "is a private address, which key \"private_addresses\" of the configuration refuses";
 
 /// Why no host can have an address that a request names; `None` if one can.
-pub(super) fn flaw(address: IpAddr, private: Private) -> Option<&'static str> {
+pub(super) fn flaw(address: IpAddr, private: PrivateAddresses) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(address) => flaw_of_ipv4(address),
         IpAddr::V6(address) => flaw_of_ipv6(address),
     }
-    .or((private == Private::Refused && is_private(address)).then_some(PRIVATE))
+    .or((private == PrivateAddresses::Refused && is_private(address)).then_some(PRIVATE))
 }
 
 /// The same for the address of a connection, which may be a loopback address.
-pub(super) fn flaw_of_sender(sender: IpAddr, private: Private) -> Option<&'static str> {
+pub(super) fn flaw_of_sender(sender: IpAddr, private: PrivateAddresses) -> Option<&'static str> {
     if sender.is_loopback() { None } else { flaw(sender, private) }
 }
 
-/// Why no host can have addresses of this network. The first 16 bits of an address tell, so they
-/// have to be the prefix's: `8000::/1` would make a link-local address of a stored `7e80::1`.
-pub(super) fn flaw_of_network(prefix: Prefix, private: Private) -> Option<&'static str> {
+/// Why no host can have addresses of this network. The first 16 bits of an address tell. A shorter
+/// prefix leaves some of these to the stored address: `8000::/1` makes `fe80::1` of `7e80::1`.
+pub(super) fn flaw_of_network(prefix: Prefix, private: PrivateAddresses) -> Option<&'static str> {
     if prefix.length() < 16 { Some(SHORT) } else { flaw(prefix.address().into(), private) }
 }
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn flaw_of(text: &str) -> Option<&'static str> {
-        flaw(text.parse().unwrap(), Private::Allowed)
+        flaw(text.parse().unwrap(), PrivateAddresses::Allowed)
     }
 
     #[test]
@@ -136,16 +136,23 @@ mod tests {
     #[test]
     fn only_a_connection_has_a_loopback_address() {
         for text in ["127.0.0.1", "::1"] {
-            assert_eq!(flaw_of_sender(text.parse().unwrap(), Private::Refused), None, "{text}");
+            assert_eq!(
+                flaw_of_sender(text.parse().unwrap(), PrivateAddresses::Refused),
+                None,
+                "{text}"
+            );
         }
         for text in ["fe80::1", "0.0.0.0", "::2"] {
-            assert!(flaw_of_sender(text.parse().unwrap(), Private::Allowed).is_some(), "{text}");
+            assert!(
+                flaw_of_sender(text.parse().unwrap(), PrivateAddresses::Allowed).is_some(),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_network_that_is_too_large_has_addresses_that_no_host_can_have() {
-        let flaw = |text| flaw_of_network(Prefix::parse(text).unwrap(), Private::Refused);
+        let flaw = |text| flaw_of_network(Prefix::parse(text).unwrap(), PrivateAddresses::Refused);
         for (text, expected) in [
             ("8000::/1", Some(SHORT)),
             ("2000::/3", Some(SHORT)),
@@ -179,9 +186,9 @@ mod tests {
         ] {
             let address: IpAddr = text.parse().unwrap();
             let expected = is_private.then_some(PRIVATE);
-            assert_eq!(flaw(address, Private::Refused), expected, "{text}");
-            assert_eq!(flaw_of_sender(address, Private::Refused), expected, "{text}");
-            assert_eq!(flaw(address, Private::Allowed), None, "{text}");
+            assert_eq!(flaw(address, PrivateAddresses::Refused), expected, "{text}");
+            assert_eq!(flaw_of_sender(address, PrivateAddresses::Refused), expected, "{text}");
+            assert_eq!(flaw(address, PrivateAddresses::Allowed), None, "{text}");
         }
     }
 }

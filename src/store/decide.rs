@@ -20,7 +20,7 @@ pub(crate) enum Decision {
     Redundant,
     /// The last accepted request again, or another that says the same: store nothing.
     Repeated,
-    /// It has only a prefix, and the host no IPv6 address: refuse.
+    /// It has only a prefix for the host, which has no IPv6 address: refuse.
     NoIpv6,
     /// Not newer than the last accepted request: refuse.
     Replay {
@@ -34,7 +34,8 @@ pub(crate) enum Decision {
 fn decide(update: &Authentic, addresses: &Addresses, record: Option<&Record>) -> Decision {
     let is_late = update.clock() == Clock::Client
         && record.is_some_and(|record| update.stamp() < record.stamp);
-    if *addresses == Addresses::KEPT && !is_late {
+    let is_nothing = *addresses == Addresses::KEPT;
+    if is_nothing && !is_late && (record.is_none() || update.wanted().has_prefix()) {
         return Decision::NoIpv6;
     }
     let Some(record) = record else { return Decision::Changed };
@@ -53,6 +54,17 @@ fn decide(update: &Authentic, addresses: &Addresses, record: Option<&Record>) ->
     }
 }
 
+/// What is decided about an update.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    /// The decision.
+    pub decision: Decision,
+    /// The addresses that the host gets; or has, if the update leaves it alone.
+    pub addresses: Addresses,
+    /// What is to be stored.
+    pub step: Option<Step>,
+}
+
 /// An update that is to be stored. Only [`Step::decide`] makes one, so nothing is stored that was
 /// not decided about.
 #[derive(Debug)]
@@ -64,15 +76,15 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Decides about an update, given the host's entry, and tells what it means for the host's
-    /// addresses. There is a step if something is to be stored.
-    pub(crate) fn decide(
-        update: Authentic,
-        entry: Option<HostEntry>,
-    ) -> (Decision, Addresses, Option<Self>) {
+    /// Decides about an update, given the host's entry.
+    pub(crate) fn decide(update: Authentic, entry: Option<HostEntry>) -> Decided {
         let record = entry.as_ref().map(|entry| &entry.record);
         let addresses = update.wanted().for_host_with(record.and_then(Record::ipv6));
         let decision = decide(&update, &addresses, record);
+        let told = match record {
+            Some(record) if addresses == Addresses::KEPT => record.published(),
+            Some(_) | None => addresses,
+        };
         // A redundant update makes one of two spellings of a name, and puts addresses in order that
         // a hand wrote: then the hosts file changes, too.
         let is_in_order =
@@ -83,7 +95,7 @@ impl Step {
             Decision::Redundant => step(!is_in_order),
             Decision::Repeated | Decision::NoIpv6 | Decision::Replay { .. } => None,
         };
-        (decision, addresses, step)
+        Decided { decision, addresses: told, step }
     }
 
     /// The update.
@@ -235,6 +247,11 @@ mod tests {
         }
         let update = |wanted| Authentic::for_test("host1", wanted, new);
         assert_eq!(decided(&update(alone), None), nothing);
+        // An update may leave a host alone, such as that of a router.
+        let nothing_named = Authentic::for_test("host1", Addresses::KEPT, new);
+        let record = Record { addresses: Vec::new(), stamp: old };
+        assert_eq!(decided(&nothing_named, Some(&record)), Decision::Redundant);
+        assert_eq!(decided(&nothing_named, None), nothing);
         let ancient = Authentic::for_test("host1", alone, stamp("1969-07-20 20:17:40"));
         assert_eq!(decided(&ancient, None), nothing, "whatever the stamp");
         assert_eq!(decided(&update(with4), None), Decision::Changed);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde_json::{Map, Value};
 
-use crate::protocol::addresses::Addresses;
+use crate::protocol::addresses::{Action, Addresses};
 use crate::protocol::special::is_identifier;
 use crate::protocol::stamp::{Stamp, TimeZone};
 
@@ -41,6 +41,16 @@ impl Record {
             IpAddr::V4(_) => None,
         };
         self.addresses.iter().rev().find_map(ipv6)
+    }
+
+    /// The addresses that DNS has of the host, as an update would name them.
+    #[must_use]
+    pub(crate) fn published(&self) -> Addresses {
+        let published = self.addresses.iter().filter(|address| as_identifier(**address).is_none());
+        published.fold(Addresses::KEPT, |addresses, address| match *address {
+            IpAddr::V4(address) => Addresses { ipv4: Action::Set(address), ..addresses },
+            IpAddr::V6(address) => Addresses { ipv6: Action::Set(address), ..addresses },
+        })
     }
 
     /// Whether a redundant update leaves the addresses as they are. Only a hand writes two
@@ -184,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_family_that_is_removed_goes_from_whichever_field_it_is_in() {
-        use crate::protocol::addresses::Action::{Keep, Remove, Set};
+        use Action::{Keep, Remove, Set};
         let both = r#"{"ip":"192.0.2.9","ip6":"2001:db8::9","update":"x","note":1}"#;
         let update = r#""update":"2012-06-14 15:58:27""#;
         for (before, ipv4, ipv6, expected) in [

@@ -182,7 +182,7 @@ fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_indexed(
         let step = |name: &&str| {
             let update = of_one(name, address, 3).remove(0).unwrap();
             let entry = state.entry(update.host()).unwrap();
-            Step::decide(update, entry).2.unwrap()
+            Step::decide(update, entry).step.unwrap()
         };
         let steps: Vec<Step> = names.iter().map(step).collect();
         let change = state.plan(&steps, &Expiry::at(Utc::now(), &config.store)).unwrap();
@@ -221,7 +221,7 @@ fn a_copy_that_is_restored_meanwhile_is_not_replaced_by_what_the_hosts_file_tell
             let mut state = State::open(&config.store, Patience::Client).unwrap();
             let update = of_one("b.example", "192.0.2.2", 9).remove(0).unwrap();
             let entry = state.entry(update.host()).unwrap();
-            let step = Step::decide(update, entry).2.unwrap();
+            let step = Step::decide(update, entry).step.unwrap();
             state.plan(&[step], &Expiry::at(Utc::now(), &config.store)).unwrap()
         };
         let change = plan();
