@@ -146,25 +146,28 @@ impl Claim {
 const PARTS_OF_PROTOCOL_2: [Part; 6] =
     [Part::User, Part::Id, Part::TimeSt, Part::Ip, Part::Ip6, Part::Hmac];
 
-/// Reads the names of hosts, in their order.
+/// Reads the names of hosts, in their order. How many there are counts first, then what they are.
 pub(super) fn hosts<'n>(
     names: impl Iterator<Item = &'n str>,
     part: Part,
 ) -> Result<Vec<HostName>, Refusal> {
-    let refused = |problem| Err(Refusal::Form(problem, part));
-    let mut hosts: Vec<HostName> = Vec::new();
-    for name in names {
-        if hosts.len() == MAX_HOSTS {
-            return refused(Problem::Overlong);
-        }
-        match HostName::received(name) {
-            Some(host) if hosts.contains(&host) => return refused(Problem::Repeated),
-            Some(host) => hosts.push(host),
-            None if name.starts_with("*.") => return refused(Problem::Unusable(WILDCARD)),
-            None => return refused(Problem::Malformed),
-        }
+    let names: Vec<&str> = names.take(MAX_HOSTS + 1).collect();
+    let refused = |problem| Refusal::Form(problem, part);
+    if names.len() > MAX_HOSTS {
+        return Err(refused(Problem::Overlong));
+    }
+    let read = |name: &&str| HostName::received(name).ok_or_else(|| refused(problem_of(name)));
+    let hosts: Vec<HostName> = names.iter().map(read).collect::<Result<_, _>>()?;
+    let is_twin = |(place, host): (usize, &HostName)| hosts.iter().take(place).any(|h| h == host);
+    if hosts.iter().enumerate().any(is_twin) {
+        return Err(refused(Problem::Repeated));
     }
     Ok(hosts)
+}
+
+/// Why this is no name of a host.
+fn problem_of(name: &str) -> Problem {
+    if name.starts_with("*.") { Problem::Unusable(WILDCARD) } else { Problem::Malformed }
 }
 
 const WILDCARD: &str = "has a wildcard, which a hosts file cannot have: name each host";
@@ -449,6 +452,9 @@ mod tests {
         for (id, problem) in [
             (list(33), Problem::Overlong),
             (format!("{HOST1},HOST1.h.lohray.com"), Problem::Repeated),
+            // The number counts first, then what they are.
+            (["a"; 33].join(","), Problem::Overlong),
+            (format!("{HOST1},{HOST1},"), Problem::Malformed),
             (format!("{HOST1},"), Problem::Malformed),
             (format!("{HOST1},,a.example"), Problem::Malformed),
             (format!("{HOST1},+a.example"), Problem::Malformed),
