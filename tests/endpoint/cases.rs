@@ -297,6 +297,8 @@ fn accepted_by_protocol_2(times: &Times) -> Vec<Case> {
     let list_now = with_stamp(&with_stamp(STATE, HOST1, "NOW"), "host2", "NOW");
     let list_moved = list_now.replace("127.0.0.10", "192.0.2.1").replace("127.0.0.20", "192.0.2.1");
     let hosts_moved = HOSTS.replace("127.0.0.10", "192.0.2.1").replace("127.0.0.20", "192.0.2.1");
+    // A request can name no loopback address.
+    let named = |state: &str| state.replace("127.0.0.10", "192.0.2.10");
     vec![
         Case::get("2: the address of the connection", request(["", ""])).stamped(HOST1),
         Case::get("2: a new address of the connection", request(["", ""]))
@@ -322,31 +324,29 @@ fn accepted_by_protocol_2(times: &Times) -> Vec<Case> {
             .post(request(["192.0.2.1", ""]))
             .stored(moved("ip", "192.0.2.1"), HOSTS.replace("127.0.0.10", "192.0.2.1"))
             .answered(200, "good 192.0.2.1"),
-        Case::get("2: a signed address that is stored", request(["127.0.0.10", ""]))
+        Case::get("2: a signed address that is stored", request(["192.0.2.10", ""]))
             .from("127.0.0.66")
+            .state(named(STATE))
             .stamped(HOST1)
-            .answered(200, "nochg 127.0.0.10"),
-        Case::get("2: a captured request changes nothing", request(["127.0.0.10", ""]))
+            .answered(200, "nochg 192.0.2.10"),
+        Case::get("2: a captured request changes nothing", request(["192.0.2.10", ""]))
             .from("127.0.0.66")
-            .state(with_stamp(STATE, HOST1, &times.now))
-            .answered(200, "nochg 127.0.0.10"),
-        Case::get("2: both families", request(["127.0.0.10", "2001:DB8:0::1"]))
-            .stored(both_now.clone(), hosts_of_both.clone())
-            .answered(200, "good 127.0.0.10,2001:db8::1"),
+            .state(with_stamp(&named(STATE), HOST1, &times.now))
+            .answered(200, "nochg 192.0.2.10"),
+        Case::get("2: both families", request(["192.0.2.10", "2001:DB8:0::1"]))
+            .stored(named(&both_now), named(&hosts_of_both))
+            .answered(200, "good 192.0.2.10,2001:db8::1"),
         Case::get("2: IPv6 leaves IPv4 alone", request(["", "2001:db8::1"]))
             .stored(both_now.clone(), hosts_of_both.clone())
             .answered(200, "good 2001:db8::1"),
-        Case::get("2: IPv4 leaves IPv6 alone", request(["127.0.0.10", ""]))
-            .state(&both)
+        Case::get("2: IPv4 leaves IPv6 alone", request(["192.0.2.10", ""]))
+            .state(named(&both))
             .stamped(HOST1)
-            .answered(200, "nochg 127.0.0.10"),
-        Case::get("2: a new IPv4 address leaves IPv6 alone", request(["127.0.0.11", ""]))
+            .answered(200, "nochg 192.0.2.10"),
+        Case::get("2: a new IPv4 address leaves IPv6 alone", request(["192.0.2.10", ""]))
             .state(&both)
-            .stored(
-                both_now.replace("127.0.0.10", "127.0.0.11"),
-                hosts_of_both.replace("127.0.0.10", "127.0.0.11"),
-            )
-            .answered(200, "good 127.0.0.11"),
+            .stored(named(&both_now), named(&hosts_of_both))
+            .answered(200, "good 192.0.2.10"),
         Case::get("2: no IPv6 any more", request(["", "none"]))
             .state(&both)
             .stored(with_stamp(STATE, HOST1, "NOW"), HOSTS)
@@ -366,18 +366,20 @@ fn accepted_by_protocol_2(times: &Times) -> Vec<Case> {
         Case::get("2: a list is stored by one restart", request_2(list, times, ["192.0.2.1", ""]))
             .stored(list_moved.clone(), hosts_moved.clone())
             .answered(200, "good 192.0.2.1\ngood 192.0.2.1"),
-        Case::get("2: a list of which one changes", request_2(list, times, ["127.0.0.10", ""]))
+        Case::get("2: a list of which one changes", request_2(list, times, ["192.0.2.10", ""]))
+            .state(named(STATE))
             .stored(
-                list_now.replace("127.0.0.20", "127.0.0.10"),
-                HOSTS.replace("127.0.0.20", "127.0.0.10"),
+                named(&list_now).replace("127.0.0.20", "192.0.2.10"),
+                named(HOSTS).replace("127.0.0.20", "192.0.2.10"),
             )
-            .answered(200, "nochg 127.0.0.10\ngood 127.0.0.10"),
+            .answered(200, "nochg 192.0.2.10\ngood 192.0.2.10"),
         Case::get(
             "2: a user who must use it",
-            signed_2("user3", "secretkey3", "host3.h.lohray.com", &times.now, ["127.0.0.30", ""]),
+            signed_2("user3", "secretkey3", "host3.h.lohray.com", &times.now, ["192.0.2.30", ""]),
         )
+        .state(STATE.replace("127.0.0.30", "192.0.2.30"))
         .stamped("host3")
-        .answered(200, "nochg 127.0.0.30"),
+        .answered(200, "nochg 192.0.2.30"),
     ]
 }
 
