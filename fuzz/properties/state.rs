@@ -156,7 +156,7 @@ fn hosts_file(text: &str) {
         text.map(|text| text.parse::<IpAddr>().unwrap()).filter(is_published)
     };
     let mut expected = Map::new();
-    for (name, fields) in told.iter() {
+    for (name, fields) in &told {
         let shown = ["ip", "ip6"].map(|family| addresses(fields, family));
         let mut new = Map::new();
         for address in shown.into_iter().flatten() {
