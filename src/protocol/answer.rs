@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::fault::Fault;
 use crate::protocol::addresses::Addresses;
-use crate::protocol::dyndns2;
 use crate::protocol::form::{Part, Problem};
 use crate::protocol::stamp::Stamp;
 
@@ -178,7 +177,7 @@ impl Refusal {
 
 /// dyndns2 has its own words for a wrong list of hosts.
 fn word_of_dyndns2(problem: Problem, part: Part) -> &'static str {
-    if !dyndns2::HOSTS.contains(&part) {
+    if !Part::HOSTS.contains(&part) {
         return "badagent";
     }
     match problem {

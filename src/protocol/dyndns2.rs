@@ -41,10 +41,6 @@ const ADDRESSES: [(Part, Kind); 12] = [
     (Part::Ip6LanPrefix, Kind::Prefix),
 ];
 
-/// The parameters that name hosts. We go by the others if there is no `hostname`: beside it, they
-/// may mean something else.
-pub(super) const HOSTS: [Part; 4] = [Part::Hostname, Part::Hostnames, Part::Host, Part::Domain];
-
 /// What may stand in a parameter. Where an IPv6 address may, a prefix may, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -144,10 +140,11 @@ fn user_and_password(authorization: &str) -> Option<(String, Key)> {
     is_user.then(|| (user.to_owned(), Key::new(password.to_owned())))
 }
 
-/// The hosts of `hostname`, or of the one other parameter that names hosts.
+/// The hosts of `hostname`, or of the one other parameter that names hosts. Beside `hostname`, the
+/// others may mean something else.
 fn named_hosts(form: &Form) -> Result<Vec<HostName>, Refusal> {
     let mut lists = Vec::new();
-    for part in HOSTS {
+    for part in Part::HOSTS {
         let names = form.list(part)?;
         if !names.is_empty() {
             lists.push((part, names));
@@ -180,7 +177,7 @@ fn shares(form: &Form, sender: IpAddr, private: PrivateAddresses) -> Result<Shar
     }
     // A password may look like an address.
     let others = [Part::Username, Part::Password, Part::Offline];
-    let known = [&ADDRESSES.map(|(part, _)| part)[..], &HOSTS, &others].concat();
+    let known = [&ADDRESSES.map(|(part, _)| part)[..], &Part::HOSTS, &others].concat();
     match form.stray_address(&known) {
         Some(name) => Err(Refusal::Stray(name.to_owned())),
         None => named.shares(sender),

@@ -202,6 +202,9 @@ impl fmt::Display for Problem {
 }
 
 impl Part {
+    /// The parameters of dyndns2 that name hosts.
+    pub(super) const HOSTS: [Self; 4] = [Self::Hostname, Self::Hostnames, Self::Host, Self::Domain];
+
     /// The name of the parameter, or of the part.
     #[must_use]
     pub fn name(self) -> &'static str {

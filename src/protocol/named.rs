@@ -75,20 +75,24 @@ impl Named {
     /// A new address. It is left out if no host can have it.
     pub fn add(&mut self, address: IpAddr, part: Part) -> Result<(), Problem> {
         self.names_router |= address.is_ipv6();
-        match (flaw(address, self.private), address) {
-            (Some(why), _) => Ok(self.leave_out(part, address, why)),
-            (None, IpAddr::V4(address)) => self.set_ipv4(Action::Set(address)),
-            (None, IpAddr::V6(address)) => self.set_ipv6(Action::Set(address)),
+        if let Some(why) = flaw(address, self.private) {
+            self.leave_out(part, address, why);
+            return Ok(());
+        }
+        match address {
+            IpAddr::V4(address) => self.set_ipv4(Action::Set(address)),
+            IpAddr::V6(address) => self.set_ipv6(Action::Set(address)),
         }
     }
 
     /// A new prefix. It is left out if no host can have an address with it.
     pub fn add_prefix(&mut self, prefix: Prefix, part: Part) -> Result<(), Problem> {
         self.expect_network();
-        match flaw_of_network(prefix, self.private) {
-            Some(why) => Ok(self.leave_out(part, prefix, why)),
-            None => set(&mut self.prefix, prefix),
+        if let Some(why) = flaw_of_network(prefix, self.private) {
+            self.leave_out(part, prefix, why);
+            return Ok(());
         }
+        set(&mut self.prefix, prefix)
     }
 
     /// Keeps one text for each reason: a list can have thousands, and each has a line in the log.

@@ -194,10 +194,21 @@ fn prefixes() -> Vec<Case> {
             "good 203.0.113.5\ngood 203.0.113.5",
             ["203.0.113.5 2001:db8:0:1200::1", "203.0.113.5 2001:db8:0:1234:211:32ff:fe12:3456"],
         ),
+        // On a line without a prefix, the hosts behind the router keep their addresses.
+        row(
+            "hostname=ROUTER,NAS&myip=203.0.113.5&myipv6=2001:db8:1:ff::1&ip6lanprefix=",
+            "good 203.0.113.5,2001:db8:1:ff::1\ngood 203.0.113.5",
+            ["203.0.113.5 2001:db8:1:ff::1", "203.0.113.5 2001:db8:0:1234:211:32ff:fe12:3456"],
+        ),
+        row(
+            "hostname=ROUTER,NAS&myipv6=2001:db8:1:ff::1&ip6lanprefix=fe80::/64",
+            "good 2001:db8:1:ff::1\nnochg 75.110.204.100,2001:db8:0:1234:211:32ff:fe12:3456",
+            ["129.118.243.10 2001:db8:1:ff::1", NAS],
+        ),
         // The router has no address that a host can have: only the others move.
         row(
             "hostname=ROUTER,NAS&myipv6=fe80::1&ip6lanprefix=2001:db8:1::/56",
-            "noip6\ngood 2001:db8:1:34:211:32ff:fe12:3456",
+            "nochg 129.118.243.10,2001:db8:0:1200::1\ngood 2001:db8:1:34:211:32ff:fe12:3456",
             [ROUTER, "75.110.204.100 2001:db8:1:34:211:32ff:fe12:3456"],
         ),
         // deSEC's way, in any name for IPv6.

@@ -19,6 +19,7 @@ use crate::zones::served;
 const HOST1: &str = "host1.h.lohray.com";
 const NAS: &str = "nas.h.lohray.com";
 const IDENTIFIER: &str = "::211:32ff:fe12:3456";
+const OTHER: &str = "::53";
 const PREFIX: &str = "2001:db8:1::/64";
 const ADDRESS: &str = "2001:db8:1:0:211:32ff:fe12:3456";
 
@@ -27,11 +28,19 @@ fn add(host: &str) -> [&str; 6] {
     ["host", "add", "user1", host, "--ip6", IDENTIFIER]
 }
 
+/// The same with another identifier.
+fn add_other(host: &str) -> [&str; 6] {
+    ["host", "add", "user1", host, "--ip6", OTHER]
+}
+
 /// What a host's client gets for a prefix. The web server's user works on its request, since only
 /// the user who started dnsmasq can restart it.
 fn send_prefix(scene: &Scene, host: &str, seconds: i64) -> String {
-    let query = signed_2("user1", "secretkey1", host, &time(seconds), ["", PREFIX]);
-    let cgi = scene.cgi("127.0.0.11", &query);
+    send(scene, &signed_2("user1", "secretkey1", host, &time(seconds), ["", PREFIX]))
+}
+
+fn send(scene: &Scene, query: &str) -> String {
+    let cgi = scene.cgi("127.0.0.11", query);
     let answer = if is_root() { cgi.by_web_user() } else { cgi }.run().line;
     scene.settle();
     answer
@@ -103,11 +112,13 @@ fn what_is_no_identifier_or_no_host_of_the_user_is_refused_with_advice() {
     for (identifier, advice) in [
         ("2001:db8:9::211:32ff:fe12:3456", "identifier, which is ::211:32ff:fe12:3456 if"),
         ("fe80::7", "which is ::7 if"),
-        ("::1", "let the host report its address once"),
-        ("::", "let the host report its address once"),
+        ("::1", "let the host report its whole address once"),
+        ("::", "let the host report its whole address once"),
+        ("2001:db8::1", "let the host report its whole address once"),
+        ("::7/64", "without the slash"),
         ("::ffff:192.0.2.1", "is an IPv4 address"),
-        ("192.0.2.1", "invalid IPv6 address"),
-        ("none", "invalid IPv6 address"),
+        ("192.0.2.1", "is an IPv4 address"),
+        ("none", "invalid IP address"),
     ] {
         let text = refusal(&["host", "add", "user1", NAS, "--ip6", identifier]);
         assert!(text.contains(advice), "{identifier}: {text}");
@@ -147,27 +158,34 @@ fn dnsmasq_learns_of_the_host_with_its_first_prefix_and_forgets_an_address_that_
     assert_eq!(
         found,
         format!(
-            "warning: {NAS}: has no IPv6 address in DNS: its identifier {IDENTIFIER} has no \
+            "warning: {NAS}: has no IPv6 address: its identifier {IDENTIFIER} waits for a \
              prefix. Let its router send the prefix of its network."
         )
     );
-    assert_eq!(send_prefix(&scene, NAS, -9), format!("good {ADDRESS}"));
+    let first = signed_2("user1", "secretkey1", NAS, &time(-9), ["", PREFIX]);
+    assert_eq!(send(&scene, &first), format!("good {ADDRESS}"));
     assert_eq!(asked(NAS), [ADDRESS.parse::<IpAddr>().unwrap()]);
     assert_eq!(check(&scene, &server), "");
     assert_eq!(scene.restarts().len(), 1);
 
     let text = scene.does(&add(NAS));
+    assert_eq!(text, format!("{NAS} has {ADDRESS}, which has this identifier already\n"));
+    assert_eq!((asked(NAS).len(), scene.restarts().len()), (1, 1));
+
+    let text = scene.does(&add_other(NAS));
     let expected = format!(
-        "{NAS} has lost {ADDRESS}: it has no IPv6 address until an update sends a prefix\n"
+        "{NAS} has lost {ADDRESS}: it has no IPv6 address until an update sends a prefix, so let \
+         its router send one now\n"
     );
     assert_eq!(text, expected);
     assert_eq!((asked(NAS), scene.restarts().len()), (vec![], 2));
     assert!(!scene.mark().exists());
-    assert_eq!(check(&scene, &server), found);
-    assert_eq!(scene.does(&add(NAS)), "", "it has lost nothing more");
+    assert_eq!(check(&scene, &server), found.replace(IDENTIFIER, OTHER));
+    assert_eq!(scene.does(&add_other(NAS)), "", "it has lost nothing more");
     assert_eq!(scene.restarts().len(), 2);
     // A stamp that is already used does not bring the address back.
-    assert_eq!(send_prefix(&scene, NAS, -9), "replay");
+    scene.does(&add(NAS));
+    assert_eq!(send(&scene, &first), "replay");
     assert_eq!(send_prefix(&scene, NAS, -8), format!("good {ADDRESS}"));
     assert_eq!(asked(NAS), [ADDRESS.parse::<IpAddr>().unwrap()]);
 }
@@ -186,7 +204,7 @@ fn a_zone_gets_no_identifier() {
     assert_eq!(served(&primary), HOSTS);
     assert_eq!(send_prefix(&scene, HOST1, -9), format!("good {ADDRESS}"));
     assert!(served(&primary).contains(ADDRESS));
-    assert!(scene.does(&add(HOST1)).contains("has lost"));
+    assert!(scene.does(&add_other(HOST1)).contains("has lost"));
     assert_eq!(served(&primary), HOSTS);
 }
 

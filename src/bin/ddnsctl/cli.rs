@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::error::Error;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub enum Command {
     #[command(subcommand)]
     User(UserCommand),
 
-    /// Gives a host to a user, sets its interface identifier, or removes it
+    /// Gives a user a host, sets the host's interface identifier, or removes the host
     #[command(subcommand)]
     Host(HostCommand),
 
@@ -173,7 +173,7 @@ impl From<SignatureChoice> for SignaturePolicy {
 
 #[derive(Subcommand)]
 pub enum HostCommand {
-    /// Allows a user to update a host
+    /// Allows a user to update a host, and may set its interface identifier
     Add {
         user: String,
         host: String,
@@ -230,18 +230,26 @@ fn ipv6_prefix_or_none(text: &str) -> Result<String, Box<dyn Error + Send + Sync
 
 /// Reads an interface identifier. The error says what to give instead.
 fn identifier(text: &str) -> Result<Ipv6Addr, Box<dyn Error + Send + Sync>> {
-    let address: Ipv6Addr = text.parse()?;
-    if address.to_ipv4_mapped().is_some() {
-        return Err("is an IPv4 address: only IPv6 addresses have an interface identifier".into());
+    if text.contains('/') {
+        return Err("is more than an identifier: give it without the slash and the length".into());
     }
+    let address = match text.parse::<IpAddr>()?.to_canonical() {
+        IpAddr::V6(address) => address,
+        IpAddr::V4(_) => {
+            let advice = "is an IPv4 address: only IPv6 addresses have an interface identifier";
+            return Err(advice.into());
+        }
+    };
     if is_identifier(address) {
         return Ok(address);
     }
-    if address.is_loopback() || address.is_unspecified() {
-        return Err("is no interface identifier: let the host report its address once".into());
-    }
     let [.., a, b, c, d] = address.segments();
     let rest = Ipv6Addr::new(0, 0, 0, 0, a, b, c, d);
+    if !is_identifier(rest) {
+        // Of its last 64 bits alone, nobody could say whether they wait for a prefix.
+        let advice = "cannot wait for a prefix: let the host report its whole address once";
+        return Err(advice.into());
+    }
     Err(format!(
         "is a whole address: let the host report it, or give its interface identifier, \
          which is {rest} if its prefix has 64 bits"

@@ -15,52 +15,66 @@ use serde_json::{Map, Value};
 use crate::forget::host_name;
 use crate::{Report, apply};
 
-/// Puts the interface identifier of a host into the state, in the place of its IPv6 address. Says
-/// so if the host had one.
+/// Puts the interface identifier of a host into the state, in the place of its IPv6 address. An
+/// address that has this identifier stays. Says what becomes of an address.
 pub fn run(config: &Config, host: &str, identifier: Ipv6Addr) -> Result<Report, Fault> {
     let host = host_name(host)?;
     let mut state = State::open(&config.store, Patience::Client)?;
     let mut map = state.map()?.clone();
-    let lost = set(config, &mut map, &host, identifier)?;
+    let text = set(config, &mut map, &host, identifier)?;
     store(config, &mut state, &map, &host)?;
     drop(state);
-    let text = lost.map_or_else(String::new, |address| {
-        format!(
-            "{host} has lost {address}: it has no IPv6 address until an update sends a prefix\n"
-        )
-    });
     apply::settle(config).map_err(|fault| {
-        let reason = format!("{}. {host} has its identifier all the same", fault.reason);
-        Fault { reason, ..fault }
+        let reason = format!("{}. The identifier is stored all the same. {text}", fault.reason);
+        Fault { reason: reason.trim_end().to_owned(), ..fault }
     })?;
     Ok(Report::good(text))
 }
 
-/// Sets the identifier in each spelling of the host's name, and returns the IPv6 address that the
-/// host had. A host that the state does not have gets a record.
+/// Sets the identifier in each spelling of the host's name, and says what becomes of its IPv6
+/// address. A host that the state does not have gets a record.
 fn set(
     config: &Config,
     map: &mut Map<String, Value>,
     host: &HostName,
     identifier: Ipv6Addr,
-) -> Result<Option<IpAddr>, Fault> {
+) -> Result<String, Fault> {
     let store = &config.store;
     if !map.keys().any(|name| host.is(name)) {
         map.insert(host.to_string(), Map::new().into());
     }
-    let mut lost = None;
+    let mut text = String::new();
     for (name, value) in map.iter_mut().filter(|(name, _)| host.is(name)) {
         let fields = value.as_object_mut().ok_or_else(|| {
             let reason = format!("the record of {name} is not an object: correct it by hand");
             Fault::new(store.state.display(), reason)
         })?;
-        lost = record::published(fields).find(IpAddr::is_ipv6).or(lost);
+        match record::published(fields).find(IpAddr::is_ipv6) {
+            Some(IpAddr::V6(address)) if has_identifier(address, identifier) => {
+                text = format!("{host} has {address}, which has this identifier already\n");
+                continue;
+            }
+            Some(lost) => {
+                text = format!(
+                    "{host} has lost {lost}: it has no IPv6 address until an update sends a \
+                     prefix, so let its router send one now\n"
+                );
+            }
+            None => {}
+        }
         record::set_identifier(fields, identifier, store.time_zone);
     }
-    Ok(lost)
+    Ok(text)
 }
 
-/// Writes the state and, if DNS is to change, first the marks, then the hosts file.
+/// Whether a prefix makes this address of the identifier: at least its last 64 bits are the same.
+fn has_identifier(address: Ipv6Addr, identifier: Ipv6Addr) -> bool {
+    let rest = u128::MAX >> identifier.to_bits().leading_zeros().min(64);
+    (address.to_bits() ^ identifier.to_bits()) & rest == 0
+}
+
+/// Writes the state. If DNS is to change, the marks come before it, so that a restarter finishes
+/// what a crash leaves, and the hosts file comes after it.
 fn store(
     config: &Config,
     state: &mut State,
@@ -80,4 +94,24 @@ fn store(
         hosts::store(path, &wanted)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_identifier;
+
+    #[test]
+    fn an_address_has_an_identifier_in_its_last_bits() {
+        for (address, identifier, expected) in [
+            ("2001:db8:1::7", "::7", true),
+            ("2001:db8:1:5::7", "::7", true),
+            ("2001:db8:1:5::7", "::5:0:0:0:7", true),
+            ("2001:db8:1:6::7", "::5:0:0:0:7", false),
+            ("2001:db8:1:0:1::7", "::7", false),
+            ("2001:db8::8", "::7", false),
+        ] {
+            let [address, identifier] = [address, identifier].map(|text| text.parse().unwrap());
+            assert_eq!(has_identifier(address, identifier), expected, "{address} {identifier}");
+        }
+    }
 }

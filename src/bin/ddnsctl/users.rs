@@ -45,12 +45,12 @@ pub fn user(store: &Store, command: UserCommand) -> Result<Report, Fault> {
 pub fn host(config: &Config, command: HostCommand) -> Result<Report, Fault> {
     let path = &config.store.credentials;
     match command {
-        HostCommand::Add { user, host, ip6: None } => {
-            edit(path, |users| give(users, &user, &host, Again::IsAnError))
-        }
+        HostCommand::Add { user, host, ip6: None } => edit(path, |users| give(users, &user, &host)),
         HostCommand::Add { user, host, ip6: Some(identifier) } => {
             // The state comes second. If that fails, the same command again completes it.
-            edit(path, |users| give(users, &user, &host, Again::IsFine))?;
+            if !owns(&read(path)?, &user, &host) {
+                edit(path, |users| give(users, &user, &host))?;
+            }
             owner::run(config, &["identify", &host, &identifier.to_string()])
         }
         HostCommand::Remove { user, host } => {
@@ -85,27 +85,16 @@ fn add(
     Ok(format!("{key}\n"))
 }
 
-/// Whether a user may be given a host that the user has already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
-    IsAnError,
-    IsFine,
+/// Gives a host to a user.
+fn give(users: &mut Map<String, Value>, user: &str, host: &str) -> Result<String, String> {
+    check_new_host(&owners(users), host)?;
+    list_of_hosts(users, user)?.push(host.into());
+    Ok(String::new())
 }
 
-/// Gives a host to a user.
-fn give(
-    users: &mut Map<String, Value>,
-    user: &str,
-    host: &str,
-    again: Again,
-) -> Result<String, String> {
-    let owners = owners(users);
-    let has_it = owners.get(&host.to_ascii_lowercase()).is_some_and(|owner| *owner == user);
-    if !has_it || again == Again::IsAnError {
-        check_new_host(&owners, host)?;
-        list_of_hosts(users, user)?.push(host.into());
-    }
-    Ok(String::new())
+/// Whether a user may update a host.
+fn owns(users: &Map<String, Value>, user: &str, host: &str) -> bool {
+    owners(users).get(&host.to_ascii_lowercase()).is_some_and(|owner| *owner == user)
 }
 
 /// Takes a host from a user.

@@ -82,7 +82,7 @@ fn check_record(findings: &mut Findings, config: &Config, host: &Host, now: Date
     }
     if let Some(identifier) = record::identifier(fields) {
         let problem =
-            format!("has no IPv6 address in DNS: its identifier {identifier} has no prefix");
+            format!("has no IPv6 address: its identifier {identifier} waits for a prefix");
         findings.warning(&shown, problem, "Let its router send the prefix of its network");
     } else if record::published(fields).next().is_none() {
         findings.warning(&shown, "has no address", "Wait for its next update");
