@@ -124,7 +124,7 @@ impl Named {
         if self.has_network {
             others[1] = keep();
         }
-        counts.then(|| [share, others])
+        counts.then_some([share, others])
     }
 }
 
