@@ -110,7 +110,7 @@ fn understand(
 /// Verifies the claim, stores what it asks for, and starts a restarter if one is needed.
 fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Stored, Error> {
     let mut credentials = Credentials::open(&config.store)?;
-    let user = credentials.find(&claim.user)?;
+    let user = credentials.find(&claim.user, &claim.hosts)?;
     let updates = authenticate(claim, user, now, config.protocol.window)?;
     let mut stored = update::store(config, updates, now)?;
     if stored.answers.iter().any(Result::is_ok) {

@@ -77,7 +77,7 @@ fn verification(claim: Claim, header: &str) {
     let is_right =
         keys.iter().any(|(user, key)| claim.user == *user && password.as_bytes() == *key);
     let (now, count) = (DateTime::from_timestamp(1_795_410_000, 0).unwrap(), claim.hosts.len());
-    let found = credentials::parse(CREDENTIALS, &claim.user).unwrap();
+    let found = credentials::parse(CREDENTIALS, &claim.user, &claim.hosts).unwrap();
     match authenticate(claim, found, now, WINDOW) {
         Ok(updates) => assert!(is_right && updates.len() == count, "a wrong password is believed"),
         Err(refusal) => {

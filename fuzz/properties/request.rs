@@ -226,11 +226,11 @@ fn verification(claim: Claim, id: &str, time: &str) {
     let (stamp, addresses) = (claim.stamp, claim.addresses);
     let hosts = claim.hosts.clone();
     let name = if claim.user == "user2" { "user2" } else { "user1" };
-    let own = user_of(name);
+    let own = user_of(name, &hosts);
     let is_2 = matches!(claim.proof, Proof::HmacSha256 { .. });
     let is_right = claim.user == name && is_signed_with(&claim.proof, &own.key);
     let moment = DateTime::from_timestamp(seconds(stamp), 0).unwrap();
-    let found = credentials::parse(CREDENTIALS, &claim.user).unwrap();
+    let found = credentials::parse(CREDENTIALS, &claim.user, &claim.hosts).unwrap();
     match authenticate(claim, found, moment, WINDOW) {
         Err(Refusal::Identity(_)) => assert!(!is_right),
         Ok(_) | Err(_) => assert!(is_right, "a wrong signature is believed"),
@@ -240,7 +240,7 @@ fn verification(claim: Claim, id: &str, time: &str) {
     let at = |ahead: i64, wrong: Option<usize>| {
         let claim = signed(name, id, time, &own.key, is_2, wrong);
         let now = moment - TimeDelta::seconds(ahead);
-        authenticate(claim, Found::Known(user_of(name)), now, WINDOW)
+        authenticate(claim, Found::Known(user_of(name, &hosts)), now, WINDOW)
     };
     for ahead in [0, 15, -15, 16, -16] {
         let updates = at(ahead, None).unwrap();
@@ -283,8 +283,8 @@ fn check_update(update: &Authentic, listed: &str, stamp: Stamp, addresses: Addre
     }
 }
 
-fn user_of(name: &str) -> User {
-    match credentials::parse(CREDENTIALS, name) {
+fn user_of(name: &str, hosts: &[HostName]) -> User {
+    match credentials::parse(CREDENTIALS, name, hosts) {
         Ok(Found::Known(user)) => user,
         _ => panic!("{name} is a user"),
     }

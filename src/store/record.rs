@@ -14,6 +14,25 @@ pub const IPV6: &str = "ip6";
 /// The field of the last accepted stamp.
 pub const UPDATE: &str = "update";
 
+/// The fields of a record that are texts.
+pub trait Fields {
+    /// The text in a field; `None` if there is no such field, or no text in it.
+    fn text(&self, name: &str) -> Option<&str>;
+}
+
+impl Fields for Map<String, Value> {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+}
+
+/// A record need not be an object. Then it has no fields.
+impl Fields for Value {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+}
+
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -40,8 +59,8 @@ impl Record {
 }
 
 /// The addresses in the fields of a record, IPv4 first.
-pub fn addresses(fields: &Map<String, Value>) -> impl Iterator<Item = IpAddr> {
-    [IPV4, IPV6].into_iter().filter_map(|name| address(fields.get(name)?))
+pub fn addresses(fields: &impl Fields) -> impl Iterator<Item = IpAddr> {
+    [IPV4, IPV6].into_iter().filter_map(|name| address(fields.text(name)?))
 }
 
 /// The stamp in the fields of a record. The error says what is wrong with it.
@@ -71,7 +90,7 @@ pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone:
 /// is no address of the family, one of the other family goes.
 fn put(fields: &mut Map<String, Value>, name: &str, new: Option<&IpAddr>) {
     let Some(new) = new else {
-        if fields.get(name).is_some_and(|field| address(field).is_some()) {
+        if fields.text(name).is_some_and(|field| address(field).is_some()) {
             fields.shift_remove(name);
         }
         return;
@@ -85,8 +104,8 @@ fn put(fields: &mut Map<String, Value>, name: &str, new: Option<&IpAddr>) {
     }
 }
 
-fn address(field: &Value) -> Option<IpAddr> {
-    Some(field.as_str()?.parse::<IpAddr>().ok()?.to_canonical())
+fn address(field: &str) -> Option<IpAddr> {
+    Some(field.parse::<IpAddr>().ok()?.to_canonical())
 }
 
 #[cfg(test)]

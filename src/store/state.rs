@@ -4,7 +4,7 @@
 //! indexed or whole, and nothing is searched:
 //!
 //! - *Indexed*: the index knows the file as it is. Of a host, its one entry is read.
-//! - *Whole*: all of the file is read, as strictly as it can be.
+//! - *Whole*: all of the file is read, as strictly as it can be, and kept as its text.
 //!
 //! An entry that is not where the index says makes an indexed state a whole one.
 
@@ -19,13 +19,15 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::host::HostName;
-use crate::store::hosts;
+use crate::store::expiry::Expiry;
 use crate::store::index::{Indexed, Search};
 use crate::store::json::{self, Entry};
 use crate::store::lock::Lock;
+use crate::store::object::Object;
 use crate::store::record::{self, Record};
 use crate::store::replace::{Readers, companion, replace_if};
 use crate::store::validity::{Validity, check};
+use crate::store::{hosts, hosts_file};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
 /// which must not cost the machine its memory.
@@ -63,9 +65,7 @@ pub(super) struct Whole {
     pub(super) file: Option<File>,
     /// What was at its path before it was read.
     pub(super) was: Option<Validity>,
-    pub(super) text: String,
-    pub(super) map: Map<String, Value>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) hosts: Object,
 }
 
 /// A host's entry in the state.
@@ -123,11 +123,9 @@ impl State {
                 return self.host_entry(host, entry, json, true, Some(lines)).map(Some);
             }
         }
-        let whole = self.read_whole()?;
-        let mut own = whole.entries.iter().filter(|entry| host.is(&entry.key));
-        let Some(entry) = own.next_back().cloned() else { return Ok(None) };
-        let is_only_one = own.next().is_none();
-        let json = json::text_at(&whole.text, &entry.value).to_owned();
+        let found = self.read_whole()?.hosts.find(host.as_str());
+        let Some((entry, json, is_only_one)) = found else { return Ok(None) };
+        let json = json.to_owned();
         self.host_entry(host, entry, json, is_only_one, None).map(Some)
     }
 
@@ -149,9 +147,22 @@ impl State {
         Ok(HostEntry { record, is_only_one, at, json, fields, lines })
     }
 
-    /// All of the state.
-    pub fn map(&mut self) -> Result<&Map<String, Value>, Fault> {
-        Ok(&self.read_whole()?.map)
+    /// All of the state, which takes ten times the memory of its text.
+    pub fn map(&mut self) -> Result<Map<String, Value>, Fault> {
+        let map = json::parse(self.read_whole()?.hosts.text());
+        map.map_err(|error| self.broken(json_position(&error)))
+    }
+
+    /// Whether the hosts file is what the state says.
+    pub(crate) fn has_its_hosts(&mut self, expiry: &Expiry) -> Result<bool, Fault> {
+        let path = self.settings.hosts.clone();
+        Ok(hosts_file::compare(&path, &self.read_whole()?.hosts, expiry)?.is_some())
+    }
+
+    /// Writes the hosts file.
+    pub(crate) fn write_hosts(&mut self, expiry: &Expiry) -> Result<(), Fault> {
+        let path = self.settings.hosts.clone();
+        hosts_file::write(&path, &self.read_whole()?.hosts, expiry).map(drop)
     }
 
     /// Reads all of the state, if it is only indexed.
@@ -184,7 +195,7 @@ impl State {
     #[must_use]
     pub fn rebuilt_hosts(&self) -> usize {
         match &self.contents {
-            Contents::Whole(Whole { file: None, map, .. }) => map.len(),
+            Contents::Whole(Whole { file: None, hosts, .. }) => hosts.len(),
             Contents::Whole(Whole { file: Some(_), .. }) | Contents::Indexed(_) => 0,
         }
     }
@@ -250,7 +261,8 @@ pub fn snapshot(settings: &config::Store) -> Result<Map<String, Value>, Fault> {
         Some((file, validity)) => read(file, validity, settings)?,
         None => rebuild(settings, None)?,
     };
-    Ok(whole.map)
+    json::parse(whole.hosts.text())
+        .map_err(|error| broken(&settings.state, json_position(&error)))
 }
 
 /// The index of the state.
@@ -302,5 +314,6 @@ fn rebuild(settings: &config::Store, was: Option<Validity>) -> Result<Whole, Fau
 }
 
 fn parse(text: String, file: Option<File>, was: Option<Validity>) -> serde_json::Result<Whole> {
-    Ok(Whole { map: json::parse(&text)?, entries: json::entries(&text)?, text, file, was })
+    // PHP told names apart by case.
+    Ok(Whole { file, was, hosts: Object::read(text, str::to_ascii_lowercase)? })
 }

@@ -1,0 +1,233 @@
+//! A JSON object of many entries: its text, and where each of them stands in it. It takes little
+//! more memory than the text.
+//!
+//! All of the text is read strictly, but nothing is built of it. New entries go to the end of the
+//! text, and only the list of entries says which count, and in which order.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::fmt;
+use std::io::{self, Write};
+use std::mem;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::store::comparison::compare;
+use crate::store::index;
+use crate::store::json::{self, Text};
+
+/// What makes of a key what it has in common with keys that mean the same.
+pub(super) type Fold = fn(&str) -> String;
+
+/// An object that has been read.
+#[derive(Debug)]
+pub(super) struct Object {
+    text: String,
+    entries: Vec<Place>,
+    fold: Fold,
+    /// Whether no two keys mean the same.
+    are_distinct: bool,
+}
+
+/// Where an entry stands in the text, from the first quote of its key to the end of its value.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The hash of the key, folded.
+    hash: u64,
+    start: u32,
+    end: u32,
+}
+
+impl Object {
+    /// Reads all of a text. Of equal keys the last value counts, in the place of the first, as in
+    /// PHP.
+    pub(super) fn read(text: String, fold: Fold) -> serde_json::Result<Self> {
+        let mut entries = Vec::new();
+        if !json::is_empty_map(&text) {
+            let mut source = serde_json::Deserializer::from_str(&text);
+            entries = source.deserialize_map(Places { text: &text, fold })?;
+            source.end()?;
+        }
+        let are_distinct = have_distinct_hashes(&entries);
+        let mut object = Self { text, entries, fold, are_distinct };
+        if !are_distinct {
+            object.merge_equal_keys();
+        }
+        Ok(object)
+    }
+
+    fn merge_equal_keys(&mut self) {
+        let mut known = HashMap::new();
+        let mut merged: Vec<Place> = Vec::new();
+        for place in mem::take(&mut self.entries) {
+            match known.entry(key(&self.text, &place)) {
+                hash_map::Entry::Vacant(first) => {
+                    first.insert(merged.len());
+                    merged.push(place);
+                }
+                hash_map::Entry::Occupied(first) => {
+                    merged.get_mut(*first.get()).into_iter().for_each(|first| *first = place);
+                }
+            }
+        }
+        self.are_distinct = have_distinct_hashes(&merged);
+        self.entries = merged;
+    }
+
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The text as it was read.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether no two keys mean the same.
+    pub(super) fn are_distinct(&self) -> bool {
+        self.are_distinct
+    }
+
+    /// The hashes of the keys, folded, and where their entries begin.
+    pub(super) fn hashes(&self) -> impl ExactSizeIterator<Item = (u64, u32)> {
+        self.entries.iter().map(|place| (place.hash, place.start))
+    }
+
+    /// The entries whose keys mean the same as this one, in their order.
+    fn numbers_of(&self, wanted: &str) -> Vec<usize> {
+        let wanted = (self.fold)(wanted);
+        let hash = index::hash(&wanted);
+        let is_wanted = |(_, place): &(usize, &Place)| {
+            place.hash == hash && (self.fold)(&key(&self.text, place)) == wanted
+        };
+        self.entries.iter().enumerate().filter(is_wanted).map(|(number, _)| number).collect()
+    }
+
+    /// The last entry whose key means the same as this one, with the text of its value, and whether
+    /// it is the only one.
+    pub(super) fn find(&self, wanted: &str) -> Option<(json::Entry, &str, bool)> {
+        let numbers = self.numbers_of(wanted);
+        let place = self.entries.get(*numbers.last()?)?;
+        let text = part(&self.text, place);
+        let (key, value): (_, &RawValue) = json::entry(text)?;
+        let start = u64::from(place.start);
+        let value_start = start + (value.get().as_ptr().addr() - text.as_ptr().addr()) as u64;
+        let value_end = u64::from(place.end);
+        let entry = json::Entry { key: key.into_owned(), start, value: value_start..value_end };
+        Some((entry, value.get(), numbers.len() == 1))
+    }
+
+    /// The entries, each read as its key and a `V`.
+    pub(super) fn entries<'o, V: Deserialize<'o>>(
+        &'o self,
+    ) -> impl Iterator<Item = Option<(Cow<'o, str>, V)>> {
+        self.entries.iter().map(|place| json::entry(part(&self.text, place)))
+    }
+
+    /// Gives a key a value. Of several keys that mean the same as this one, the first stays, with
+    /// the spelling that it has.
+    pub(super) fn set(
+        &mut self,
+        wanted: &str,
+        value: impl Into<Value>,
+    ) -> serde_json::Result<()> {
+        let numbers = self.numbers_of(wanted);
+        let first = numbers.first().and_then(|number| self.entries.get(*number));
+        let name = first.map_or(wanted.into(), |first| key(&self.text, first));
+        let new = json::entry_to_string(&name, value.into())?;
+        let [start, end] = [self.text.len(), self.text.len() + new.len()].map(to_u32);
+        let place = Place { hash: index::hash(&(self.fold)(wanted)), start, end };
+        self.text.reserve_exact(new.len());
+        self.text += &new;
+        let Some((first, twins)) = numbers.split_first() else {
+            self.entries.push(place);
+            return Ok(());
+        };
+        self.entries.get_mut(*first).into_iter().for_each(|first| *first = place);
+        if !twins.is_empty() {
+            let mut numbers = 0..;
+            let is_twin = |number| twins.binary_search(&number).is_ok();
+            self.entries.retain(|_| !numbers.next().is_some_and(is_twin));
+            self.are_distinct = have_distinct_hashes(&self.entries);
+        }
+        Ok(())
+    }
+
+    /// Writes the object as PHP does, and returns where each entry begins in what was written.
+    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<Vec<u32>> {
+        let mut starts = Vec::with_capacity(self.entries.len());
+        let (mut at, mut before) = (0, "{\n    ");
+        for place in &self.entries {
+            let text = json::as_written(part(&self.text, place))?;
+            to.write_all(before.as_bytes())?;
+            to.write_all(text.as_bytes())?;
+            starts.push(to_u32(at + before.len()));
+            at += before.len() + text.len();
+            before = ",\n    ";
+        }
+        to.write_all(if self.entries.is_empty() { b"{}" } else { b"\n}" })?;
+        Ok(starts)
+    }
+
+    /// Whether the text is what [`Self::write`] writes.
+    pub(super) fn is_as_written(&self) -> bool {
+        compare(self.text.as_bytes(), |sink| self.write(sink)).is_ok_and(|same| same.is_some())
+    }
+}
+
+/// A place beyond 4 GiB is wrong, and is noticed there.
+fn to_u32(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+fn part<'t>(text: &'t str, place: &Place) -> &'t str {
+    json::text_at(text, &(place.start.into()..place.end.into()))
+}
+
+fn key<'t>(text: &'t str, place: &Place) -> Cow<'t, str> {
+    json::first_text(part(text, place)).unwrap_or_default()
+}
+
+fn have_distinct_hashes(entries: &[Place]) -> bool {
+    let mut hashes: Vec<u64> = entries.iter().map(|place| place.hash).collect();
+    hashes.sort_unstable();
+    hashes.is_sorted_by(|one, next| one < next)
+}
+
+/// Reads an object, and keeps the places of its entries.
+struct Places<'t> {
+    text: &'t str,
+    fold: Fold,
+}
+
+impl<'t> Visitor<'t> for Places<'t> {
+    type Value = Vec<Place>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'t>>(self, mut map: M) -> Result<Vec<Place>, M::Error> {
+        let mut places: Vec<Place> = Vec::new();
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let start = key.get().as_ptr().addr() - self.text.as_ptr().addr();
+            let start = u32::try_from(start).map_err(M::Error::custom)?;
+            let key = json::first_text(key.get()).ok_or_else(|| M::Error::custom("no text"))?;
+            let hash = index::hash(&(self.fold)(&key));
+            map.next_value::<Text>()?;
+            places.push(Place { hash, start, end: start });
+        }
+        // Between a value and the next key there are a comma and white space.
+        let mut after = self.text.trim_ascii_end().strip_suffix('}').unwrap_or_default();
+        for place in places.iter_mut().rev() {
+            place.end = to_u32(after.trim_ascii_end().len());
+            let before = json::text_at(self.text, &(0..place.start.into())).trim_ascii_end();
+            after = before.strip_suffix(',').unwrap_or_default();
+        }
+        Ok(places)
+    }
+}
