@@ -3,6 +3,7 @@
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::user::{Found, SignaturePolicy};
 use ddns_cgi::store::credentials;
+use ddns_cgi::store::index::Keys;
 use ddns_cgi::store::json;
 use serde_json::{Map, Value, json as value};
 
@@ -52,7 +53,7 @@ fn indexed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
     let anew = json::to_string(&map).unwrap();
     for text in [text, &anew] {
         let names = map.keys().map(String::as_str).chain([name, "user1", "id", "key"]);
-        indexed::finds_the_same(text, names, str::to_owned);
+        indexed::finds_the_same(text, names, Keys::OfUsers);
     }
 }
 

@@ -28,10 +28,16 @@ const SECTOR: u64 = 512;
 /// What updates leave in the two files, worked out. The lock on the state is still held.
 #[derive(Debug)]
 pub(crate) struct Change {
-    settings: config::Store,
-    expiry: Expiry,
+    files: Files,
     kind: Kind,
     _lock: Lock,
+}
+
+/// Where to write it.
+#[derive(Debug)]
+struct Files {
+    settings: config::Store,
+    expiry: Expiry,
 }
 
 #[derive(Debug)]
@@ -85,14 +91,13 @@ impl State {
                     || (expiry.is_on()
                         && hosts_file::compare(&settings.hosts, &state.hosts, expiry)?.is_none());
                 match stamps {
-                    Some(stamps) if !moves_lines => {
-                        Kind::Stamps(stamps, Contents::Whole(state))
-                    }
+                    Some(stamps) if !moves_lines => Kind::Stamps(stamps, Contents::Whole(state)),
                     _ => Kind::Whole(state, moves_lines),
                 }
             }
         };
-        Ok(Change { settings, expiry: *expiry, kind, _lock: lock })
+        let files = Files { settings, expiry: *expiry };
+        Ok(Change { files, kind, _lock: lock })
     }
 
     /// The stamps and their places, if each can be written over the old one.
@@ -184,14 +189,17 @@ impl Change {
         if self.moves_lines() {
             mark()?;
         }
-        match &self.kind {
-            Kind::Stamps(stamps, contents) => self.write_stamps(stamps, contents),
-            Kind::Record(splices, contents) => self.write_record(splices, contents),
-            Kind::Whole(state, moves_lines) => self.write_whole(state, *moves_lines),
+        let Self { files, kind, _lock } = self;
+        match kind {
+            Kind::Stamps(stamps, contents) => files.write_stamps(&stamps, contents),
+            Kind::Record(splices, contents) => files.write_record(&splices, &contents),
+            Kind::Whole(state, moves_lines) => files.write_whole(state, moves_lines),
         }
     }
+}
 
-    fn write_stamps(&self, stamps: &[(u64, String)], contents: &Contents) -> Result<(), Fault> {
+impl Files {
+    fn write_stamps(&self, stamps: &[(u64, String)], contents: Contents) -> Result<(), Fault> {
         let path = &self.settings.state;
         let file = contents.file().ok_or_else(|| Fault::new(path.display(), "is gone"))?;
         check(path, contents.was())
@@ -201,9 +209,9 @@ impl Change {
             })
             .map_err(|error| Fault::io("write the stamp", path, &error))?;
         // The update is stored. Without an index, the next request reads all of the state.
-        let _ = match contents {
+        match contents {
             Contents::Indexed(indexed) => indexed.keep().ok(),
-            Contents::Whole(state) => self.index_read(state, file),
+            Contents::Whole(state) => self.index_read(state),
         };
         Ok(())
     }
@@ -221,7 +229,7 @@ impl Change {
         Ok(())
     }
 
-    fn write_whole(&self, state: &Whole, moves_lines: bool) -> Result<(), Fault> {
+    fn write_whole(&self, state: Whole, moves_lines: bool) -> Result<(), Fault> {
         let path = &self.settings.state;
         let mut entries = Vec::new();
         let write = |new: &mut File| {
@@ -234,26 +242,27 @@ impl Change {
             let (new, lines) = hosts_file::write(&self.settings.hosts, &state.hosts, &self.expiry)?;
             Validity::of(&new).ok().map(|new| (new, lines))
         } else {
-            state.file.as_ref().and_then(|_| self.lines_of(state))
+            state.file.as_ref().and_then(|_| self.lines_of(&state.hosts))
         };
-        let _ = self.write_index(state, &entries, Validity::of(&new_state).ok(), lines);
+        let _ = self.write_index(state.hosts, &entries, Validity::of(&new_state).ok(), lines);
         Ok(())
     }
 
     /// Writes the index of a state that has been read and only got new stamps, if both files are
     /// what this program would write.
-    fn index_read(&self, state: &Whole, file: &File) -> Option<()> {
-        let lines = Some(state).filter(|state| state.hosts.is_as_written());
-        let lines = lines.and_then(|state| self.lines_of(state));
-        let entries: Vec<u32> = state.hosts.hashes().map(|(_, start)| start).collect();
-        self.write_index(state, &entries, Validity::of_file(file).ok(), lines)
+    fn index_read(&self, state: Whole) -> Option<()> {
+        let Whole { file, hosts, .. } = state;
+        let lines = Some(&hosts).filter(|hosts| hosts.is_as_written());
+        let lines = lines.and_then(|hosts| self.lines_of(hosts));
+        let entries = hosts.starts();
+        self.write_index(hosts, &entries, Validity::of_file(&file?).ok(), lines)
     }
 
     /// The hosts file, and where each host's lines begin, if it is that of a state.
-    fn lines_of(&self, state: &Whole) -> Option<(Validity, Vec<u32>)> {
+    fn lines_of(&self, hosts: &Object) -> Option<(Validity, Vec<u32>)> {
         // From before it is read.
         let validity = Validity::at(&self.settings.hosts)?;
-        let lines = hosts_file::compare(&self.settings.hosts, &state.hosts, &self.expiry).ok()??;
+        let lines = hosts_file::compare(&self.settings.hosts, hosts, &self.expiry).ok()??;
         Some((validity, lines))
     }
 
@@ -262,19 +271,21 @@ impl Change {
     /// there are two spellings of a name.
     fn write_index(
         &self,
-        state: &Whole,
+        state: Object,
         entries: &[u32],
         of: Option<Validity>,
         hosts: Option<(Validity, Vec<u32>)>,
     ) -> Option<()> {
         let (of, (hosts, lines)) = (of?, hosts?);
-        if self.expiry.is_on() || !state.hosts.are_distinct() {
+        if self.expiry.is_on() || !state.are_distinct() {
             return None;
         }
+        // The text is not in memory together with the index.
+        let hashes = state.into_hashes().into_iter();
         let places = entries.iter().zip(&lines);
-        let places = places.map(|(entry, lines)| Place { entry: (*entry).into(), lines: (*lines).into() });
-        let keys = state.hosts.hashes().zip(places).map(|((hash, _), place)| (hash, place));
-        let index = index::build(keys, of, Some(hosts))?;
+        let place =
+            |(entry, lines): (&u32, &u32)| Place { entry: (*entry).into(), lines: (*lines).into() };
+        let index = index::build(hashes.zip(places.map(place)), of, Some(hosts))?;
         let mut options = OpenOptions::new();
         // It does not read. But to open a pipe only for writing waits for a reader.
         let file =

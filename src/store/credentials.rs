@@ -19,7 +19,7 @@ use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::host::HostName;
 use crate::protocol::user::{self, Found};
-use crate::store::index::{self, Indexed, Place, Search};
+use crate::store::index::{self, Indexed, Keys, Place, Search};
 use crate::store::json::Text;
 use crate::store::lock::Lock;
 use crate::store::object::Object;
@@ -76,7 +76,7 @@ impl Credentials {
         let (file, validity) = match &self.contents {
             Contents::Whole(file, validity) => (file, *validity),
             Contents::Indexed(indexed) => {
-                match indexed.find(name, |key| key == name).map_err(fault)? {
+                match indexed.find(Keys::OfUsers, name).map_err(fault)? {
                     Search::Found { json, .. } => {
                         return Ok(lookup(&json, hosts));
                     }
@@ -88,7 +88,7 @@ impl Credentials {
         let is_large = validity.size > SMALL;
         let _turn = is_large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         let text = validity.read(file).map_err(fault)?;
-        let users = Object::read(text, str::to_owned).map_err(|error| {
+        let users = Object::read(text, Keys::OfUsers).map_err(|error| {
             let reason = format!("{}; it must be an object of users", json_position(&error));
             Fault::new(self.path.display(), reason)
         })?;
@@ -99,13 +99,15 @@ impl Credentials {
 
     /// Writes the index for the requests to come, if this one had to do without. If that fails,
     /// they have to, too.
-    pub(crate) fn write_index(&self, settings: &config::Store, now: DateTime<Utc>) {
-        let Some((validity, users)) = &self.users else { return };
+    pub(crate) fn write_index(self, settings: &config::Store, now: DateTime<Utc>) {
+        let Some((validity, users)) = self.users else { return };
         if validity.size <= SMALL || !validity.is_settled(now) {
             return;
         }
-        let place = |(hash, start): (_, u32)| (hash, Place { entry: start.into(), lines: 0 });
-        let Some(index) = index::build(users.hashes().map(place), *validity, None) else { return };
+        let place = |start| Place { entry: u32::into(start), lines: 0 };
+        let places = users.starts().into_iter().map(place);
+        let keys = users.into_hashes().into_iter().zip(places);
+        let Some(index) = index::build(keys, validity, None) else { return };
         let write = |new: &mut File| {
             new.write_all(&index)?;
             new.set_modified(validity.modified)
@@ -128,7 +130,7 @@ fn index_path(settings: &config::Store) -> PathBuf {
 
 /// Looks up one user in the text of a credentials file, with the user's hosts among `hosts`.
 pub fn parse(text: &str, name: &str, hosts: &[HostName]) -> serde_json::Result<Found> {
-    Ok(find(&Object::read(text.to_owned(), str::to_owned)?, name, hosts))
+    Ok(find(&Object::read(text.to_owned(), Keys::OfUsers)?, name, hosts))
 }
 
 fn find(users: &Object, name: &str, hosts: &[HostName]) -> Found {
@@ -179,7 +181,9 @@ impl<'t> Visitor<'t> for Entry<'_> {
         let mut kept = Vec::new();
         while let Some(Text(name)) = list.next_element()? {
             match name {
-                Some(name) if self.hosts.iter().any(|host| host.is(&name)) => kept.push(name.into()),
+                Some(name) if self.hosts.iter().any(|host| host.is(&name)) => {
+                    kept.push(name.into())
+                }
                 Some(_) => {}
                 // What is no name makes the entry unusable.
                 None => kept.push(Value::Null),
@@ -227,7 +231,9 @@ mod tests {
     fn the_seeds_users_are_found() {
         let hosts = ["host1.h.lohray.com", "host2.h.lohray.com"];
         let names = hosts.map(|host| HostName::parse(host).unwrap());
-        let Ok(Found::Known(user)) = super::parse(SEED, "user1", &names) else { panic!("no user1") };
+        let Ok(Found::Known(user)) = super::parse(SEED, "user1", &names) else {
+            panic!("no user1")
+        };
         assert_eq!(user.hosts, hosts);
         assert_eq!(user.key.as_bytes(), b"secretkey1");
         assert_eq!(user.signature, SignaturePolicy::Any);

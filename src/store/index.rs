@@ -15,14 +15,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use sha1::{Digest, Sha1};
-
 use crate::store::json::{self, Entry};
 use crate::store::replace::no_follow;
 use crate::store::validity::Validity;
 
 /// What an index begins with: its format.
-const FORMAT: u64 = u64::from_le_bytes(*b"ddnsidx1");
+const FORMAT: u64 = u64::from_le_bytes(*b"ddnsidx2");
 
 /// The length of the header in bytes: seven numbers of eight.
 const HEADER: usize = 7 * 8;
@@ -86,11 +84,10 @@ impl Indexed {
         }
     }
 
-    /// Looks a key up. `hashed` is what its slot was made from.
-    ///
-    /// An unknown key takes as long as a known one: another entry is read in its place.
-    pub fn find(&self, hashed: &str, is_key: impl Fn(&str) -> bool) -> io::Result<Search> {
-        let (home, tag) = split(hash(hashed), self.slots);
+    /// Looks up a key. An unknown one takes as long as a known one: another entry is read in its
+    /// place.
+    pub fn find(&self, keys: Keys, key: &str) -> io::Result<Search> {
+        let (home, tag) = split(keys.hash(key), self.slots);
         let mut reach = [0; REACH * SLOT];
         self.index.read_exact_at(&mut reach, (HEADER as u64) + home * SLOT as u64)?;
         let slots = || reach.chunks_exact(SLOT).map(read_slot);
@@ -99,7 +96,7 @@ impl Indexed {
         let Some((_, place)) = own.or_else(other) else { return Ok(Search::Absent) };
         let entry = json::entry_at(&self.file, self.validity.size, place.entry)?;
         Ok(match (own, entry) {
-            (Some(_), Some((entry, json))) if is_key(&entry.key) => {
+            (Some(_), Some((entry, json))) if keys.are_same(&entry.key, key) => {
                 Search::Found { entry, json, lines: place.lines }
             }
             (Some(_), _) => Search::Unsure,
@@ -198,12 +195,40 @@ fn header(of: Validity, hosts: Option<Validity>) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// The hash of a key.
-///
-/// SHA-1, because it is here and the same everywhere, not for any safety.
-#[must_use]
-pub fn hash(key: &str) -> u64 {
-    read_u64(&Sha1::digest(key), 0)
+/// Which keys mean the same.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys {
+    /// The names of hosts: PHP told them apart by case, name servers do not.
+    OfHosts,
+    /// The names of users: only equal ones.
+    OfUsers,
+}
+
+impl Keys {
+    /// Whether two keys mean the same.
+    #[must_use]
+    pub fn are_same(self, one: &str, other: &str) -> bool {
+        match self {
+            Self::OfHosts => one.eq_ignore_ascii_case(other),
+            Self::OfUsers => one == other,
+        }
+    }
+
+    /// The hash of a key; keys that mean the same have the same.
+    ///
+    /// FNV-1a, mixed at the end: quick, and the same everywhere. It is not for any safety.
+    #[must_use]
+    pub fn hash(self, key: &str) -> u64 {
+        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            let byte = match self {
+                Self::OfHosts => byte.to_ascii_lowercase(),
+                Self::OfUsers => byte,
+            };
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^ (hash >> 32)
+    }
 }
 
 /// The slot at which the search for a hash begins, and the part of it that the slot holds.
@@ -250,6 +275,8 @@ mod tests {
     use std::path::PathBuf;
     use tempfile::TempDir;
 
+    const KEYS: Keys = Keys::OfUsers;
+
     /// A JSON file of these keys, and its index as it is on disk.
     struct Files {
         folder: TempDir,
@@ -281,7 +308,7 @@ mod tests {
 
         fn write(&self, hosts: Option<Validity>) {
             let (_, validity) = self.json();
-            let places = self.places.iter().map(|(key, place)| (hash(key), *place));
+            let places = self.places.iter().map(|(key, place)| (KEYS.hash(key), *place));
             let bytes = build(places, validity, hosts).unwrap();
             std::fs::write(self.path("index"), bytes).unwrap();
             let index = OpenOptions::new().write(true).open(self.path("index")).unwrap();
@@ -304,17 +331,16 @@ mod tests {
         files.write(None);
         let indexed = files.open().unwrap();
         for (n, (key, place)) in files.places.iter().enumerate() {
-            match indexed.find(key, |found| found == key).unwrap() {
+            match indexed.find(KEYS, key).unwrap() {
                 Search::Found { entry, json, lines } => {
                     assert_eq!((entry.start, lines), (place.entry, place.lines), "{key}");
                     assert_eq!(json, format!("{{\"n\":{n}}}"), "{key}");
                 }
                 other => panic!("{key}: {other:?}"),
             }
-            assert!(matches!(indexed.find(key, |_| false).unwrap(), Search::Unsure), "{key}");
         }
         for key in names(10_000..20_000) {
-            assert!(matches!(indexed.find(&key, |_| true).unwrap(), Search::Absent), "{key}");
+            assert!(matches!(indexed.find(KEYS, &key).unwrap(), Search::Absent), "{key}");
         }
     }
 
@@ -322,7 +348,7 @@ mod tests {
     fn a_file_without_entries_has_an_index_too() {
         let files = Files::new(names(0..0));
         files.write(None);
-        assert!(matches!(files.open().unwrap().find("a", |_| true).unwrap(), Search::Absent));
+        assert!(matches!(files.open().unwrap().find(KEYS, "a").unwrap(), Search::Absent));
     }
 
     #[test]
@@ -330,7 +356,7 @@ mod tests {
         let of = Files::new(names(0..1)).json().1;
         for (count, has_index) in [(REACH - 1, true), (REACH, false)] {
             let slots = 2 * count as u64 + 1;
-            let hashes = names(0..100_000).map(|key| hash(&key));
+            let hashes = names(0..100_000).map(|key| KEYS.hash(&key));
             let hashes = hashes.filter(|hash| split(*hash, slots).0 == 0).take(count);
             let places: Vec<_> = hashes.map(|hash| (hash, Place { entry: 1, lines: 0 })).collect();
             assert_eq!(build(places.into_iter(), of, None).is_some(), has_index, "{count}");
@@ -384,7 +410,7 @@ mod tests {
             if *entry > place.entry {
                 expected = Place { entry: entry - 3, lines: lines + 7 };
             }
-            let (home, tag) = split(hash(key), indexed.slots);
+            let (home, tag) = split(KEYS.hash(key), indexed.slots);
             let mut reach = [0; REACH * SLOT];
             let start = HEADER as u64 + home * SLOT as u64;
             indexed.index.read_exact_at(&mut reach, start).unwrap();
@@ -398,7 +424,7 @@ mod tests {
         let of = Files::new(names(0..1)).json().1;
         let built = |places: &[(&str, u64, u64)]| {
             let place = |(key, entry, lines): &(&str, u64, u64)| {
-                (hash(key), Place { entry: *entry, lines: *lines })
+                (KEYS.hash(key), Place { entry: *entry, lines: *lines })
             };
             build(places.iter().map(place), of, None).is_some()
         };
@@ -423,7 +449,7 @@ mod tests {
             index.set_modified(validity.modified).unwrap();
             if let Some(indexed) = files.open() {
                 prop_assert!(is_headed);
-                let _ = indexed.find(&key, |found| found == key).unwrap();
+                let _ = indexed.find(KEYS, &key).unwrap();
                 indexed.shift(Place::default(), [i32::MIN, i32::MAX], validity, None).unwrap();
             }
         }

@@ -94,7 +94,7 @@ fn is_plain(entry: &str) -> Option<()> {
         let value = value.strip_prefix(": ")?;
         rest = match plain_text(value) {
             Some((_, rest)) => rest,
-            None => value.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "+-.".contains(c)),
+            None => value.trim_start_matches(|c: char| c.is_alphanumeric() || "+-.".contains(c)),
         };
         if rest == "\n    }" {
             return Some(());
@@ -106,16 +106,14 @@ fn is_plain(entry: &str) -> Option<()> {
 
 /// The string that a text begins with, and the rest, if [`to_string`] writes the string like that.
 fn plain_text(text: &str) -> Option<(&str, &str)> {
-    let mut bytes = text.bytes().enumerate();
-    bytes.next().filter(|(_, byte)| *byte == b'"')?;
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'/' | 0x80..);
+    let mut rest = text.strip_prefix('"')?.as_bytes();
     loop {
-        match bytes.next()? {
-            (end, b'"') => return text.split_at_checked(end + 1),
-            (_, b'\\') => {
-                bytes.next().filter(|(_, byte)| br#"/"\bfnrt"#.contains(byte))?;
-            }
-            (_, b'/' | 0x80..) => return None,
-            _ => {}
+        let special = rest.iter().position(is_special)?;
+        match rest.get(special..)? {
+            [b'"', after @ ..] => return text.split_at_checked(text.len() - after.len()),
+            [b'\\', escaped, after @ ..] if br#"/"\bfnrt"#.contains(escaped) => rest = after,
+            _ => return None,
         }
     }
 }

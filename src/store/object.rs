@@ -1,41 +1,39 @@
 //! A JSON object of many entries: its text, and where each of them stands in it. It takes little
 //! more memory than the text.
 //!
-//! All of the text is read strictly, but nothing is built of it. New entries go to the end of the
-//! text, and only the list of entries says which count, and in which order.
+//! All of the text is read strictly, but nothing is built of it. Only the list of places says which
+//! entries there are, and in which order.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::fmt;
 use std::io::{self, Write};
-use std::mem;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::store::comparison::compare;
-use crate::store::index;
+use crate::store::index::Keys;
 use crate::store::json::{self, Text};
-
-/// What makes of a key what it has in common with keys that mean the same.
-pub(super) type Fold = fn(&str) -> String;
 
 /// An object that has been read.
 #[derive(Debug)]
 pub(super) struct Object {
     text: String,
+    /// What has been added to it.
+    added: String,
     entries: Vec<Place>,
-    fold: Fold,
+    keys: Keys,
     /// Whether no two keys mean the same.
     are_distinct: bool,
 }
 
-/// Where an entry stands in the text, from the first quote of its key to the end of its value.
+/// Where an entry stands in the text, or behind it in what has been added: from the first quote of
+/// its key to the end of its value.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// The hash of the key, folded.
+    /// The hash of the key.
     hash: u64,
     start: u32,
     end: u32,
@@ -44,15 +42,15 @@ struct Place {
 impl Object {
     /// Reads all of a text. Of equal keys the last value counts, in the place of the first, as in
     /// PHP.
-    pub(super) fn read(text: String, fold: Fold) -> serde_json::Result<Self> {
+    pub(super) fn read(text: String, keys: Keys) -> serde_json::Result<Self> {
         let mut entries = Vec::new();
         if !json::is_empty_map(&text) {
             let mut source = serde_json::Deserializer::from_str(&text);
-            entries = source.deserialize_map(Places { text: &text, fold })?;
+            entries = source.deserialize_map(Places { text: &text, keys })?;
             source.end()?;
         }
         let are_distinct = have_distinct_hashes(&entries);
-        let mut object = Self { text, entries, fold, are_distinct };
+        let mut object = Self { text, added: String::new(), entries, keys, are_distinct };
         if !are_distinct {
             object.merge_equal_keys();
         }
@@ -62,14 +60,14 @@ impl Object {
     fn merge_equal_keys(&mut self) {
         let mut known = HashMap::new();
         let mut merged: Vec<Place> = Vec::new();
-        for place in mem::take(&mut self.entries) {
-            match known.entry(key(&self.text, &place)) {
+        for place in &self.entries {
+            match known.entry(key(self.part(place))) {
                 hash_map::Entry::Vacant(first) => {
                     first.insert(merged.len());
-                    merged.push(place);
+                    merged.push(*place);
                 }
                 hash_map::Entry::Occupied(first) => {
-                    merged.get_mut(*first.get()).into_iter().for_each(|first| *first = place);
+                    merged.get_mut(*first.get()).into_iter().for_each(|first| *first = *place);
                 }
             }
         }
@@ -92,19 +90,33 @@ impl Object {
         self.are_distinct
     }
 
-    /// The hashes of the keys, folded, and where their entries begin.
-    pub(super) fn hashes(&self) -> impl ExactSizeIterator<Item = (u64, u32)> {
-        self.entries.iter().map(|place| (place.hash, place.start))
+    /// Where each entry begins.
+    pub(super) fn starts(&self) -> Vec<u32> {
+        self.entries.iter().map(|place| place.start).collect()
+    }
+
+    /// The hashes of the keys.
+    pub(super) fn into_hashes(self) -> Vec<u64> {
+        self.entries.into_iter().map(|place| place.hash).collect()
     }
 
     /// The entries whose keys mean the same as this one, in their order.
     fn numbers_of(&self, wanted: &str) -> Vec<usize> {
-        let wanted = (self.fold)(wanted);
-        let hash = index::hash(&wanted);
+        let hash = self.keys.hash(wanted);
         let is_wanted = |(_, place): &(usize, &Place)| {
-            place.hash == hash && (self.fold)(&key(&self.text, place)) == wanted
+            place.hash == hash && self.keys.are_same(&key(self.part(place)), wanted)
         };
         self.entries.iter().enumerate().filter(is_wanted).map(|(number, _)| number).collect()
+    }
+
+    /// The text of an entry.
+    fn part(&self, place: &Place) -> &str {
+        let part = u64::from(place.start)..place.end.into();
+        let length = self.text.len() as u64;
+        match part.start.checked_sub(length) {
+            Some(start) => json::text_at(&self.added, &(start..part.end - length)),
+            None => json::text_at(&self.text, &part),
+        }
     }
 
     /// The last entry whose key means the same as this one, with the text of its value, and whether
@@ -112,7 +124,7 @@ impl Object {
     pub(super) fn find(&self, wanted: &str) -> Option<(json::Entry, &str, bool)> {
         let numbers = self.numbers_of(wanted);
         let place = self.entries.get(*numbers.last()?)?;
-        let text = part(&self.text, place);
+        let text = self.part(place);
         let (key, value): (_, &RawValue) = json::entry(text)?;
         let start = u64::from(place.start);
         let value_start = start + (value.get().as_ptr().addr() - text.as_ptr().addr()) as u64;
@@ -125,24 +137,20 @@ impl Object {
     pub(super) fn entries<'o, V: Deserialize<'o>>(
         &'o self,
     ) -> impl Iterator<Item = Option<(Cow<'o, str>, V)>> {
-        self.entries.iter().map(|place| json::entry(part(&self.text, place)))
+        self.entries.iter().map(|place| json::entry(self.part(place)))
     }
 
     /// Gives a key a value. Of several keys that mean the same as this one, the first stays, with
     /// the spelling that it has.
-    pub(super) fn set(
-        &mut self,
-        wanted: &str,
-        value: impl Into<Value>,
-    ) -> serde_json::Result<()> {
+    pub(super) fn set(&mut self, wanted: &str, value: impl Into<Value>) -> serde_json::Result<()> {
         let numbers = self.numbers_of(wanted);
         let first = numbers.first().and_then(|number| self.entries.get(*number));
-        let name = first.map_or(wanted.into(), |first| key(&self.text, first));
+        let name = first.map_or(wanted.into(), |first| key(self.part(first)));
         let new = json::entry_to_string(&name, value.into())?;
-        let [start, end] = [self.text.len(), self.text.len() + new.len()].map(to_u32);
-        let place = Place { hash: index::hash(&(self.fold)(wanted)), start, end };
-        self.text.reserve_exact(new.len());
-        self.text += &new;
+        let start = self.text.len() + self.added.len();
+        let [start, end] = [start, start + new.len()].map(to_u32);
+        let place = Place { hash: self.keys.hash(wanted), start, end };
+        self.added += &new;
         let Some((first, twins)) = numbers.split_first() else {
             self.entries.push(place);
             return Ok(());
@@ -162,7 +170,7 @@ impl Object {
         let mut starts = Vec::with_capacity(self.entries.len());
         let (mut at, mut before) = (0, "{\n    ");
         for place in &self.entries {
-            let text = json::as_written(part(&self.text, place))?;
+            let text = json::as_written(self.part(place))?;
             to.write_all(before.as_bytes())?;
             to.write_all(text.as_bytes())?;
             starts.push(to_u32(at + before.len()));
@@ -175,7 +183,19 @@ impl Object {
 
     /// Whether the text is what [`Self::write`] writes.
     pub(super) fn is_as_written(&self) -> bool {
-        compare(self.text.as_bytes(), |sink| self.write(sink)).is_ok_and(|same| same.is_some())
+        let (mut at, mut before) = (0, "{\n    ");
+        for place in &self.entries {
+            let text = self.part(place);
+            let is_written = json::as_written(text).is_ok_and(|written| match written {
+                Cow::Borrowed(_) => true,
+                Cow::Owned(written) => written == text,
+            });
+            if json::text_at(&self.text, &(at..place.start.into())) != before || !is_written {
+                return false;
+            }
+            (at, before) = (place.end.into(), ",\n    ");
+        }
+        json::text_at(&self.text, &(at..self.text.len() as u64)) == "\n}"
     }
 }
 
@@ -184,12 +204,8 @@ fn to_u32(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
-fn part<'t>(text: &'t str, place: &Place) -> &'t str {
-    json::text_at(text, &(place.start.into()..place.end.into()))
-}
-
-fn key<'t>(text: &'t str, place: &Place) -> Cow<'t, str> {
-    json::first_text(part(text, place)).unwrap_or_default()
+fn key(entry: &str) -> Cow<'_, str> {
+    json::first_text(entry).unwrap_or_default()
 }
 
 fn have_distinct_hashes(entries: &[Place]) -> bool {
@@ -201,7 +217,7 @@ fn have_distinct_hashes(entries: &[Place]) -> bool {
 /// Reads an object, and keeps the places of its entries.
 struct Places<'t> {
     text: &'t str,
-    fold: Fold,
+    keys: Keys,
 }
 
 impl<'t> Visitor<'t> for Places<'t> {
@@ -217,7 +233,7 @@ impl<'t> Visitor<'t> for Places<'t> {
             let start = key.get().as_ptr().addr() - self.text.as_ptr().addr();
             let start = u32::try_from(start).map_err(M::Error::custom)?;
             let key = json::first_text(key.get()).ok_or_else(|| M::Error::custom("no text"))?;
-            let hash = index::hash(&(self.fold)(&key));
+            let hash = self.keys.hash(&key);
             map.next_value::<Text>()?;
             places.push(Place { hash, start, end: start });
         }

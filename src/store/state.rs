@@ -20,7 +20,7 @@ use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::host::HostName;
 use crate::store::expiry::Expiry;
-use crate::store::index::{Indexed, Search};
+use crate::store::index::{Indexed, Keys, Search};
 use crate::store::json::{self, Entry};
 use crate::store::lock::Lock;
 use crate::store::object::Object;
@@ -115,9 +115,8 @@ impl State {
     /// The entry of a host: the last one, if there are several.
     pub(crate) fn entry(&mut self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
         if let Contents::Indexed(indexed) = &self.contents {
-            let name = host.as_str().to_ascii_lowercase();
             let found = indexed
-                .find(&name, |key| host.is(key))
+                .find(Keys::OfHosts, host.as_str())
                 .map_err(|error| Fault::io("read the state", &self.settings.state, &error))?;
             if let Search::Found { entry, json, lines } = found {
                 return self.host_entry(host, entry, json, true, Some(lines)).map(Some);
@@ -261,8 +260,7 @@ pub fn snapshot(settings: &config::Store) -> Result<Map<String, Value>, Fault> {
         Some((file, validity)) => read(file, validity, settings)?,
         None => rebuild(settings, None)?,
     };
-    json::parse(whole.hosts.text())
-        .map_err(|error| broken(&settings.state, json_position(&error)))
+    json::parse(whole.hosts.text()).map_err(|error| broken(&settings.state, json_position(&error)))
 }
 
 /// The index of the state.
@@ -314,6 +312,5 @@ fn rebuild(settings: &config::Store, was: Option<Validity>) -> Result<Whole, Fau
 }
 
 fn parse(text: String, file: Option<File>, was: Option<Validity>) -> serde_json::Result<Whole> {
-    // PHP told names apart by case.
-    Ok(Whole { file, was, hosts: Object::read(text, str::to_ascii_lowercase)? })
+    Ok(Whole { file, was, hosts: Object::read(text, Keys::OfHosts)? })
 }
