@@ -11,7 +11,7 @@ use crate::fault::{Fault, json_position};
 use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::store::decide::Step;
 use crate::store::expiry::Expiry;
-use crate::store::index::{self, Indexed, Place};
+use crate::store::index::{self, Indexed, Keys, Place};
 use crate::store::json::{self, Entry};
 use crate::store::lock::Lock;
 use crate::store::object::Object;
@@ -115,11 +115,9 @@ impl State {
     fn stamp_place(&self, entry: &HostEntry, stamp: Stamp) -> Result<Option<(u64, String)>, Fault> {
         let zone = self.settings.time_zone;
         let stamp = stamp.format(zone);
-        let fields =
-            json::entries(&entry.json).map_err(|error| self.broken(json_position(&error)))?;
-        let field = fields.into_iter().rfind(|field| field.key == record::UPDATE);
-        Ok(field.and_then(|Entry { value, .. }| {
-            let old = json::text_at(&entry.json, &value);
+        let fields = Object::read(entry.json.clone(), Keys::Others)
+            .map_err(|error| self.broken(json_position(&error)))?;
+        Ok(fields.find(record::UPDATE).and_then(|(Entry { value, .. }, old, _)| {
             // Without an escape, since a stamp with one would be longer.
             let is_stamp =
                 old.len() == stamp.len() + 2 && Stamp::parse(old.trim_matches('"'), zone).is_some();

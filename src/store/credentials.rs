@@ -4,6 +4,7 @@
 //! believed even if it does not know a user. So the time that it takes tells nobody where a user is
 //! in the file, or whether there is one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
@@ -11,9 +12,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::Value;
 
 use crate::config;
 use crate::fault::{Fault, json_position};
@@ -75,20 +75,18 @@ impl Credentials {
         let fault = |error| Fault::io("read the credentials", &self.path, &error);
         let (file, validity) = match &self.contents {
             Contents::Whole(file, validity) => (file, *validity),
-            Contents::Indexed(indexed) => {
-                match indexed.find(Keys::OfUsers, name).map_err(fault)? {
-                    Search::Found { json, .. } => {
-                        return Ok(lookup(&json, hosts));
-                    }
-                    Search::Absent => return Ok(Found::Unknown),
-                    Search::Unsure => (&indexed.file, indexed.validity),
+            Contents::Indexed(indexed) => match indexed.find(Keys::Others, name).map_err(fault)? {
+                Search::Found { json, .. } => {
+                    return Ok(lookup(&json, hosts));
                 }
-            }
+                Search::Absent => return Ok(Found::Unknown),
+                Search::Unsure => (&indexed.file, indexed.validity),
+            },
         };
         let is_large = validity.size > SMALL;
         let _turn = is_large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         let text = validity.read(file).map_err(fault)?;
-        let users = Object::read(text, Keys::OfUsers).map_err(|error| {
+        let users = Object::read(text, Keys::Others).map_err(|error| {
             let reason = format!("{}; it must be an object of users", json_position(&error));
             Fault::new(self.path.display(), reason)
         })?;
@@ -130,7 +128,7 @@ fn index_path(settings: &config::Store) -> PathBuf {
 
 /// Looks up one user in the text of a credentials file, with the user's hosts among `hosts`.
 pub fn parse(text: &str, name: &str, hosts: &[HostName]) -> serde_json::Result<Found> {
-    Ok(find(&Object::read(text.to_owned(), Keys::OfUsers)?, name, hosts))
+    Ok(find(&Object::read(text.to_owned(), Keys::Others)?, name, hosts))
 }
 
 fn find(users: &Object, name: &str, hosts: &[HostName]) -> Found {
@@ -145,36 +143,33 @@ fn lookup(json: &str, hosts: &[HostName]) -> Found {
     }
 }
 
-/// Reads a user's entry, or the list in it, without host names that are not among `hosts`.
+/// Reads a user's entry, but of the list of hosts only those that are among `hosts`.
 fn read(json: &str, hosts: &[HostName]) -> serde_json::Result<Value> {
-    match json.as_bytes().first() {
-        Some(b'{' | b'[') => {
-            serde_json::Deserializer::from_str(json).deserialize_any(Entry { hosts })
-        }
-        _ => serde_json::from_str(json),
+    if !json.starts_with('{') {
+        return serde_json::from_str(json);
     }
+    let fields = Object::read(json.to_owned(), Keys::Others)?;
+    let field = |(name, json): (Cow<str>, &str)| {
+        let value = if name == HOSTS && json.starts_with('[') {
+            serde_json::Deserializer::from_str(json).deserialize_seq(List { hosts })?
+        } else {
+            serde_json::from_str(json)?
+        };
+        Ok((name.into_owned(), value))
+    };
+    fields.entries().map(field).collect()
 }
 
-/// A user's entry, or the list of hosts in it.
-struct Entry<'h> {
+/// Reads a list of host names, and keeps those that are among `hosts`.
+struct List<'h> {
     hosts: &'h [HostName],
 }
 
-impl<'t> Visitor<'t> for Entry<'_> {
+impl<'t> Visitor<'t> for List<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a user")
-    }
-
-    fn visit_map<M: MapAccess<'t>>(self, mut map: M) -> Result<Value, M::Error> {
-        let mut fields = Map::new();
-        while let Some((Text(name), value)) = map.next_entry::<Text, &RawValue>()? {
-            let hosts = if name.as_deref() == Some(HOSTS) { self.hosts } else { &[] };
-            let value = read(value.get(), hosts).map_err(M::Error::custom)?;
-            fields.insert(name.unwrap_or_default().into_owned(), value);
-        }
-        Ok(fields.into())
+        f.write_str("a list")
     }
 
     fn visit_seq<S: SeqAccess<'t>>(self, mut list: S) -> Result<Value, S::Error> {

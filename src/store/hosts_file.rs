@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::fault::Fault;
-use crate::store::comparison;
+use crate::store::comparison::{self, Comparison};
 use crate::store::expiry::Expiry;
 use crate::store::hosts;
 use crate::store::json::Text;
@@ -43,7 +43,7 @@ pub(super) fn compare(
     let fault = |error| Fault::io("read the hosts file", path, &error);
     match File::open(path) {
         Ok(file) => {
-            let write = |sink: &mut _| write_lines(sink, state, expiry);
+            let write = |sink: &mut Comparison<_>| write_lines(sink, state, expiry);
             comparison::compare(BufReader::new(file), write).map_err(fault)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -52,13 +52,15 @@ pub(super) fn compare(
 }
 
 /// Writes the lines of the hosts that DNS serves. Returns where those of each host begin.
-fn write_lines(to: &mut impl Write, state: &Object, expiry: &Expiry) -> io::Result<Vec<u32>> {
+fn write_lines(to: &mut dyn Write, state: &Object, expiry: &Expiry) -> io::Result<Vec<u32>> {
     let (mut at, mut places) = (0, Vec::with_capacity(state.len()));
-    for entry in state.entries::<Skimmed>() {
+    for (name, record) in state.entries() {
         places.push(u32::try_from(at).unwrap_or(u32::MAX));
         // What is no record has no lines.
-        let entry = entry.filter(|(_, fields)| !expiry.is_over(fields));
-        let Some((name, fields)) = entry else { continue };
+        let Ok(fields) = serde_json::from_str::<Skimmed>(record) else { continue };
+        if expiry.is_over(&fields) {
+            continue;
+        }
         let lines = hosts::lines(&name, &fields);
         to.write_all(lines.as_bytes())?;
         at += lines.len();

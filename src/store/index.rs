@@ -200,8 +200,8 @@ fn header(of: Validity, hosts: Option<Validity>) -> Vec<u8> {
 pub enum Keys {
     /// The names of hosts: PHP told them apart by case, name servers do not.
     OfHosts,
-    /// The names of users: only equal ones.
-    OfUsers,
+    /// Any others: equal ones.
+    Others,
 }
 
 impl Keys {
@@ -210,7 +210,7 @@ impl Keys {
     pub fn are_same(self, one: &str, other: &str) -> bool {
         match self {
             Self::OfHosts => one.eq_ignore_ascii_case(other),
-            Self::OfUsers => one == other,
+            Self::Others => one == other,
         }
     }
 
@@ -222,7 +222,7 @@ impl Keys {
         let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             let byte = match self {
                 Self::OfHosts => byte.to_ascii_lowercase(),
-                Self::OfUsers => byte,
+                Self::Others => byte,
             };
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -275,7 +275,7 @@ mod tests {
     use std::path::PathBuf;
     use tempfile::TempDir;
 
-    const KEYS: Keys = Keys::OfUsers;
+    const KEYS: Keys = Keys::Others;
 
     /// A JSON file of these keys, and its index as it is on disk.
     struct Files {

@@ -76,7 +76,7 @@ pub(super) fn as_written(entry: &str) -> io::Result<Cow<'_, str>> {
         return Ok(entry.into());
     }
     let (key, value) = self::entry(entry).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(entry_to_string(&key, value)?.into())
+    Ok(entry_to_string(&key, serde_json::from_str(value)?)?.into())
 }
 
 /// The most fields of a record that is known to be plain.
@@ -94,7 +94,7 @@ fn is_plain(entry: &str) -> Option<()> {
         let value = value.strip_prefix(": ")?;
         rest = match plain_text(value) {
             Some((_, rest)) => rest,
-            None => value.trim_start_matches(|c: char| c.is_alphanumeric() || "+-.".contains(c)),
+            None => value.trim_start_matches(is_of_number),
         };
         if rest == "\n    }" {
             return Some(());
@@ -102,6 +102,11 @@ fn is_plain(entry: &str) -> Option<()> {
         rest = rest.strip_prefix(',')?;
     }
     None
+}
+
+/// Whether numbers, `true`, `false` and `null` may have this character.
+fn is_of_number(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "+-.".contains(c)
 }
 
 /// The string that a text begins with, and the rest, if [`to_string`] writes the string like that.
@@ -155,18 +160,12 @@ pub fn text_at<'t>(text: &'t str, part: &Range<u64>) -> &'t str {
     text.get(start..end).unwrap_or_default()
 }
 
-/// The entry that a text begins with: its key, and its value read as a `V`.
-pub(super) fn entry<'t, V: Deserialize<'t>>(text: &'t str) -> Option<(Cow<'t, str>, V)> {
+/// The key of an entry, and the text of its value.
+pub(super) fn entry(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let mut keys = serde_json::Deserializer::from_str(text).into_iter::<Text>();
     let Text(key) = keys.next()?.ok()?;
     let value = text.get(keys.byte_offset()..)?.trim_ascii_start().strip_prefix(':')?;
-    Some((key?, serde_json::from_str(value).ok()?))
-}
-
-/// The string that a text begins with.
-pub(super) fn first_text(text: &str) -> Option<Cow<'_, str>> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Text>();
-    values.next()?.ok()?.0
+    Some((key?, value.trim_ascii_start()))
 }
 
 /// How much of an entry is read at first, in bytes.

@@ -10,7 +10,7 @@ use std::collections::hash_map;
 use std::fmt;
 use std::io::{self, Write};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -125,19 +125,16 @@ impl Object {
         let numbers = self.numbers_of(wanted);
         let place = self.entries.get(*numbers.last()?)?;
         let text = self.part(place);
-        let (key, value): (_, &RawValue) = json::entry(text)?;
-        let start = u64::from(place.start);
-        let value_start = start + (value.get().as_ptr().addr() - text.as_ptr().addr()) as u64;
-        let value_end = u64::from(place.end);
-        let entry = json::Entry { key: key.into_owned(), start, value: value_start..value_end };
-        Some((entry, value.get(), numbers.len() == 1))
+        let (key, value) = json::entry(text)?;
+        let [start, end] = [place.start, place.end].map(u64::from);
+        let at = end - value.len() as u64..end;
+        let entry = json::Entry { key: key.into_owned(), start, value: at };
+        Some((entry, value, numbers.len() == 1))
     }
 
-    /// The entries, each read as its key and a `V`.
-    pub(super) fn entries<'o, V: Deserialize<'o>>(
-        &'o self,
-    ) -> impl Iterator<Item = Option<(Cow<'o, str>, V)>> {
-        self.entries.iter().map(|place| json::entry(self.part(place)))
+    /// The entries: their keys, and the texts of their values.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+        self.entries.iter().filter_map(|place| json::entry(self.part(place)))
     }
 
     /// Gives a key a value. Of several keys that mean the same as this one, the first stays, with
@@ -166,7 +163,7 @@ impl Object {
     }
 
     /// Writes the object as PHP does, and returns where each entry begins in what was written.
-    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<Vec<u32>> {
+    pub(super) fn write(&self, to: &mut dyn Write) -> io::Result<Vec<u32>> {
         let mut starts = Vec::with_capacity(self.entries.len());
         let (mut at, mut before) = (0, "{\n    ");
         for place in &self.entries {
@@ -205,7 +202,7 @@ fn to_u32(place: usize) -> u32 {
 }
 
 fn key(entry: &str) -> Cow<'_, str> {
-    json::first_text(entry).unwrap_or_default()
+    json::entry(entry).map(|(key, _)| key).unwrap_or_default()
 }
 
 fn have_distinct_hashes(entries: &[Place]) -> bool {
@@ -232,8 +229,10 @@ impl<'t> Visitor<'t> for Places<'t> {
         while let Some(key) = map.next_key::<&RawValue>()? {
             let start = key.get().as_ptr().addr() - self.text.as_ptr().addr();
             let start = u32::try_from(start).map_err(M::Error::custom)?;
-            let key = json::first_text(key.get()).ok_or_else(|| M::Error::custom("no text"))?;
-            let hash = self.keys.hash(&key);
+            // Strictly.
+            let name = serde_json::from_str::<Text>(key.get());
+            let name = name.map_err(|_| M::Error::custom("a key is no text"))?;
+            let hash = self.keys.hash(&name.0.unwrap_or_default());
             map.next_value::<Text>()?;
             places.push(Place { hash, start, end: start });
         }
