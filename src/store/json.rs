@@ -71,11 +71,11 @@ pub fn value_to_string(value: Value) -> serde_json::Result<String> {
 }
 
 /// An entry of a map as [`to_string`] writes it, which it may already be.
-pub(super) fn as_written(entry: &str) -> io::Result<Cow<'_, str>> {
-    if is_plain(entry).is_some() {
-        return Ok(entry.into());
+pub(super) fn as_written(text: &str) -> io::Result<Cow<'_, str>> {
+    if is_plain(text).is_some() {
+        return Ok(text.into());
     }
-    let (key, value) = self::entry(entry).ok_or(io::ErrorKind::InvalidData)?;
+    let (key, value) = entry(text).ok_or(io::ErrorKind::InvalidData)?;
     Ok(entry_to_string(&key, serde_json::from_str(value)?)?.into())
 }
 
@@ -210,7 +210,7 @@ impl<'t> Deserialize<'t> for Text<'t> {
     }
 }
 
-/// Takes any value for a [`Text`]. Of numbers, `serde_json` makes maps.
+/// Takes any value for a [`Text`]. Of large numbers and of fractions, `serde_json` makes maps.
 struct AnyValue;
 
 impl<'t> Visitor<'t> for AnyValue {
@@ -229,6 +229,14 @@ impl<'t> Visitor<'t> for AnyValue {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Text<'t>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Text<'t>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Text<'t>, E> {
         Ok(Text(None))
     }
 

@@ -9,8 +9,8 @@
 //! A file is *indexed* or *whole*. An index tells the place of each entry as long as the file is
 //! the one that was indexed. Then only one entry is read, however large the file is. Any other file
 //! is read whole and strictly, into memory that is little more than its text. The index is only a
-//! cache: what stands at a place has to be the key that is looked up, and losing the index costs one
-//! reading of the file.
+//! cache: what stands at a place has to be the key that is looked up, and losing the index costs
+//! one reading of the file.
 //!
 //! - [`state`]: the state under its lock, and a host's entry in it,
 //! - `decide`: what an update means, given the entry; makes the steps to store,

@@ -246,3 +246,146 @@ impl<'t> Visitor<'t> for Places<'t> {
         Ok(places)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Map, json};
+
+    fn read(text: &str) -> Object {
+        Object::read(text.to_owned(), Keys::OfHosts).unwrap()
+    }
+
+    fn written(object: &Object) -> String {
+        let mut text = Vec::new();
+        let starts = object.write(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let is_key = |start: &u32| text.get(*start as usize..).unwrap().starts_with('"');
+        assert!(starts.len() == object.len() && starts.iter().all(is_key), "{text}");
+        text
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_value_counts_in_the_place_of_the_first() {
+        let text = r#"{"a": 1, "b": 2, "\u0061": {"x": "y"}, "A": 3, "b":4}"#;
+        let object = read(text);
+        assert_eq!(written(&object), json::to_string(&json::parse(text).unwrap()).unwrap());
+        let (entry, value, is_only_one) = object.find("B").unwrap();
+        assert_eq!((entry.key.as_str(), value, is_only_one), ("b", "4", true));
+        let (entry, value, is_only_one) = object.find("a").unwrap();
+        assert_eq!((entry.key.as_str(), value, is_only_one), ("A", "3", false));
+        assert!(!object.are_distinct());
+        assert!(read(r#"{"a": 1, "b": 2, "a": 3}"#).are_distinct());
+        assert!(object.find("c").is_none());
+    }
+
+    #[test]
+    fn a_new_value_takes_the_place_of_all_keys_that_mean_the_same() {
+        let mut object = read(r#"{"a": 1, "B": 2, "A": 3, "c": 4, "b": 5}"#);
+        for (key, value) in [("A", 6), ("d", 7), ("b", 8), ("b", 9), ("D", 10)] {
+            object.set(key, value).unwrap();
+            assert_eq!(object.find(key).unwrap().1, value.to_string());
+        }
+        assert!(object.are_distinct());
+        let expected = json!({"a": 6, "B": 9, "c": 4, "d": 10});
+        assert_eq!(written(&object), json::to_string(expected.as_object().unwrap()).unwrap());
+    }
+
+    #[test]
+    fn an_entry_is_found_where_it_stands() {
+        let text = " {\n \"a\\/b\"\t:\n{\"x\": [1, 2.50]} , \"c\":{} } ";
+        let object = read(text);
+        for (key, expected) in [("a/b", "{\"x\": [1, 2.50]}"), ("c", "{}")] {
+            let (entry, value, _) = object.find(key).unwrap();
+            assert_eq!((value, json::text_at(text, &entry.value)), (expected, expected));
+            assert_eq!(json::entries(text).unwrap().iter().find(|e| e.key == key), Some(&entry));
+        }
+    }
+
+    /// Spellings of values, of which `serde_json` writes some otherwise.
+    fn a_value() -> impl Strategy<Value = String> {
+        let scalars = [
+            "1",
+            "-0",
+            "1.50",
+            "1E5",
+            "1e+25",
+            "99999999999999999999",
+            "true",
+            "null",
+            "\"x\"",
+            "\"\"",
+            "\"/\"",
+            "\"\\/\"",
+            "\"\\u0041\"",
+            "\"\\u00e9\"",
+            "\"é\"",
+            "\"\\b\\u0008\"",
+            "\"\\\"\\\\\"",
+            "\"\u{7f}\"",
+            "\"\\u007f\"",
+            "\"\\ud83d\\ude00\"",
+            "{}",
+            "[]",
+        ];
+        let scalar = prop::sample::select(scalars.to_vec()).prop_map(str::to_owned);
+        scalar.prop_recursive(3, 12, 4, |inner| {
+            let key = prop::sample::select(vec!["a", "A", "b", "\\u0061", "/"]);
+            let list = prop::collection::vec(inner.clone(), 0..4);
+            let list = list.prop_map(|values| format!("[{}]", values.join(", ")));
+            let object = prop::collection::vec((key, inner), 0..12);
+            let object = object.prop_map(|fields| {
+                let fields = fields.iter().map(|(key, value)| format!("\"{key}\":{value}"));
+                format!("{{{}}}", fields.collect::<Vec<_>>().join(",\n"))
+            });
+            prop_oneof![list, object]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_the_whole_map_would_be(
+            text in a_value(), spaces in "[ \n]{0,2}", name in "[aAbc]", is_pretty: bool,
+        ) {
+            let text = format!("{spaces}{{\"x\": {text}, \"y\":{text}{spaces}}}");
+            let mut map = json::parse(&text).unwrap();
+            let ours = json::to_string(&map).unwrap();
+            prop_assert_eq!(written(&read(&text)), ours.as_str());
+            prop_assert_eq!(read(&text).is_as_written(), text == ours);
+            prop_assert!(read(&ours).is_as_written());
+            let mut object = read(if is_pretty { &ours } else { &text });
+            object.set(&name, json!({"ip": "192.0.2.1"})).unwrap();
+            map.insert(name, json!({"ip": "192.0.2.1"}));
+            prop_assert_eq!(written(&object), json::to_string(&map).unwrap());
+        }
+
+        #[test]
+        fn what_the_whole_map_does_not_take_is_an_error(text in a_value(), cut in 0..40_usize) {
+            let text = format!("{{\"x\": {text}}}");
+            let cut = text.get(..cut).unwrap_or(&text);
+            for text in [cut.to_owned(), cut.replace("\\ude00", "").replace(':', "")] {
+                let strict = json::parse(&text);
+                let object = Object::read(text.clone(), Keys::Others);
+                prop_assert_eq!(object.is_ok(), strict.is_ok(), "{}", text);
+                if let (Err(object), Err(strict)) = (object, strict) {
+                    let [one, other] = [object, strict].map(|error| (error.line(), error.column()));
+                    prop_assert_eq!(one, other, "{}", text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_spellings_of_one_name_are_read_and_merged() {
+        let spelling = |number: usize| {
+            let letter = |bit: usize| if number >> bit & 1 == 0 { 'a' } else { 'A' };
+            (0..17).map(letter).collect::<String>()
+        };
+        let spellings: Map<_, _> = (0..100_000).map(|n| (spelling(n), json!({}))).collect();
+        let mut object = read(&json::to_string(&spellings).unwrap());
+        assert_eq!((object.len(), object.are_distinct()), (100_000, false));
+        object.set(&spelling(5), json!({"ip": "192.0.2.1"})).unwrap();
+        assert_eq!((object.len(), object.are_distinct()), (1, true));
+    }
+}
