@@ -3,8 +3,8 @@
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::user::{Found, SignaturePolicy};
 use ddns_cgi::store::credentials;
-use ddns_cgi::store::index::Keys;
 use ddns_cgi::store::json;
+use ddns_cgi::store::keys::Keys;
 use serde_json::{Map, Value, json as value};
 
 use super::json::{Entries, first_line, has_private_names};

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use ddns_cgi::store::index::{self, Indexed, Keys, Place, Search};
+use ddns_cgi::store::index::{self, Indexed, Place, Search};
 use ddns_cgi::store::json;
+use ddns_cgi::store::keys::Keys;
 use ddns_cgi::store::validity::Validity;
 use rustix::fs::{MemfdFlags, memfd_create};
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::stamp::{Stamp, TimeZone};
-use ddns_cgi::store::index::Keys;
+use ddns_cgi::store::keys::Keys;
 use ddns_cgi::store::{hosts, json, record};
 use serde_json::{Map, Value};
 

@@ -19,8 +19,9 @@ use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::host::HostName;
 use crate::protocol::user::{self, Found};
-use crate::store::index::{self, Indexed, Keys, Place, Search};
+use crate::store::index::{self, Indexed, Place, Search};
 use crate::store::json::Text;
+use crate::store::keys::Keys;
 use crate::store::lock::Lock;
 use crate::store::object::Object;
 use crate::store::replace::{Readers, companion, replace_with};
@@ -177,7 +178,7 @@ impl<'t> Visitor<'t> for List<'_> {
         while let Some(Text(name)) = list.next_element()? {
             match name {
                 Some(name) if self.hosts.iter().any(|host| host.is(&name)) => {
-                    kept.push(name.into())
+                    kept.push(name.into());
                 }
                 Some(_) => {}
                 // What is no name makes the entry unusable.

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::store::json::{self, Entry};
+use crate::store::keys::Keys;
 use crate::store::replace::no_follow;
 use crate::store::validity::Validity;
 
@@ -193,42 +194,6 @@ fn header(of: Validity, hosts: Option<Validity>) -> Vec<u8> {
     });
     let numbers = [[FORMAT, of.inode, of.size].as_slice(), &hosts].concat();
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-}
-
-/// Which keys mean the same.
-#[derive(Clone, Copy, Debug)]
-pub enum Keys {
-    /// The names of hosts: PHP told them apart by case, name servers do not.
-    OfHosts,
-    /// Any others: equal ones.
-    Others,
-}
-
-impl Keys {
-    /// Whether two keys mean the same.
-    #[must_use]
-    pub fn are_same(self, one: &str, other: &str) -> bool {
-        match self {
-            Self::OfHosts => one.eq_ignore_ascii_case(other),
-            Self::Others => one == other,
-        }
-    }
-
-    /// The hash of a key; keys that mean the same have the same.
-    ///
-    /// FNV-1a, mixed at the end: quick, and the same everywhere. It is not for any safety.
-    #[must_use]
-    pub fn hash(self, key: &str) -> u64 {
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            let byte = match self {
-                Self::OfHosts => byte.to_ascii_lowercase(),
-                Self::Others => byte,
-            };
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^ (hash >> 32)
-    }
 }
 
 /// The slot at which the search for a hash begins, and the part of it that the slot holds.

@@ -70,59 +70,6 @@ pub fn value_to_string(value: Value) -> serde_json::Result<String> {
     Ok(text.strip_prefix("\"\": ").unwrap_or_default().to_owned())
 }
 
-/// An entry of a map as [`to_string`] writes it, which it may already be.
-pub(super) fn as_written(text: &str) -> io::Result<Cow<'_, str>> {
-    if is_plain(text).is_some() {
-        return Ok(text.into());
-    }
-    let (key, value) = entry(text).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(entry_to_string(&key, serde_json::from_str(value)?)?.into())
-}
-
-/// The most fields of a record that is known to be plain.
-const FIELDS: usize = 8;
-
-/// Whether an entry has nothing that [`to_string`] would write otherwise, nor a field twice. It may
-/// well say no where there is nothing: only records of texts and numbers are looked at.
-fn is_plain(entry: &str) -> Option<()> {
-    let mut rest = plain_text(entry)?.1.strip_prefix(": {")?;
-    let mut keys = [""; FIELDS];
-    for place in 0..FIELDS {
-        let (key, value) = plain_text(rest.strip_prefix("\n        ")?)?;
-        let is_new = !keys.contains(&key);
-        *keys.get_mut(place).filter(|_| is_new)? = key;
-        let value = value.strip_prefix(": ")?;
-        rest = match plain_text(value) {
-            Some((_, rest)) => rest,
-            None => value.trim_start_matches(is_of_number),
-        };
-        if rest == "\n    }" {
-            return Some(());
-        }
-        rest = rest.strip_prefix(',')?;
-    }
-    None
-}
-
-/// Whether numbers, `true`, `false` and `null` may have this character.
-fn is_of_number(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "+-.".contains(c)
-}
-
-/// The string that a text begins with, and the rest, if [`to_string`] writes the string like that.
-fn plain_text(text: &str) -> Option<(&str, &str)> {
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'/' | 0x80..);
-    let mut rest = text.strip_prefix('"')?.as_bytes();
-    loop {
-        let special = rest.iter().position(is_special)?;
-        match rest.get(special..)? {
-            [b'"', after @ ..] => return text.split_at_checked(text.len() - after.len()),
-            [b'\\', escaped, after @ ..] if br#"/"\bfnrt"#.contains(escaped) => rest = after,
-            _ => return None,
-        }
-    }
-}
-
 /// Where an entry of an object stands in its text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

@@ -19,7 +19,9 @@
 //! - `hosts_file`: all of these lines,
 //! - [`credentials`]: the users,
 //! - `object`: a whole file, as its text and the places of entries,
+//! - `plain`: whether an entry is already written as PHP writes it,
 //! - [`json`]: JSON read strictly, with the places of entries, and written as PHP writes it,
+//! - [`keys`]: which keys mean the same,
 //! - [`index`], [`validity`]: where entries are, and whether a file is still the same,
 //! - `comparison`: whether a file has the contents already that it is to have,
 //! - [`replace`], [`lock`]: files that are always whole, and the lock.
@@ -33,8 +35,10 @@ pub mod hosts;
 mod hosts_file;
 pub mod index;
 pub mod json;
+pub mod keys;
 pub mod lock;
 mod object;
+mod plain;
 pub mod record;
 pub mod replace;
 pub mod state;

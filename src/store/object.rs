@@ -14,8 +14,9 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::store::index::Keys;
 use crate::store::json::{self, Text};
+use crate::store::keys::Keys;
+use crate::store::plain;
 
 /// An object that has been read.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Object {
     keys: Keys,
     /// Whether no two keys mean the same.
     are_distinct: bool,
+    /// The hashes of keys that the text has more than once.
+    repeated: Vec<u64>,
 }
 
 /// Where an entry stands in the text, or behind it in what has been added: from the first quote of
@@ -50,7 +53,8 @@ impl Object {
             source.end()?;
         }
         let are_distinct = have_distinct_hashes(&entries);
-        let mut object = Self { text, added: String::new(), entries, keys, are_distinct };
+        let mut object =
+            Self { text, added: String::new(), entries, keys, are_distinct, repeated: Vec::new() };
         if !are_distinct {
             object.merge_equal_keys();
         }
@@ -59,7 +63,7 @@ impl Object {
 
     fn merge_equal_keys(&mut self) {
         let mut known = HashMap::new();
-        let mut merged: Vec<Place> = Vec::new();
+        let (mut merged, mut repeated): (Vec<Place>, _) = (Vec::new(), Vec::new());
         for place in &self.entries {
             match known.entry(key(self.part(place))) {
                 hash_map::Entry::Vacant(first) => {
@@ -67,12 +71,13 @@ impl Object {
                     merged.push(*place);
                 }
                 hash_map::Entry::Occupied(first) => {
+                    repeated.push(place.hash);
                     merged.get_mut(*first.get()).into_iter().for_each(|first| *first = *place);
                 }
             }
         }
         self.are_distinct = have_distinct_hashes(&merged);
-        self.entries = merged;
+        (self.entries, self.repeated) = (merged, repeated);
     }
 
     /// How many entries there are.
@@ -119,17 +124,19 @@ impl Object {
         }
     }
 
-    /// The last entry whose key means the same as this one, with the text of its value, and whether
-    /// it is the only one.
+    /// The entry whose key means the same as this one, with the text of its value, and whether it
+    /// is the only one. Of several, it is the last one in the text.
     pub(super) fn find(&self, wanted: &str) -> Option<(json::Entry, &str, bool)> {
         let numbers = self.numbers_of(wanted);
-        let place = self.entries.get(*numbers.last()?)?;
+        let places = numbers.iter().filter_map(|number| self.entries.get(*number));
+        let place = places.max_by_key(|place| place.start)?;
+        let is_only_one = numbers.len() == 1 && !self.repeated.contains(&place.hash);
         let text = self.part(place);
         let (key, value) = json::entry(text)?;
         let [start, end] = [place.start, place.end].map(u64::from);
         let at = end - value.len() as u64..end;
         let entry = json::Entry { key: key.into_owned(), start, value: at };
-        Some((entry, value, numbers.len() == 1))
+        Some((entry, value, is_only_one))
     }
 
     /// The entries: their keys, and the texts of their values.
@@ -167,7 +174,7 @@ impl Object {
         let mut starts = Vec::with_capacity(self.entries.len());
         let (mut at, mut before) = (0, "{\n    ");
         for place in &self.entries {
-            let text = json::as_written(self.part(place))?;
+            let text = plain::as_written(self.part(place))?;
             to.write_all(before.as_bytes())?;
             to.write_all(text.as_bytes())?;
             starts.push(to_u32(at + before.len()));
@@ -183,7 +190,7 @@ impl Object {
         let (mut at, mut before) = (0, "{\n    ");
         for place in &self.entries {
             let text = self.part(place);
-            let is_written = json::as_written(text).is_ok_and(|written| match written {
+            let is_written = plain::as_written(text).is_ok_and(|written| match written {
                 Cow::Borrowed(_) => true,
                 Cow::Owned(written) => written == text,
             });
@@ -270,9 +277,11 @@ mod tests {
     fn of_equal_keys_the_last_value_counts_in_the_place_of_the_first() {
         let text = r#"{"a": 1, "b": 2, "\u0061": {"x": "y"}, "A": 3, "b":4}"#;
         let object = read(text);
+        let twins = read(r#"{"A": 1, "a": 2, "A": 3}"#);
+        assert_eq!(twins.find("a").unwrap().1, "3", "the last in the text, not among the names");
         assert_eq!(written(&object), json::to_string(&json::parse(text).unwrap()).unwrap());
         let (entry, value, is_only_one) = object.find("B").unwrap();
-        assert_eq!((entry.key.as_str(), value, is_only_one), ("b", "4", true));
+        assert_eq!((entry.key.as_str(), value, is_only_one), ("b", "4", false));
         let (entry, value, is_only_one) = object.find("a").unwrap();
         assert_eq!((entry.key.as_str(), value, is_only_one), ("A", "3", false));
         assert!(!object.are_distinct());

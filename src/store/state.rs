@@ -20,8 +20,9 @@ use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::host::HostName;
 use crate::store::expiry::Expiry;
-use crate::store::index::{Indexed, Keys, Search};
+use crate::store::index::{Indexed, Search};
 use crate::store::json::{self, Entry};
+use crate::store::keys::Keys;
 use crate::store::lock::Lock;
 use crate::store::object::Object;
 use crate::store::record::{self, Record};
@@ -144,6 +145,11 @@ impl State {
             .map_err(|why| self.broken(format_args!("the record of {host}: {why}")))?;
         let record = Record { addresses: record::addresses(&fields).collect(), stamp };
         Ok(HostEntry { record, is_only_one, at, json, fields, lines })
+    }
+
+    /// Makes sure that all of the state is read.
+    pub fn read(&mut self) -> Result<(), Fault> {
+        self.read_whole().map(drop)
     }
 
     /// All of the state, which takes ten times the memory of its text.

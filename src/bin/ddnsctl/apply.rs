@@ -28,9 +28,10 @@ pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
         forget_published(config)?;
     }
     let mut state = State::open(&config.store, Patience::Client)?;
-    let map = state.map()?;
+    state.read()?;
     pending::add(config, "applied by ddnsctl")?;
     if state.rebuilt_hosts() > 0 {
+        let map = state.map()?;
         state.replace(&map)?;
     }
     state.forget_index();
