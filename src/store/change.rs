@@ -243,7 +243,8 @@ impl Files {
         } else {
             state.file.as_ref().and_then(|_| self.lines_of(&state.hosts))
         };
-        let _ = self.write_index(state.hosts, &entries, Validity::of(&new_state).ok(), lines);
+        let of = Validity::of(&new_state).ok();
+        let _ = self.write_index(state.hosts, &entries, of, lines);
         Ok(())
     }
 
