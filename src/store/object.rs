@@ -212,10 +212,26 @@ fn key(entry: &str) -> Cow<'_, str> {
     json::entry(entry).map(|(key, _)| key).unwrap_or_default()
 }
 
+/// By a table that is at most half full. To sort the hashes would make the program larger by 3 KB.
 fn have_distinct_hashes(entries: &[Place]) -> bool {
-    let mut hashes: Vec<u64> = entries.iter().map(|place| place.hash).collect();
-    hashes.sort_unstable();
-    hashes.is_sorted_by(|one, next| one < next)
+    let size = (2 * entries.len()).next_power_of_two();
+    let mut table = vec![0; size];
+    entries.iter().all(|place| {
+        // A free slot has 0.
+        let hash = place.hash | 1;
+        let home = usize::try_from(place.hash >> 32).unwrap_or_default() & (size - 1);
+        for slot in (home..size).chain(0..home) {
+            match table.get_mut(slot) {
+                Some(taken) if *taken == hash => return false,
+                Some(free @ 0) => {
+                    *free = hash;
+                    return true;
+                }
+                _ => {}
+            }
+        }
+        true
+    })
 }
 
 /// Reads an object, and keeps the places of its entries.
