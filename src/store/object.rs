@@ -42,6 +42,9 @@ struct Place {
     end: u32,
 }
 
+/// The length of a short entry with a record, in bytes.
+const SHORTEST: usize = 64;
+
 impl Object {
     /// Reads all of a text. Of equal keys the last value counts, in the place of the first, as in
     /// PHP.
@@ -215,19 +218,19 @@ fn key(entry: &str) -> Cow<'_, str> {
 /// By a table that is at most half full. To sort the hashes would make the program larger by 3 KB.
 fn have_distinct_hashes(entries: &[Place]) -> bool {
     let size = (2 * entries.len()).next_power_of_two();
-    let mut table = vec![0; size];
-    entries.iter().all(|place| {
-        // A free slot has 0.
-        let hash = place.hash | 1;
+    // The numbers of entries, counted from 1; a free slot has 0.
+    let mut table = vec![0_u32; size];
+    (1..).zip(entries).all(|(number, place)| {
         let home = usize::try_from(place.hash >> 32).unwrap_or_default() & (size - 1);
         for slot in (home..size).chain(0..home) {
-            match table.get_mut(slot) {
-                Some(taken) if *taken == hash => return false,
-                Some(free @ 0) => {
-                    *free = hash;
-                    return true;
-                }
-                _ => {}
+            let Some(taken) = table.get_mut(slot) else { break };
+            if *taken == 0 {
+                *taken = number;
+                break;
+            }
+            let other = entries.get(*taken as usize - 1);
+            if other.is_some_and(|other| other.hash == place.hash) {
+                return false;
             }
         }
         true
@@ -248,7 +251,8 @@ impl<'t> Visitor<'t> for Places<'t> {
     }
 
     fn visit_map<M: MapAccess<'t>>(self, mut map: M) -> Result<Vec<Place>, M::Error> {
-        let mut places: Vec<Place> = Vec::new();
+        // Room for entries as short as a host's, without moving them from one room to a larger one.
+        let mut places: Vec<Place> = Vec::with_capacity(self.text.len() / SHORTEST);
         while let Some(key) = map.next_key::<&RawValue>()? {
             let start = key.get().as_ptr().addr() - self.text.as_ptr().addr();
             let start = u32::try_from(start).map_err(M::Error::custom)?;
