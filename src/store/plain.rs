@@ -40,9 +40,9 @@ fn is_plain(entry: &str) -> Option<()> {
     None
 }
 
-/// Whether numbers, `true`, `false` and `null` may have this character.
+/// Whether this is part of a number without an exponent, of which `1E5` would be another spelling.
 fn is_of_number(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "+-.".contains(c)
+    c.is_ascii_digit() || "-.".contains(c)
 }
 
 /// The string that a text begins with, and the rest, if `to_string` writes the string like that.
@@ -77,6 +77,8 @@ mod tests {
             ("\"n\": ", "\"n\":  "),
             ("\"n\"", "\"ip\""),
             ("-1.5", "[1]"),
+            ("-1.5", "1E5"),
+            ("-1.5", "true"),
             ("    }", "}"),
         ] {
             let text = ours.replace(part, other);
