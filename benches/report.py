@@ -241,6 +241,22 @@ def targets(data):
     return table(["hosts", *(f"{int(hosts):,}" for hosts in redundant)], rows)
 
 
+def sizes_table(data):
+    """A row for each command of ddnsctl and each request that reads a whole file."""
+    figures = {hosts: of for hosts, of in data["sizes"].items() if hosts != "machine"}
+    names = next(iter(figures.values()))
+    rows = [
+        [name, *(f"{of[name]['cpu']:.2f} s, {number(of[name]['memory'])} MiB" for of in figures.values())] for name in names
+    ]
+    return table(["hosts", *(f"{int(hosts):,}" for hosts in figures)], rows)
+
+
+def sizes_run(data):
+    """When that was measured."""
+    of = data["sizes"]["machine"]
+    return f"{of['date']}, commit {of['commit']}, load before the run {of['load']:.2f}"
+
+
 CHART = """
 set terminal svg name 'ddns_cgi' size 720,400 font 'sans-serif,13'
 set output '{output}'
@@ -303,5 +319,7 @@ def write(data, folder):
         growth=growth(data),
         writes=writes_table(data),
         waits=waits(data),
+        sizes=sizes_table(data),
+        sizes_run=sizes_run(data),
     )
     (folder / "RESULTS.md").write_text(text)

@@ -44,6 +44,7 @@ use crate::protocol::auth::authenticate;
 use crate::protocol::claim::Claim;
 use crate::protocol::dyndns2;
 use crate::protocol::form::Form;
+use crate::protocol::host::HostName;
 use crate::publish::restarter;
 use crate::status::Status;
 use crate::status::format::Format;
@@ -113,7 +114,8 @@ fn understand(
 /// Verifies the claim, stores what it asks for, and starts a restarter if one is needed.
 fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Stored, Error> {
     let mut credentials = Credentials::open(&config.store)?;
-    let user = credentials.find(&claim.user)?;
+    let hosts: Vec<HostName> = claim.updates.iter().map(|(host, _)| host.clone()).collect();
+    let user = credentials.find(&claim.user, &hosts)?;
     let updates = authenticate(claim, user, now, config.protocol.window)?;
     let mut stored = update::store(config, updates, now)?;
     if stored.answers.iter().any(Result::is_ok) {

@@ -1,8 +1,10 @@
 //! The credentials: one user found among all.
 
+use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::user::{Found, SignaturePolicy};
 use ddns_cgi::store::credentials;
 use ddns_cgi::store::json;
+use ddns_cgi::store::keys::Keys;
 use serde_json::{Map, Value, json as value};
 
 use super::json::{Entries, first_line, has_private_names};
@@ -18,11 +20,13 @@ pub fn credentials(input: &[u8]) {
     let whole = serde_json::from_str::<Entries>(text).ok().map(|entries| entries.0);
     let names = whole.iter().flatten().map(|(key, _)| key.as_str());
     for name in names.chain([name, "user1", "id", "key"]) {
-        let found = credentials::parse(text, name);
+        let last = whole.iter().flatten().rev().find(|(key, _)| key == name);
+        let last = last.map(|(_, value)| value);
+        let hosts = hosts_of(last);
+        let found = credentials::parse(text, name, &hosts);
         assert_eq!(found.is_ok(), is_empty || whole.is_some(), "both say whether it is broken");
         let Ok(found) = found else { continue };
-        let last = whole.iter().flatten().rev().find(|(key, _)| key == name);
-        check_user(found, last.map(|(_, value)| value));
+        check_user(found, last);
     }
 
     let Some(entries) = whole else { return };
@@ -30,7 +34,7 @@ pub fn credentials(input: &[u8]) {
     // Escapes are a name too. A name is found nowhere but among the keys of the whole.
     let units: Vec<String> = name.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     let escaped = units.concat();
-    if let Ok(found) = credentials::parse(&format!("{{\"{escaped}x\": {text}}}"), name) {
+    if let Ok(found) = credentials::parse(&format!("{{\"{escaped}x\": {text}}}"), name, &[]) {
         assert!(matches!(found, Found::Unknown), "a name within a value is found");
     }
     // Of equal names the last one counts.
@@ -38,7 +42,8 @@ pub fn credentials(input: &[u8]) {
         let before = text.trim_end().strip_suffix('}').unwrap();
         let text = format!("{before}, \"{escaped}\": {{\"key\": \"k\", \"id\": [\"h\"]}}}}");
         let last = value!({"key": "k", "id": ["h"]});
-        check_user(credentials::parse(&text, name).unwrap(), Some(&last));
+        let found = credentials::parse(&text, name, &hosts_of(Some(&last))).unwrap();
+        check_user(found, Some(&last));
     }
 }
 
@@ -48,11 +53,17 @@ fn indexed_credentials(text: &str, name: &str, entries: &[(String, Value)]) {
     let anew = json::to_string(&map).unwrap();
     for text in [text, &anew] {
         let names = map.keys().map(String::as_str).chain([name, "user1", "id", "key"]);
-        indexed::finds_the_same(text, names, str::to_owned);
+        indexed::finds_the_same(text, names, Keys::OfUsers);
     }
 }
 
-/// What was found is what the entry says, read without the product.
+/// The host names that an entry lists.
+fn hosts_of(entry: Option<&Value>) -> Vec<HostName> {
+    let list = entry.and_then(|entry| entry.get("id")?.as_array());
+    list.into_iter().flatten().filter_map(|host| HostName::parse(host.as_str()?)).collect()
+}
+
+/// What was found is what the entry says of host names, read without the product.
 fn check_user(found: Found, entry: Option<&Value>) {
     let Some(entry) = entry else {
         assert!(matches!(found, Found::Unknown), "a user that is not there");
@@ -68,7 +79,8 @@ fn check_user(found: Found, entry: Option<&Value>) {
     match (found, key, hosts.filter(|_| signature.is_some())) {
         (Found::Known(user), Some(key), Some(hosts)) => {
             assert_eq!(user.key.as_bytes(), key.as_bytes());
-            assert_eq!(user.hosts, hosts);
+            let is_name = |host: &&str| HostName::parse(host).is_some();
+            assert_eq!(user.hosts, hosts.into_iter().filter(is_name).collect::<Vec<_>>());
             assert_eq!(Some(user.signature), signature);
         }
         (Found::Broken(why), key, hosts) => {

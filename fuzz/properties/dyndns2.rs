@@ -169,7 +169,8 @@ fn verification(claim: Claim, password: &str) {
     let keys = [("user1", "secretkey1"), ("user2", "secretkey2")];
     let is_right = keys.contains(&(&claim.user, password));
     let (now, count) = (DateTime::from_timestamp(1_795_410_000, 0).unwrap(), claim.updates.len());
-    let found = credentials::parse(CREDENTIALS, &claim.user).unwrap();
+    let hosts: Vec<_> = claim.updates.iter().map(|(host, _)| host.clone()).collect();
+    let found = credentials::parse(CREDENTIALS, &claim.user, &hosts).unwrap();
     match authenticate(claim, found, now, WINDOW) {
         Ok(updates) => assert!(is_right && updates.len() == count, "a wrong password is believed"),
         Err(refusal) => {

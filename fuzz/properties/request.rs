@@ -14,6 +14,7 @@ use ddns_cgi::protocol::answer::{Accepted, Dialect, Refusal};
 use ddns_cgi::protocol::auth::{Authentic, authenticate};
 use ddns_cgi::protocol::claim::{Claim, MAX_HOSTS, MAX_LIST, MAX_USER, Proof};
 use ddns_cgi::protocol::form::{Form, MAX_FORM, Part};
+use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::signature::{hmac_sha256, sha1, text_of_protocol_1, text_of_protocol_2};
 use ddns_cgi::protocol::special::PrivateAddresses;
 use ddns_cgi::protocol::stamp::{Clock, Stamp, TimeZone};
@@ -266,11 +267,11 @@ fn verification(claim: Claim, id: &str, time: &str) {
     let stamp = claim.stamp;
     let (hosts, wanted): (Vec<_>, Vec<_>) = claim.updates.iter().cloned().unzip();
     let name = if claim.user == "user2" { "user2" } else { "user1" };
-    let own = user_of(name);
+    let own = user_of(name, &hosts);
     let is_2 = matches!(claim.proof, Proof::HmacSha256 { .. });
     let is_right = claim.user == name && is_signed_with(&claim.proof, &own.key);
     let moment = DateTime::from_timestamp(seconds(stamp), 0).unwrap();
-    let found = credentials::parse(CREDENTIALS, &claim.user).unwrap();
+    let found = credentials::parse(CREDENTIALS, &claim.user, &hosts).unwrap();
     match authenticate(claim, found, moment, WINDOW) {
         Err(Refusal::Identity(_)) => assert!(!is_right),
         Ok(_) | Err(_) => assert!(is_right, "a wrong signature is believed"),
@@ -280,7 +281,7 @@ fn verification(claim: Claim, id: &str, time: &str) {
     let at = |ahead: i64, wrong: Option<usize>| {
         let claim = signed(name, id, time, &own.key, is_2, wrong);
         let now = moment - TimeDelta::seconds(ahead);
-        authenticate(claim, Found::Known(user_of(name)), now, WINDOW)
+        authenticate(claim, Found::Known(user_of(name, &hosts)), now, WINDOW)
     };
     for ahead in [0, 15, -15, 16, -16] {
         let updates = at(ahead, None).unwrap();
@@ -325,8 +326,8 @@ fn check_update(update: &Authentic, listed: &str, stamp: Stamp, wanted: Wanted) 
     }
 }
 
-fn user_of(name: &str) -> User {
-    match credentials::parse(CREDENTIALS, name) {
+fn user_of(name: &str, hosts: &[HostName]) -> User {
+    match credentials::parse(CREDENTIALS, name, hosts) {
         Ok(Found::Known(user)) => user,
         _ => panic!("{name} is a user"),
     }

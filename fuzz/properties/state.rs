@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::protocol::stamp::{Stamp, TimeZone};
+use ddns_cgi::store::keys::Keys;
 use ddns_cgi::store::{hosts, json, record};
 use serde_json::{Map, Value};
 
@@ -97,7 +98,7 @@ fn indexed_state(text: &str, map: &Map<String, Value>, name: &str) {
     let anew = json::to_string(map).unwrap();
     for text in [text, &anew] {
         let names = map.keys().map(String::as_str).chain([name]);
-        indexed::finds_the_same(text, names, str::to_ascii_lowercase);
+        indexed::finds_the_same(text, names, Keys::OfHosts);
     }
     let entries = json::entries(&anew).unwrap();
     let mut before = String::new();

@@ -17,7 +17,6 @@ use crate::publish::target::Target;
 use crate::publish::turn::{Failed, Turn};
 use crate::publish::{command, zones};
 use crate::store::expiry::Expiry;
-use crate::store::hosts;
 use crate::store::lock::Lock;
 use crate::store::replace::companion;
 use crate::store::state::{Patience, State};
@@ -211,11 +210,11 @@ impl Job<'_> {
         if state.knows_hosts() {
             return Ok(());
         }
-        let wanted = Expiry::at(Utc::now(), self.store).hosts_file(state.map()?);
-        if hosts::read(&self.store.hosts)?.as_ref() != Some(&wanted) {
+        let expiry = Expiry::at(Utc::now(), self.store);
+        if !state.has_its_hosts(&expiry)? {
             let others = Target::of(self.publish).filter(|target| *target != self.target);
             pending::add_for(others, &self.store.hosts, "hosts file")?;
-            hosts::store(&self.store.hosts, &wanted)?;
+            state.write_hosts(&expiry)?;
         }
         Ok(())
     }

@@ -1,26 +1,26 @@
 //! What updates change: worked out whole before anything is written, then written in order.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-
-use serde_json::{Map, Value};
 
 use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::stamp::{Stamp, TimeZone};
 use crate::store::decide::Step;
 use crate::store::expiry::Expiry;
-use crate::store::hosts;
 use crate::store::index::{self, Indexed, Place};
 use crate::store::json::{self, Entry};
+use crate::store::keys::Keys;
 use crate::store::lock::Lock;
+use crate::store::object::Object;
 use crate::store::record;
 use crate::store::replace::{Readers, open_helper, replace_if};
 use crate::store::state::{Contents, HostEntry, State, Whole, index_path};
 use crate::store::validity::{Validity, check};
+use crate::store::{hosts, hosts_file};
 
 /// What a disk writes whole, in bytes. Of a stamp that lies across two of these, a power failure
 /// could leave one half old and one half new: another stamp, perhaps one in the future.
@@ -29,9 +29,16 @@ const SECTOR: u64 = 512;
 /// What updates leave in the two files, worked out. The lock on the state is still held.
 #[derive(Debug)]
 pub(crate) struct Change {
-    settings: config::Store,
+    files: Files,
     kind: Kind,
     _lock: Lock,
+}
+
+/// Where to write it.
+#[derive(Debug)]
+struct Files {
+    settings: config::Store,
+    expiry: Expiry,
 }
 
 #[derive(Debug)]
@@ -40,8 +47,8 @@ enum Kind {
     Stamps(Vec<(u64, String)>, Contents),
     /// One record of an indexed state, and its lines in the hosts file if they change.
     Record(Splices, Contents),
-    /// A new state, and a new hosts file if it changes.
-    Whole(Whole, Option<String>),
+    /// A new state, and a new hosts file if its lines move.
+    Whole(Whole, bool),
 }
 
 /// What is spliced into the two files.
@@ -78,15 +85,20 @@ impl State {
             (_, Some(splices)) => Kind::Record(splices, contents),
             (stamps, None) => {
                 let mut state = contents.into_whole(&settings)?;
-                apply(&mut state.map, steps, settings.time_zone);
-                let hosts = new_hosts(&state.map, &settings, expiry, moves_lines)?;
+                apply(&mut state.hosts, steps, settings.time_zone)
+                    .map_err(|error| Fault::new(settings.state.display(), error))?;
+                // If hosts expire, each update looks who has gone or come back.
+                let moves_lines = moves_lines
+                    || (expiry.is_on()
+                        && hosts_file::compare(&settings.hosts, &state.hosts, expiry)?.is_none());
                 match stamps {
-                    Some(stamps) if hosts.is_none() => Kind::Stamps(stamps, Contents::Whole(state)),
-                    _ => Kind::Whole(state, hosts),
+                    Some(stamps) if !moves_lines => Kind::Stamps(stamps, Contents::Whole(state)),
+                    _ => Kind::Whole(state, moves_lines),
                 }
             }
         };
-        Ok(Change { settings, kind, _lock: lock })
+        let files = Files { settings, expiry: *expiry };
+        Ok(Change { files, kind, _lock: lock })
     }
 
     /// The stamps and their places, if each can be written over the old one.
@@ -104,11 +116,9 @@ impl State {
     fn stamp_place(&self, entry: &HostEntry, stamp: Stamp) -> Result<Option<(u64, String)>, Fault> {
         let zone = self.settings.time_zone;
         let stamp = stamp.format(zone);
-        let fields =
-            json::entries(&entry.json).map_err(|error| self.broken(json_position(&error)))?;
-        let field = fields.into_iter().rfind(|field| field.key == record::UPDATE);
-        Ok(field.and_then(|Entry { value, .. }| {
-            let old = json::text_at(&entry.json, &value);
+        let fields = Object::read(entry.json.clone(), Keys::OfFields)
+            .map_err(|error| self.broken(json_position(&error)))?;
+        Ok(fields.find(record::UPDATE).and_then(|(Entry { value, .. }, old, _)| {
             // Without an escape, since a stamp with one would be longer.
             let is_stamp =
                 old.len() == stamp.len() + 2 && Stamp::parse(old.trim_matches('"'), zone).is_some();
@@ -119,34 +129,10 @@ impl State {
     }
 }
 
-/// The new hosts file of a state; `None` if it does not change. If hosts expire, each update looks
-/// who has gone or come back.
-fn new_hosts(
-    state: &Map<String, Value>,
-    settings: &config::Store,
-    expiry: &Expiry,
-    moves_lines: bool,
-) -> Result<Option<String>, Fault> {
-    if !moves_lines && !expiry.is_on() {
-        return Ok(None);
-    }
-    let hosts = expiry.hosts_file(state);
-    let is_new = moves_lines || hosts::read(&settings.hosts)?.as_ref() != Some(&hosts);
-    Ok(is_new.then_some(hosts))
-}
-
 /// Puts the steps into a state.
-fn apply(state: &mut Map<String, Value>, steps: &[Step], zone: TimeZone) {
-    for step in steps {
-        let host = step.update().host();
-        // PHP told names apart by case. Of such twins one stays.
-        let twins: Vec<String> = state.keys().filter(|name| host.is(name)).cloned().collect();
-        let name = twins.first().cloned().unwrap_or_else(|| host.to_string());
-        for twin in twins.iter().skip(1) {
-            state.shift_remove(twin);
-        }
-        state.insert(name, step.fields_after(zone).into());
-    }
+fn apply(hosts: &mut Object, steps: &[Step], zone: TimeZone) -> serde_json::Result<()> {
+    let mut each = steps.iter();
+    each.try_for_each(|step| hosts.set(step.update().host().as_str(), step.fields_after(zone)))
 }
 
 impl Splices {
@@ -160,9 +146,9 @@ impl Splices {
     ) -> Option<Self> {
         let HostEntry { at, fields, lines, .. } = step.entry()?;
         let (place, name) = (Place { entry: at.start, lines: (*lines)? }, &at.key);
-        let new = Value::Object(step.fields_after(settings.time_zone));
+        let new = step.fields_after(settings.time_zone);
         let hosts = if moves_lines {
-            let old = hosts::lines(name, &fields.clone().into());
+            let old = hosts::lines(name, fields);
             let file = File::open(&settings.hosts).ok()?;
             let validity = Validity::of_file(&file).ok()?;
             let mut present = vec![0; old.len()];
@@ -177,7 +163,7 @@ impl Splices {
             None
         };
         let (file, validity) = (indexed.file.try_clone().ok()?, indexed.validity);
-        let text = json::value_to_string(new).ok()?;
+        let text = json::value_to_string(new.into()).ok()?;
         let state = Splice { file, validity, part: at.value.clone(), text };
         Some(Self { place, state, hosts })
     }
@@ -190,7 +176,7 @@ impl Change {
         match &self.kind {
             Kind::Stamps(..) => false,
             Kind::Record(splices, _) => splices.hosts.is_some(),
-            Kind::Whole(_, hosts) => hosts.is_some(),
+            Kind::Whole(_, moves_lines) => *moves_lines,
         }
     }
 
@@ -202,14 +188,17 @@ impl Change {
         if self.moves_lines() {
             mark()?;
         }
-        match &self.kind {
-            Kind::Stamps(stamps, contents) => self.write_stamps(stamps, contents),
-            Kind::Record(splices, contents) => self.write_record(splices, contents),
-            Kind::Whole(state, hosts) => self.write_whole(state, hosts.as_deref()),
+        let Self { files, kind, _lock } = self;
+        match kind {
+            Kind::Stamps(stamps, contents) => files.write_stamps(&stamps, contents),
+            Kind::Record(splices, contents) => files.write_record(&splices, &contents),
+            Kind::Whole(state, moves_lines) => files.write_whole(state, moves_lines),
         }
     }
+}
 
-    fn write_stamps(&self, stamps: &[(u64, String)], contents: &Contents) -> Result<(), Fault> {
+impl Files {
+    fn write_stamps(&self, stamps: &[(u64, String)], contents: Contents) -> Result<(), Fault> {
         let path = &self.settings.state;
         let file = contents.file().ok_or_else(|| Fault::new(path.display(), "is gone"))?;
         check(path, contents.was())
@@ -219,9 +208,9 @@ impl Change {
             })
             .map_err(|error| Fault::io("write the stamp", path, &error))?;
         // The update is stored. Without an index, the next request reads all of the state.
-        let _ = match contents {
+        match contents {
             Contents::Indexed(indexed) => indexed.keep().ok(),
-            Contents::Whole(state) => self.index_read(state, file),
+            Contents::Whole(state) => self.index_read(state),
         };
         Ok(())
     }
@@ -239,58 +228,64 @@ impl Change {
         Ok(())
     }
 
-    fn write_whole(&self, state: &Whole, hosts: Option<&str>) -> Result<(), Fault> {
+    fn write_whole(&self, state: Whole, moves_lines: bool) -> Result<(), Fault> {
         let path = &self.settings.state;
-        let text =
-            json::to_string(&state.map).map_err(|error| Fault::new(path.display(), error))?;
-        let write = |new: &mut File| new.write_all(text.as_bytes());
-        let new_state = replace_if(path, write, || check(path, state.was), Readers::Everybody)?;
-        let hosts = match hosts {
-            Some(hosts) => Validity::of(&hosts::store(&self.settings.hosts, hosts)?).ok(),
-            None => state.file.as_ref().and_then(|_| self.hosts_of(&state.map)),
+        let mut entries = Vec::new();
+        let write = |new: &mut File| {
+            let mut new = BufWriter::new(new);
+            entries = state.hosts.write(&mut new)?;
+            new.flush()
         };
-        let _ = self.index_written(&state.map, &text, &new_state, hosts);
+        let new_state = replace_if(path, write, || check(path, state.was), Readers::Everybody)?;
+        let lines = if moves_lines {
+            let (new, lines) = hosts_file::write(&self.settings.hosts, &state.hosts, &self.expiry)?;
+            Validity::of(&new).ok().map(|new| (new, lines))
+        } else {
+            state.file.as_ref().and_then(|_| self.lines_of(&state.hosts))
+        };
+        let of = Validity::of(&new_state).ok();
+        let _ = self.write_index(state.hosts, &entries, of, lines);
         Ok(())
     }
 
     /// Writes the index of a state that has been read and only got new stamps, if both files are
     /// what this program would write.
-    fn index_read(&self, state: &Whole, file: &File) -> Option<()> {
-        let is_ours = json::to_string(&state.map).is_ok_and(|ours| ours == state.text);
-        let hosts = self.hosts_of(&state.map).filter(|_| is_ours)?;
-        self.write_index(&state.map, &state.entries, Validity::of_file(file).ok()?, hosts)
+    fn index_read(&self, state: Whole) -> Option<()> {
+        let Whole { file, hosts, .. } = state;
+        let lines = Some(&hosts).filter(|hosts| hosts.is_as_written());
+        let lines = lines.and_then(|hosts| self.lines_of(hosts));
+        let entries = hosts.starts();
+        self.write_index(hosts, &entries, Validity::of_file(&file?).ok(), lines)
     }
 
-    /// Writes the index of a state that has just been written, if it is known what goes with it.
-    fn index_written(
-        &self,
-        state: &Map<String, Value>,
-        text: &str,
-        new_state: &Metadata,
-        hosts: Option<Validity>,
-    ) -> Option<()> {
-        self.write_index(state, &json::entries(text).ok()?, Validity::of(new_state).ok()?, hosts?)
+    /// The hosts file, and where each host's lines begin, if it is that of a state.
+    fn lines_of(&self, hosts: &Object) -> Option<(Validity, Vec<u32>)> {
+        // From before it is read.
+        let validity = Validity::at(&self.settings.hosts)?;
+        let lines = hosts_file::compare(&self.settings.hosts, hosts, &self.expiry).ok()??;
+        Some((validity, lines))
     }
 
-    /// Writes an index. If hosts expire there is none: the hosts file does not have all of them.
+    /// Writes the index of a state whose entries and lines begin there, if it is known what goes
+    /// with it. If hosts expire there is none: the hosts file does not have all of them. Nor if
+    /// there are two spellings of a name.
     fn write_index(
         &self,
-        state: &Map<String, Value>,
-        entries: &[Entry],
-        of: Validity,
-        hosts: Validity,
+        state: Object,
+        entries: &[u32],
+        of: Option<Validity>,
+        hosts: Option<(Validity, Vec<u32>)>,
     ) -> Option<()> {
-        if self.settings.expire_after > 0 {
+        let (of, (hosts, lines)) = (of?, hosts?);
+        if self.expiry.is_on() || !state.are_distinct() {
             return None;
         }
-        let mut lines = 0;
-        let place = |(entry, (name, record)): (&Entry, (&String, &Value))| {
-            let place = Place { entry: entry.start, lines };
-            lines += hosts::lines(name, record).len() as u64;
-            (name.to_ascii_lowercase(), place)
-        };
-        let places: Vec<_> = entries.iter().zip(state).map(place).collect();
-        let index = index::build(&places, of, Some(hosts))?;
+        // The text is not in memory together with the index.
+        let hashes = state.into_hashes().into_iter();
+        let places = entries.iter().zip(&lines);
+        let place =
+            |(entry, lines): (&u32, &u32)| Place { entry: (*entry).into(), lines: (*lines).into() };
+        let index = index::build(hashes.zip(places.map(place)), of, Some(hosts))?;
         let mut options = OpenOptions::new();
         // It does not read. But to open a pipe only for writing waits for a reader.
         let file =
@@ -299,14 +294,6 @@ impl Change {
         file.set_len(index.len() as u64).ok()?;
         file.write_all_at(&index, 0).ok()?;
         file.set_modified(of.modified).ok()
-    }
-
-    /// What the hosts file is, if it is that of a state.
-    fn hosts_of(&self, state: &Map<String, Value>) -> Option<Validity> {
-        // From before it is read.
-        let validity = Validity::at(&self.settings.hosts)?;
-        let text = hosts::read(&self.settings.hosts).ok()?;
-        (text == Some(hosts::render(state))).then_some(validity)
     }
 }
 

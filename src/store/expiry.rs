@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::config::Store;
 use crate::protocol::stamp::{Stamp, TimeZone};
-use crate::store::{hosts, record};
+use crate::store::hosts;
+use crate::store::record::{self, Fields};
 
 /// Which hosts have expired at one moment: key `expire_after`.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +38,11 @@ impl Expiry {
     /// A host whose last update is unknown has not. Otherwise all hosts of a state that was rebuilt
     /// from the hosts file would be gone at once.
     #[must_use]
-    pub fn is_over(&self, record: &Value) -> bool {
-        let (Some(limit), Some(fields)) = (self.limit, record.as_object()) else { return false };
-        let Ok(stamp) = record::stamp(fields, self.zone) else { return false };
+    pub fn is_over(&self, record: &impl Fields) -> bool {
+        let (Some(limit), Some(update)) = (self.limit, record.text(record::UPDATE)) else {
+            return false;
+        };
+        let Some(stamp) = Stamp::parse(update, self.zone) else { return false };
         let ahead = stamp.seconds_ahead_of(self.now);
         stamp != Stamp::NEVER && ahead < 0 && ahead.unsigned_abs() > limit
     }
@@ -65,7 +68,7 @@ impl Expiry {
         &self,
         state: &'s Map<String, Value>,
     ) -> impl Iterator<Item = (&'s String, &'s Value)> {
-        state.iter().filter(|(_, record)| !self.is_over(record))
+        state.iter().filter(|(_, record)| !self.is_over(*record))
     }
 }
 

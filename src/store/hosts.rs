@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::fault::Fault;
 use crate::protocol::host::HostName;
 use crate::protocol::stamp::{Stamp, TimeZone};
-use crate::store::record;
+use crate::store::record::{self, Fields};
 use crate::store::replace::{Readers, replace_with};
 
 /// dnsmasq reads the file as its own user. If it cannot, all names vanish.
@@ -26,11 +26,9 @@ pub fn render(state: &Map<String, Value>) -> String {
 /// The lines of one host. What is not a host name or not an address never gets into them, and
 /// neither does an interface identifier that waits for a prefix.
 #[must_use]
-pub fn lines(name: &str, record: &Value) -> String {
-    let (Some(name), Some(fields)) = (HostName::parse(name), record.as_object()) else {
-        return String::new();
-    };
-    record::published(fields).fold(String::new(), |mut text, address| {
+pub fn lines(name: &str, record: &impl Fields) -> String {
+    let Some(name) = HostName::parse(name) else { return String::new() };
+    record::published(record).fold(String::new(), |mut text, address| {
         let _ = writeln!(text, "{address} {name}");
         text
     })

@@ -9,21 +9,19 @@
 //! part of the hash, the place of the key in the JSON file, and the place of the host's lines in
 //! the hosts file. Nobody believes a slot: what stands at the place has to be the key.
 
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use sha1::{Digest, Sha1};
-
 use crate::store::json::{self, Entry};
+use crate::store::keys::Keys;
 use crate::store::replace::no_follow;
 use crate::store::validity::Validity;
 
 /// What an index begins with: its format.
-const FORMAT: u64 = u64::from_le_bytes(*b"ddnsidx1");
+const FORMAT: u64 = u64::from_le_bytes(*b"ddnsidx2");
 
 /// The length of the header in bytes: seven numbers of eight.
 const HEADER: usize = 7 * 8;
@@ -87,11 +85,10 @@ impl Indexed {
         }
     }
 
-    /// Looks a key up. `hashed` is what its slot was made from.
-    ///
-    /// An unknown key takes as long as a known one: another entry is read in its place.
-    pub fn find(&self, hashed: &str, is_key: impl Fn(&str) -> bool) -> io::Result<Search> {
-        let (home, tag) = hash(hashed, self.slots);
+    /// Looks up a key. An unknown one takes as long as a known one: another entry is read in its
+    /// place.
+    pub fn find(&self, keys: Keys, key: &str) -> io::Result<Search> {
+        let (home, tag) = split(keys.hash(key), self.slots);
         let mut reach = [0; REACH * SLOT];
         self.index.read_exact_at(&mut reach, (HEADER as u64) + home * SLOT as u64)?;
         let slots = || reach.chunks_exact(SLOT).map(read_slot);
@@ -100,7 +97,7 @@ impl Indexed {
         let Some((_, place)) = own.or_else(other) else { return Ok(Search::Absent) };
         let entry = json::entry_at(&self.file, self.validity.size, place.entry)?;
         Ok(match (own, entry) {
-            (Some(_), Some((entry, json))) if is_key(&entry.key) => {
+            (Some(_), Some((entry, json))) if keys.are_same(&entry.key, key) => {
                 Search::Found { entry, json, lines: place.lines }
             }
             (Some(_), _) => Search::Unsure,
@@ -168,28 +165,24 @@ fn open_index(path: &Path, of: Validity) -> io::Result<(File, u64, Option<Validi
     Ok((file, slots, hosts.filter(|hosts| hosts.inode != 0)))
 }
 
-/// The bytes of an index of these keys; `None` if two of them are the same, or a place is too far.
-/// The writer gives the file the time of the JSON file.
-pub fn build<K: AsRef<str>>(
-    keys: &[(K, Place)],
+/// The bytes of an index of keys with these hashes, which are distinct; `None` if too many lie
+/// together, or a place is too far. The writer gives the file the time of the JSON file.
+pub fn build(
+    keys: impl ExactSizeIterator<Item = (u64, Place)>,
     of: Validity,
     hosts: Option<Validity>,
 ) -> Option<Vec<u8>> {
-    let distinct: HashSet<&str> = keys.iter().map(|(key, _)| key.as_ref()).collect();
-    if distinct.len() < keys.len() {
-        return None;
-    }
     // At most half full, so that the ways to free slots are short.
     let slots = 2 * keys.len() + 1;
     let mut bytes = vec![0; HEADER + (slots + REACH - 1) * SLOT];
     bytes.get_mut(..HEADER)?.copy_from_slice(&header(of, hosts));
-    for (key, place) in keys {
-        let (home, tag) = hash(key.as_ref(), slots as u64);
+    for (hash, place) in keys {
+        let (home, tag) = split(hash, slots as u64);
         let home = HEADER + usize::try_from(home).ok()? * SLOT;
         let mut reach = bytes.get_mut(home..)?.chunks_exact_mut(SLOT).take(REACH - 1);
         // The last slot of the reach is free, and ends every search.
         let slot = reach.find(|slot| read_slot(slot).1.entry == 0)?;
-        write_slot(slot, tag, *place).filter(|()| place.entry > 0)?;
+        write_slot(slot, tag, place).filter(|()| place.entry > 0)?;
     }
     Some(bytes)
 }
@@ -203,12 +196,10 @@ fn header(of: Validity, hosts: Option<Validity>) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// The slot at which a key's search begins, and the part of its hash that the slot holds.
-///
-/// SHA-1, because it is here and the same everywhere, not for any safety.
-fn hash(key: &str, slots: u64) -> (u64, u32) {
-    let digest = Sha1::digest(key);
-    ((u64::from(read_u32(&digest, 0)) * slots) >> 32, read_u32(&digest, 4))
+/// The slot at which the search for a hash begins, and the part of it that the slot holds.
+fn split(hash: u64, slots: u64) -> (u64, u32) {
+    let [first, second] = [hash & u64::from(u32::MAX), hash >> 32];
+    ((first * slots) >> 32, u32::try_from(second).unwrap_or_default())
 }
 
 fn read_slot(slot: &[u8]) -> (u32, Place) {
@@ -249,6 +240,8 @@ mod tests {
     use std::path::PathBuf;
     use tempfile::TempDir;
 
+    const KEYS: Keys = Keys::OfUsers;
+
     /// A JSON file of these keys, and its index as it is on disk.
     struct Files {
         folder: TempDir,
@@ -280,7 +273,8 @@ mod tests {
 
         fn write(&self, hosts: Option<Validity>) {
             let (_, validity) = self.json();
-            let bytes = build(&self.places, validity, hosts).unwrap();
+            let places = self.places.iter().map(|(key, place)| (KEYS.hash(key), *place));
+            let bytes = build(places, validity, hosts).unwrap();
             std::fs::write(self.path("index"), bytes).unwrap();
             let index = OpenOptions::new().write(true).open(self.path("index")).unwrap();
             index.set_modified(validity.modified).unwrap();
@@ -302,17 +296,16 @@ mod tests {
         files.write(None);
         let indexed = files.open().unwrap();
         for (n, (key, place)) in files.places.iter().enumerate() {
-            match indexed.find(key, |found| found == key).unwrap() {
+            match indexed.find(KEYS, key).unwrap() {
                 Search::Found { entry, json, lines } => {
                     assert_eq!((entry.start, lines), (place.entry, place.lines), "{key}");
                     assert_eq!(json, format!("{{\"n\":{n}}}"), "{key}");
                 }
                 other => panic!("{key}: {other:?}"),
             }
-            assert!(matches!(indexed.find(key, |_| false).unwrap(), Search::Unsure), "{key}");
         }
         for key in names(10_000..20_000) {
-            assert!(matches!(indexed.find(&key, |_| true).unwrap(), Search::Absent), "{key}");
+            assert!(matches!(indexed.find(KEYS, &key).unwrap(), Search::Absent), "{key}");
         }
     }
 
@@ -320,7 +313,7 @@ mod tests {
     fn a_file_without_entries_has_an_index_too() {
         let files = Files::new(names(0..0));
         files.write(None);
-        assert!(matches!(files.open().unwrap().find("a", |_| true).unwrap(), Search::Absent));
+        assert!(matches!(files.open().unwrap().find(KEYS, "a").unwrap(), Search::Absent));
     }
 
     #[test]
@@ -328,9 +321,10 @@ mod tests {
         let of = Files::new(names(0..1)).json().1;
         for (count, has_index) in [(REACH - 1, true), (REACH, false)] {
             let slots = 2 * count as u64 + 1;
-            let keys = names(0..100_000).filter(|key| hash(key, slots).0 == 0).take(count);
-            let places: Vec<_> = keys.map(|key| (key, Place { entry: 1, lines: 0 })).collect();
-            assert_eq!(build(&places, of, None).is_some(), has_index, "{count}");
+            let hashes = names(0..100_000).map(|key| KEYS.hash(&key));
+            let hashes = hashes.filter(|hash| split(*hash, slots).0 == 0).take(count);
+            let places: Vec<_> = hashes.map(|hash| (hash, Place { entry: 1, lines: 0 })).collect();
+            assert_eq!(build(places.into_iter(), of, None).is_some(), has_index, "{count}");
         }
     }
 
@@ -381,7 +375,7 @@ mod tests {
             if *entry > place.entry {
                 expected = Place { entry: entry - 3, lines: lines + 7 };
             }
-            let (home, tag) = hash(key, indexed.slots);
+            let (home, tag) = split(KEYS.hash(key), indexed.slots);
             let mut reach = [0; REACH * SLOT];
             let start = HEADER as u64 + home * SLOT as u64;
             indexed.index.read_exact_at(&mut reach, start).unwrap();
@@ -395,9 +389,9 @@ mod tests {
         let of = Files::new(names(0..1)).json().1;
         let built = |places: &[(&str, u64, u64)]| {
             let place = |(key, entry, lines): &(&str, u64, u64)| {
-                ((*key).to_owned(), Place { entry: *entry, lines: *lines })
+                (KEYS.hash(key), Place { entry: *entry, lines: *lines })
             };
-            build(&places.iter().map(place).collect::<Vec<_>>(), of, None).is_some()
+            build(places.iter().map(place), of, None).is_some()
         };
         let most = u64::from(u32::MAX);
         assert!(built(&[]));
@@ -405,7 +399,6 @@ mod tests {
         assert!(!built(&[("a", most + 1, 0)]));
         assert!(!built(&[("a", 1, most + 1)]));
         assert!(!built(&[("a", 0, 0)]));
-        assert!(!built(&[("a", 1, 0), ("b", 2, 0), ("a", 3, 0)]), "one key twice");
     }
 
     proptest! {
@@ -421,7 +414,7 @@ mod tests {
             index.set_modified(validity.modified).unwrap();
             if let Some(indexed) = files.open() {
                 prop_assert!(is_headed);
-                let _ = indexed.find(&key, |found| found == key).unwrap();
+                let _ = indexed.find(KEYS, &key).unwrap();
                 indexed.shift(Place::default(), [i32::MIN, i32::MAX], validity, None).unwrap();
             }
         }

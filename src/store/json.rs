@@ -2,6 +2,7 @@
 //! PHP's `json_encode($map, JSON_PRETTY_PRINT)` writes it.
 //! <https://www.php.net/manual/en/function.json-encode.php>
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io;
@@ -9,7 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -56,11 +57,17 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// The text of one entry of a map, as it stands in the text of the map.
+pub fn entry_to_string(key: &str, value: Value) -> serde_json::Result<String> {
+    let text = to_string(&Map::from_iter([(key.to_owned(), value)]))?;
+    let text = text.strip_prefix("{\n    ").and_then(|text| text.strip_suffix("\n}"));
+    Ok(text.unwrap_or_default().to_owned())
+}
+
 /// The text of one value of a map, as it stands in the text of the map.
 pub fn value_to_string(value: Value) -> serde_json::Result<String> {
-    let text = to_string(&Map::from_iter([(String::new(), value)]))?;
-    let text = text.strip_prefix("{\n    \"\": ").and_then(|text| text.strip_suffix("\n}"));
-    Ok(text.unwrap_or_default().to_owned())
+    let text = entry_to_string("", value)?;
+    Ok(text.strip_prefix("\"\": ").unwrap_or_default().to_owned())
 }
 
 /// Where an entry of an object stands in its text, in bytes.
@@ -100,6 +107,14 @@ pub fn text_at<'t>(text: &'t str, part: &Range<u64>) -> &'t str {
     text.get(start..end).unwrap_or_default()
 }
 
+/// The key of an entry, and the text of its value.
+pub(super) fn entry(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let mut keys = serde_json::Deserializer::from_str(text).into_iter::<Text>();
+    let Text(key) = keys.next()?.ok()?;
+    let value = text.get(keys.byte_offset()..)?.trim_ascii_start().strip_prefix(':')?;
+    Some((key?, value.trim_ascii_start()))
+}
+
 /// How much of an entry is read at first, in bytes.
 const ENTRY: usize = 512;
 
@@ -131,6 +146,60 @@ fn first_entry(text: &[u8], start: u64) -> Option<(Entry, String)> {
     let value = start + (text.len() - rest.len()) as u64;
     let value = value..value + json.len() as u64;
     json.starts_with('{').then(|| (Entry { key, start, value }, json.to_owned()))
+}
+
+/// A value that is read strictly, and kept only if it is a string.
+pub(super) struct Text<'t>(pub(super) Option<Cow<'t, str>>);
+
+impl<'t> Deserialize<'t> for Text<'t> {
+    fn deserialize<D: Deserializer<'t>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_any(AnyValue)
+    }
+}
+
+/// Takes any value for a [`Text`]. Of large numbers and of fractions, `serde_json` makes maps.
+struct AnyValue;
+
+impl<'t> Visitor<'t> for AnyValue {
+    type Value = Text<'t>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'t str) -> Result<Text<'t>, E> {
+        Ok(Text(Some(text.into())))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text<'t>, E> {
+        Ok(Text(Some(text.to_owned().into())))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Text<'t>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Text<'t>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Text<'t>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Text<'t>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_seq<S: SeqAccess<'t>>(self, mut list: S) -> Result<Text<'t>, S::Error> {
+        while list.next_element::<Text>()?.is_some() {}
+        Ok(Text(None))
+    }
+
+    fn visit_map<M: MapAccess<'t>>(self, mut map: M) -> Result<Text<'t>, M::Error> {
+        while map.next_entry::<Text, Text>()?.is_some() {}
+        Ok(Text(None))
+    }
 }
 
 /// The entries of an object in the order of the text.

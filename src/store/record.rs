@@ -15,6 +15,25 @@ pub const IPV6: &str = "ip6";
 /// The field of the last accepted stamp.
 pub const UPDATE: &str = "update";
 
+/// The fields of a record that are texts.
+pub trait Fields {
+    /// The text in a field; `None` if there is no such field, or no text in it.
+    fn text(&self, name: &str) -> Option<&str>;
+}
+
+impl Fields for Map<String, Value> {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+}
+
+/// A record need not be an object. Then it has no fields.
+impl Fields for Value {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+}
+
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -63,13 +82,13 @@ impl Record {
 
 /// The addresses in the fields of a record that DNS gets, IPv4 first. An interface identifier waits
 /// for a prefix.
-pub fn published(fields: &Map<String, Value>) -> impl Iterator<Item = IpAddr> {
+pub fn published(fields: &impl Fields) -> impl Iterator<Item = IpAddr> {
     addresses(fields).filter(|address| as_identifier(*address).is_none())
 }
 
 /// The interface identifier in the fields of a record, if it waits for a prefix.
 #[must_use]
-pub fn identifier(fields: &Map<String, Value>) -> Option<Ipv6Addr> {
+pub fn identifier(fields: &impl Fields) -> Option<Ipv6Addr> {
     addresses(fields).find_map(as_identifier)
 }
 
@@ -81,8 +100,8 @@ fn as_identifier(address: IpAddr) -> Option<Ipv6Addr> {
 }
 
 /// The addresses in the fields of a record, IPv4 first.
-pub fn addresses(fields: &Map<String, Value>) -> impl Iterator<Item = IpAddr> {
-    [IPV4, IPV6].into_iter().filter_map(|name| address(fields.get(name)?))
+pub fn addresses(fields: &impl Fields) -> impl Iterator<Item = IpAddr> {
+    [IPV4, IPV6].into_iter().filter_map(|name| address(fields.text(name)?))
 }
 
 /// The stamp in the fields of a record. The error says what is wrong with it.
@@ -122,7 +141,7 @@ pub fn set_identifier(fields: &mut Map<String, Value>, identifier: Ipv6Addr, zon
 /// is no address of the family, one of the other family goes.
 fn put(fields: &mut Map<String, Value>, name: &str, new: Option<&IpAddr>) {
     let Some(new) = new else {
-        if fields.get(name).is_some_and(|field| address(field).is_some()) {
+        if fields.text(name).is_some_and(|field| address(field).is_some()) {
             fields.shift_remove(name);
         }
         return;
@@ -136,8 +155,8 @@ fn put(fields: &mut Map<String, Value>, name: &str, new: Option<&IpAddr>) {
     }
 }
 
-fn address(field: &Value) -> Option<IpAddr> {
-    Some(field.as_str()?.parse::<IpAddr>().ok()?.to_canonical())
+fn address(field: &str) -> Option<IpAddr> {
+    Some(field.parse::<IpAddr>().ok()?.to_canonical())
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub fn replace(path: &Path, contents: &[u8], readers: Readers) -> Result<(), Fau
 /// file, even if somebody replaces it at once.
 pub(crate) fn replace_with(
     path: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
+    write: impl FnMut(&mut File) -> io::Result<()>,
     readers: Readers,
 ) -> Result<Metadata, Fault> {
     replace_if(path, write, || Ok(()), readers)
@@ -65,8 +65,18 @@ pub(crate) fn replace_with(
 /// make the new one durable takes long, and somebody may edit the old one meanwhile.
 pub(crate) fn replace_if(
     path: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-    check: impl FnOnce() -> io::Result<()>,
+    mut write: impl FnMut(&mut File) -> io::Result<()>,
+    check: impl Fn() -> io::Result<()>,
+    readers: Readers,
+) -> Result<Metadata, Fault> {
+    put_in_place(path, &mut write, &check, readers)
+}
+
+/// Does what [`replace_if`] does. The program has it once, whatever is written.
+fn put_in_place(
+    path: &Path,
+    write: &mut dyn FnMut(&mut File) -> io::Result<()>,
+    check: &dyn Fn() -> io::Result<()>,
     readers: Readers,
 ) -> Result<Metadata, Fault> {
     let target = follow(path);
@@ -119,7 +129,7 @@ pub fn follow(path: &Path) -> PathBuf {
 fn write_temporary(
     temporary: &Path,
     target: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
+    write: &mut dyn FnMut(&mut File) -> io::Result<()>,
     readers: Readers,
 ) -> io::Result<Metadata> {
     let existing = match fs::metadata(target) {

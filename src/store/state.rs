@@ -4,7 +4,7 @@
 //! indexed or whole, and nothing is searched:
 //!
 //! - *Indexed*: the index knows the file as it is. Of a host, its one entry is read.
-//! - *Whole*: all of the file is read, as strictly as it can be.
+//! - *Whole*: all of the file is read, as strictly as it can be, and kept as its text.
 //!
 //! An entry that is not where the index says makes an indexed state a whole one.
 
@@ -19,13 +19,16 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::fault::{Fault, json_position};
 use crate::protocol::host::HostName;
-use crate::store::hosts;
+use crate::store::expiry::Expiry;
 use crate::store::index::{Indexed, Search};
 use crate::store::json::{self, Entry};
+use crate::store::keys::Keys;
 use crate::store::lock::Lock;
+use crate::store::object::Object;
 use crate::store::record::{self, Record};
 use crate::store::replace::{Readers, companion, replace_if};
 use crate::store::validity::{Validity, check};
+use crate::store::{hosts, hosts_file};
 
 /// The largest state that is read, in bytes: over half a million hosts. A larger file is a mistake,
 /// which must not cost the machine its memory.
@@ -63,9 +66,7 @@ pub(super) struct Whole {
     pub(super) file: Option<File>,
     /// What was at its path before it was read.
     pub(super) was: Option<Validity>,
-    pub(super) text: String,
-    pub(super) map: Map<String, Value>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) hosts: Object,
 }
 
 /// A host's entry in the state.
@@ -115,19 +116,16 @@ impl State {
     /// The entry of a host: the last one, if there are several.
     pub(crate) fn entry(&mut self, host: &HostName) -> Result<Option<HostEntry>, Fault> {
         if let Contents::Indexed(indexed) = &self.contents {
-            let name = host.as_str().to_ascii_lowercase();
             let found = indexed
-                .find(&name, |key| host.is(key))
+                .find(Keys::OfHosts, host.as_str())
                 .map_err(|error| Fault::io("read the state", &self.settings.state, &error))?;
             if let Search::Found { entry, json, lines } = found {
                 return self.host_entry(host, entry, json, true, Some(lines)).map(Some);
             }
         }
-        let whole = self.read_whole()?;
-        let mut own = whole.entries.iter().filter(|entry| host.is(&entry.key));
-        let Some(entry) = own.next_back().cloned() else { return Ok(None) };
-        let is_only_one = own.next().is_none();
-        let json = json::text_at(&whole.text, &entry.value).to_owned();
+        let found = self.read_whole()?.hosts.find(host.as_str());
+        let Some((entry, json, is_only_one)) = found else { return Ok(None) };
+        let json = json.to_owned();
         self.host_entry(host, entry, json, is_only_one, None).map(Some)
     }
 
@@ -149,9 +147,27 @@ impl State {
         Ok(HostEntry { record, is_only_one, at, json, fields, lines })
     }
 
-    /// All of the state.
-    pub fn map(&mut self) -> Result<&Map<String, Value>, Fault> {
-        Ok(&self.read_whole()?.map)
+    /// Makes sure that all of the state is read.
+    pub fn read(&mut self) -> Result<(), Fault> {
+        self.read_whole().map(drop)
+    }
+
+    /// All of the state, which takes ten times the memory of its text.
+    pub fn map(&mut self) -> Result<Map<String, Value>, Fault> {
+        let map = json::parse(self.read_whole()?.hosts.text());
+        map.map_err(|error| self.broken(json_position(&error)))
+    }
+
+    /// Whether the hosts file is what the state says.
+    pub(crate) fn has_its_hosts(&mut self, expiry: &Expiry) -> Result<bool, Fault> {
+        let path = self.settings.hosts.clone();
+        Ok(hosts_file::compare(&path, &self.read_whole()?.hosts, expiry)?.is_some())
+    }
+
+    /// Writes the hosts file.
+    pub(crate) fn write_hosts(&mut self, expiry: &Expiry) -> Result<(), Fault> {
+        let path = self.settings.hosts.clone();
+        hosts_file::write(&path, &self.read_whole()?.hosts, expiry).map(drop)
     }
 
     /// Reads all of the state, if it is only indexed.
@@ -184,7 +200,7 @@ impl State {
     #[must_use]
     pub fn rebuilt_hosts(&self) -> usize {
         match &self.contents {
-            Contents::Whole(Whole { file: None, map, .. }) => map.len(),
+            Contents::Whole(Whole { file: None, hosts, .. }) => hosts.len(),
             Contents::Whole(Whole { file: Some(_), .. }) | Contents::Indexed(_) => 0,
         }
     }
@@ -250,7 +266,7 @@ pub fn snapshot(settings: &config::Store) -> Result<Map<String, Value>, Fault> {
         Some((file, validity)) => read(file, validity, settings)?,
         None => rebuild(settings, None)?,
     };
-    Ok(whole.map)
+    json::parse(whole.hosts.text()).map_err(|error| broken(&settings.state, json_position(&error)))
 }
 
 /// The index of the state.
@@ -302,5 +318,5 @@ fn rebuild(settings: &config::Store, was: Option<Validity>) -> Result<Whole, Fau
 }
 
 fn parse(text: String, file: Option<File>, was: Option<Validity>) -> serde_json::Result<Whole> {
-    Ok(Whole { map: json::parse(&text)?, entries: json::entries(&text)?, text, file, was })
+    Ok(Whole { file, was, hosts: Object::read(text, Keys::OfHosts)? })
 }

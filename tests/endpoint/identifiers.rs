@@ -426,7 +426,10 @@ fn a_failed_restart_is_told_and_the_identifier_is_stored_all_the_same() {
     let output = scene.ddnsctl(&add(HOST1));
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("broken") && text.contains("The identifier is stored all the same"), "{text}");
+    assert!(
+        text.contains("broken") && text.contains("The identifier is stored all the same"),
+        "{text}"
+    );
     assert_eq!(record(&scene, HOST1)["ip6"], IDENTIFIER);
     assert_eq!(scene.hosts(), HOSTS);
     assert!(scene.mark().exists(), "the next request tries again");

@@ -52,6 +52,7 @@ mod scene;
 mod secrets;
 mod server;
 mod shipped;
+mod size;
 mod status;
 mod status_access;
 mod takeover;

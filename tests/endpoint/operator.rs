@@ -402,3 +402,26 @@ fn check_waits_for_an_answer_through_a_stop() {
     let findings = String::from_utf8(output.stdout).unwrap();
     assert!(findings.contains("dnsmasq does not answer with 203.0.113.7"), "{findings}");
 }
+
+#[test]
+fn on_a_terminal_check_shows_what_it_is_at_and_in_a_pipe_it_does_not() {
+    const SCRIPT: &str = "/usr/bin/script";
+    if !can_run("the progress of check", &[SCRIPT]) {
+        return;
+    }
+    let scene = Scene::new();
+    // It never answers, so asking it takes two seconds.
+    let server = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let server = server.local_addr().unwrap().to_string();
+    let check = scene.ddnsctl_command(&["check", "--server", &server]);
+    let words = [check.get_program()].into_iter().chain(check.get_args());
+    let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+    let output =
+        Command::new(SCRIPT).args(["-qec", &words.join(" "), "/dev/null"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\r\u{1b}[Kchecking the name server (1 s"), "{text:?}");
+    let (_, report) = text.rsplit_once("\r\u{1b}[K").unwrap();
+    assert!(report.contains("dnsmasq: no answer from") && !report.contains("checking"), "{text:?}");
+    let output = scene.ddnsctl(&["check", "--server", &server]);
+    assert!(output.stderr.is_empty(), "{output:?}");
+}

@@ -28,9 +28,10 @@ pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
         forget_published(config)?;
     }
     let mut state = State::open(&config.store, Patience::Client)?;
-    let map = state.map()?.clone();
+    state.read()?;
     pending::add(config, "applied by ddnsctl")?;
     if state.rebuilt_hosts() > 0 {
+        let map = state.map()?;
         state.replace(&map)?;
     }
     state.forget_index();
@@ -42,7 +43,7 @@ pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
 /// afterwards: a restarter that is at work would settle it without having sent all.
 fn forget_published(config: &Config) -> Result<(), Fault> {
     // The lock on the state must not be held here, because that restarter needs it to finish.
-    let map = State::open(&config.store, Patience::Client)?.map()?.clone();
+    let map = State::open(&config.store, Patience::Client)?.map()?;
     let deadline = deadline(config);
     while zones::forget(&config.store.hosts, map.keys())?.is_none() {
         still_at_work(config, Target::Zones, deadline)?;

@@ -8,6 +8,7 @@ mod folders;
 mod hosts;
 mod name_server;
 mod names;
+mod progress;
 mod public;
 mod restart;
 mod secondaries;
@@ -34,6 +35,7 @@ use crate::web_user::WebUser;
 /// Examines the installation of this configuration.
 pub fn run(config: Result<Config, Fault>, options: &CheckOptions) -> Report {
     let mut findings = Findings::default();
+    let progress = progress::show();
     let summary = match config {
         Ok(config) => examine(&mut findings, &config, options),
         Err(fault) => {
@@ -42,22 +44,27 @@ pub fn run(config: Result<Config, Fault>, options: &CheckOptions) -> Report {
             String::new()
         }
     };
+    drop(progress);
     findings.into_report(options.json, &summary)
 }
 
 /// Looks at every part, from the files to the name servers. Returns a summary: how many of each
 /// there are.
 fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> String {
+    progress::step("the files");
     let user = web_user(findings, options);
     let user = user.as_ref();
     let users = credentials::check(findings, &config.store, user);
     folders::check(findings, &config.store, user);
     let state = state::check(findings, config, users.as_ref());
+    progress::step("the restart command");
     restart::check(findings, config, user);
     status_page::check(findings, &config.status);
+    progress::step("the web server");
     if let Some(user) = user {
         web_server::check(findings, &config.store, user);
     }
+    progress::step("the hosts file");
     if Target::of(&config.publish).any(|target| target == Target::HostsFile) {
         hosts::check_readers(findings, &config.store.hosts);
     }
@@ -69,18 +76,22 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
         let expiry = Expiry::at(Utc::now(), &config.store);
         hosts::check(findings, &config.store, state, &expiry);
     }
+    progress::step("the name server");
     let publish = &config.publish;
     if let Some(server) = options.server.or(publish.name_server) {
         let wanted = Wanted::of(config, Target::HostsFile);
         name_server::check(findings, server, &wanted, &config.store.hosts);
     }
+    progress::step("the zones that are public");
     public::check(findings);
     let [hosts, users] = [&state, &users].map(|map| map.as_ref().map_or(0, Map::len));
     let mut summary = format!("{hosts} hosts, {users} users");
+    progress::step("the name servers of the zones");
     if let Some(zones) = &publish.zones {
         let asked = zones::check(findings, zones, &Wanted::of(config, Target::Zones), user);
         summary += &format!(", {} zones, asked at {asked} addresses", zones.names.len());
     }
+    progress::step("the clock");
     clock::check(findings);
     summary
 }

@@ -16,7 +16,7 @@ pub fn run(config: &Config, host: &str) -> Result<Report, Fault> {
     let store = &config.store;
     let host = host_name(host)?;
     let mut state = State::open(store, Patience::Client)?;
-    let mut map = state.map()?.clone();
+    let mut map = state.map()?;
     let before = map.len();
     map.retain(|name, _| !host.is(name));
     if map.len() == before {

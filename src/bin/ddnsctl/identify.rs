@@ -20,7 +20,7 @@ use crate::{Report, apply};
 pub fn run(config: &Config, host: &str, identifier: Ipv6Addr) -> Result<Report, Fault> {
     let host = host_name(host)?;
     let mut state = State::open(&config.store, Patience::Client)?;
-    let mut map = state.map()?.clone();
+    let mut map = state.map()?;
     let text = set(config, &mut map, &host, identifier)?;
     store(config, &mut state, &map, &host)?;
     drop(state);
@@ -87,7 +87,7 @@ fn store(
     if !is_published {
         pending::add(config, format_args!("{host} waits for a prefix"))?;
     }
-    if map != state.map()? {
+    if *map != state.map()? {
         state.replace(map)?;
     }
     if !is_published {

@@ -36,6 +36,7 @@ pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
         None => ddns_cgi::store::state::snapshot(&config.store)?,
     };
     let entries = entries(&config.store, &state);
+    drop(state);
     let is_wanted = |entry: &&Entry| {
         options.stale.is_none_or(|limit| entry.age.is_none_or(|age| is_at_least(age, limit)))
     };
@@ -100,22 +101,24 @@ impl Entry {
     }
 }
 
+/// A JSON list, put together entry by entry, since a value of all of them takes a lot of memory.
 fn as_json(entries: &[&Entry]) -> String {
-    let list: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            json!({
-                "host": entry.host,
-                "addresses": entry.addresses,
-                "interface_identifier": entry.identifier,
-                "update": entry.update,
-                "age_seconds": entry.age,
-                "expired": entry.has_expired,
-                "owner": entry.owner,
-            })
-        })
-        .collect();
-    format!("{:#}\n", json!(list))
+    let mut text = String::from("[");
+    for (number, entry) in entries.iter().enumerate() {
+        let value = json!({
+            "host": entry.host,
+            "addresses": entry.addresses,
+            "interface_identifier": entry.identifier,
+            "update": entry.update,
+            "age_seconds": entry.age,
+            "expired": entry.has_expired,
+            "owner": entry.owner,
+        });
+        text += if number == 0 { "\n  " } else { ",\n  " };
+        text += &format!("{value:#}").replace('\n', "\n  ");
+    }
+    text += if entries.is_empty() { "]\n" } else { "\n]\n" };
+    text
 }
 
 fn as_table(entries: &[&Entry]) -> String {

@@ -102,7 +102,10 @@ fn readable_records(text: &str) -> Map<String, Value> {
 
 /// The record at the start of `text`, and what comes after it.
 fn record_at(text: &str) -> Option<(String, Map<String, Value>, &str)> {
-    let (name, after) = value_at::<String>(text)?;
+    // No name has a quote. To look no further is to look at each part of the text but once.
+    let end = text.get(1..)?.find('"')? + 2;
+    let (name, after) = text.split_at_checked(end)?;
+    let (name, _) = value_at::<String>(name)?;
     HostName::parse(&name)?;
     let (fields, after) = value_at::<Map<String, Value>>(after.trim_start().strip_prefix(':')?)?;
     Some((name, fields, after))

@@ -20,7 +20,7 @@ pub fn run(store: &Store, options: &SignOptions) -> Result<Report, Fault> {
     let users = credentials::read(&store.credentials)?;
     let name = credentials::owner_of(&users, &host)
         .ok_or_else(|| fault("is no user's host; see ddnsctl host add"))?;
-    let Found::Known(user) = Credentials::open(store)?.find(name)? else {
+    let Found::Known(user) = Credentials::open(store)?.find(name, &[])? else {
         return Err(fault("belongs to a user whose entry is unusable; see ddnsctl check"));
     };
     let now = Stamp::at(Utc::now()).ok_or_else(|| fault("the clock shows no usable year"))?;

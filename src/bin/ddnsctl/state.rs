@@ -40,19 +40,22 @@ impl<'s> Host<'s> {
 /// The hosts of a state, in its order.
 pub fn hosts<'s>(state: &'s Map<String, Value>, users: &'s Map<String, Value>) -> Vec<Host<'s>> {
     let owners = credentials::owners(users);
-    let mut counts: HashMap<String, usize> = HashMap::new();
+    // How often there is a name, and its last spelling so far.
+    let mut spellings: HashMap<String, (usize, Option<&str>)> = HashMap::new();
     for name in state.keys() {
-        *counts.entry(name.to_ascii_lowercase()).or_default() += 1;
+        spellings.entry(name.to_ascii_lowercase()).or_default().0 += 1;
     }
-    let mut earlier = HashMap::new();
     let host = |(name, record): (&'s String, &'s Value)| {
         let key = name.to_ascii_lowercase();
+        let twins = spellings.get_mut(&key);
+        let (count, earlier) =
+            twins.map_or((1, None), |(count, last)| (*count, last.replace(name.as_str())));
         Host {
             name,
             record,
             owner: owners.get(&key).copied(),
-            has_twin: counts.get(&key).is_some_and(|count| *count > 1),
-            earlier_twin: earlier.insert(key, name.as_str()),
+            has_twin: count > 1,
+            earlier_twin: earlier,
         }
     };
     state.iter().map(host).collect()

@@ -1,5 +1,7 @@
 //! Plain tables for people.
 
+use std::iter;
+
 /// Rows of cells in columns, two spaces apart.
 pub fn render<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let head = head.map(str::to_owned);
@@ -11,9 +13,13 @@ pub fn render<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     }
     let mut text = String::new();
     for row in [&head].into_iter().chain(rows) {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
+        let line = text.len();
+        for (cell, width) in row.iter().zip(widths) {
+            text.push_str(cell);
+            // Not by a format's width, which ends at 65,535.
+            text.extend(iter::repeat_n(' ', 2 + width - cell.chars().count()));
+        }
+        text.truncate(line + text.get(line..).map_or(0, |line| line.trim_end().len()));
         text.push('\n');
     }
     text
@@ -25,5 +31,12 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["a".to_owned(), "long".to_owned()], ["bcd".to_owned(), String::new()]];
         assert_eq!(super::render(["X", "Y"], &rows), "X    Y\na    long\nbcd\n");
+    }
+
+    #[test]
+    fn a_cell_may_be_of_any_length() {
+        let long = "x".repeat(100_000);
+        let text = super::render(["X"], &[[long.clone()], ["y".to_owned()]]);
+        assert_eq!(text, format!("X\n{long}\ny\n"));
     }
 }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE};
 
+use super::progress;
+
 /// The port of every public name server.
 pub const PORT: u16 = 53;
 
@@ -77,9 +79,11 @@ pub struct Answers {
 /// Asks a name server.
 pub fn ask(server: SocketAddr, questions: &[Question]) -> Answers {
     let mut list = vec![None; questions.len()];
+    progress::ask(list.len());
     let end = Instant::now() + LIMIT;
     let open = questions.iter().zip(&mut list).map(|(question, slot)| Open { question, slot });
     let result = over_udp(server, open, end).and_then(|truncated| over_tcp(server, truncated, end));
+    progress::asked(list.len());
     let silence = result.err().map(|error| {
         let (missing, all) = (list.iter().filter(|answer| answer.is_none()).count(), list.len());
         let part =
@@ -262,7 +266,10 @@ fn settle<'q>(
     let reading = Reading::of(&message, place.as_ref()?.open.question)?;
     let open = place.take()?.open;
     match reading {
-        Reading::Whole(answer) => *open.slot = Some(answer),
+        Reading::Whole(answer) => {
+            *open.slot = Some(answer);
+            progress::answered();
+        }
         Reading::Truncated => truncated.push(open),
     }
     Some(())
