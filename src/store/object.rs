@@ -5,14 +5,12 @@
 //! entries there are, and in which order.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map;
 use std::fmt;
 use std::io::{self, Write};
 
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::store::json::{self, Text};
 use crate::store::keys::Keys;
@@ -65,17 +63,17 @@ impl Object {
     }
 
     fn merge_equal_keys(&mut self) {
-        let mut known = HashMap::new();
+        // The number of each key in `merged`. A map of this kind is in the program anyway.
+        let mut numbers: Map<String, Value> = Map::new();
         let (mut merged, mut repeated): (Vec<Place>, _) = (Vec::new(), Vec::new());
         for place in &self.entries {
-            match known.entry(key(self.part(place))) {
-                hash_map::Entry::Vacant(first) => {
-                    first.insert(merged.len());
-                    merged.push(*place);
-                }
-                hash_map::Entry::Occupied(first) => {
+            let number = numbers.entry(key(self.part(place))).or_insert(merged.len().into());
+            let number = number.as_u64().and_then(|number| usize::try_from(number).ok());
+            match number.and_then(|number| merged.get_mut(number)) {
+                None => merged.push(*place),
+                Some(first) => {
                     repeated.push(place.hash);
-                    merged.get_mut(*first.get()).into_iter().for_each(|first| *first = *place);
+                    *first = *place;
                 }
             }
         }
