@@ -153,6 +153,11 @@ fn accepted(times: &Times) -> Vec<Case> {
             .stamped(HOST1),
         Case::get("names have no case", signed("user1", "secretkey1", "HOST1.h.lohray.com", &times.now))
             .stamped(HOST1),
+        Case::get(
+            "a dot ends the name",
+            signed("user1", "secretkey1", "host1.h.lohray.com.", &times.now),
+        )
+        .stamped(HOST1),
         Case::get("headers do not tell the address", &query)
             .with(&["X-Forwarded-For: 192.0.2.9", "Client-IP: 192.0.2.9", "Proxy: 192.0.2.9"])
             .stamped(HOST1),
@@ -347,6 +352,31 @@ fn accepted_by_protocol_2(times: &Times) -> Vec<Case> {
             .state(&both)
             .stored(named(&both_now), named(&hosts_of_both))
             .answered(200, "good 192.0.2.10"),
+        Case::get("2: a prefix moves the stored address", request(["", "2001:db8:5::/48"]))
+            .state(both.replace("2001:db8::1", "2001:db8:9:7::1"))
+            .stored(
+                both_now.replace("2001:db8::1", "2001:db8:5:7::1"),
+                hosts_of_both.replace("2001:db8::1", "2001:db8:5:7::1"),
+            )
+            .answered(200, "good 2001:db8:5:7::1"),
+        Case::get("2: a prefix that is stored", request(["", "2001:db8::/64"]))
+            .state(&both)
+            .stamped(HOST1)
+            .answered(200, "nochg 2001:db8::1"),
+        Case::get("2: a prefix for an identifier", request(["192.0.2.10", "2001:db8:5::/64"]))
+            .state(both.replace("2001:db8::1", "::7:1"))
+            .stored(
+                named(&both_now).replace("2001:db8::1", "2001:db8:5::7:1"),
+                named(&hosts_of_both).replace("2001:db8::1", "2001:db8:5::7:1"),
+            )
+            .answered(200, "good 192.0.2.10,2001:db8:5::7:1"),
+        Case::get("2: a prefix beside an IPv4 address", request(["192.0.2.10", "2001:db8::/64"]))
+            .state(named(STATE))
+            .stamped(HOST1)
+            .answered(200, "nochg 192.0.2.10"),
+        Case::get("2: an address that no host can have", request(["0.0.0.0", "2001:db8::1"]))
+            .stored(both_now.clone(), hosts_of_both.clone())
+            .answered(200, "good 2001:db8::1"),
         Case::get("2: no IPv6 any more", request(["", "none"]))
             .state(&both)
             .stored(with_stamp(STATE, HOST1, "NOW"), HOSTS)
@@ -390,6 +420,8 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
     let stored = with_stamp(STATE, HOST1, &times.now);
     let sum = hash(HOST1, &times.now, "secretkey1");
     let hosts_moved = HOSTS.replace("127.0.0.10", "192.0.2.1");
+    let prefixed =
+        STATE.replace("\"127.0.0.10\",", "\"127.0.0.10\",\n        \"ip6\": \"2001:db8:9::1\",");
     vec![
         Case::get(
             "2: another address than the signed one",
@@ -398,6 +430,17 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
         .refused(403, "badauth"),
         Case::get("2: without the signed address", signed_elsewhere.replace("&ip=192.0.2.1", ""))
             .refused(403, "badauth"),
+        Case::get(
+            "2: another length than the signed one",
+            request(["", "2001:db8::/64"]).replace("/64", "/56"),
+        )
+        .refused(403, "badauth"),
+        Case::get("2: a prefix without an address", request(["", "2001:db8::/64"]))
+            .refused(403, "noip6"),
+        Case::get("2: a captured prefix", request(["", "2001:db8::/64"]))
+            .from("127.0.0.66")
+            .state(with_stamp(&prefixed, HOST1, &times.later))
+            .refused(403, "replay"),
         Case::get(
             "2: the signed address as one of the other family",
             signed_elsewhere.replace("&ip=192.0.2.1", "&ip6=2001:db8::1"),
@@ -463,6 +506,17 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
         ),
         Case::badrequest("2: IPv6 for IPv4", request(["2001:db8::1", ""]), "malformed ip"),
         Case::badrequest("2: IPv4 for IPv6", request(["", "192.0.2.1"]), "malformed ip6"),
+        Case::badrequest("2: no address of a host", request(["0.0.0.0", ""]), "unusable ip"),
+        Case::badrequest("2: a link-local one", request(["", "fe80::1"]), "unusable ip6"),
+        Case::badrequest("2: an identifier alone", request(["", "::7:1"]), "unusable ip6"),
+        Case::badrequest("2: an address with a length", request(["", "::1/64"]), "unusable ip6"),
+        Case::badrequest("2: the prefix of all", request(["", "::/0"]), "unusable ip6"),
+        Case::badrequest("2: a prefix for IPv4", request(["192.0.2.0/24", ""]), "malformed ip"),
+        Case::badrequest(
+            "2: an address by an unknown name",
+            request(["", ""]) + "&myip=192.0.2.1",
+            "unknown parameter",
+        ),
         Case::badrequest("2: mapped IPv4", request(["", "::ffff:192.0.2.1"]), "malformed ip6"),
         Case::badrequest("2: no address", request(["192.0.2", ""]), "malformed ip"),
         Case::badrequest(
