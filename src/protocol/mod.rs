@@ -23,7 +23,7 @@ pub mod claim;
 pub mod dyndns2;
 pub mod form;
 pub mod host;
-pub(crate) mod named;
+pub mod named;
 pub mod prefix;
 pub mod signature;
 pub mod special;

@@ -92,7 +92,10 @@ impl Credentials {
             Fault::new(self.path.display(), reason)
         })?;
         let found = find(&users, name, hosts);
-        self.users = Some((validity, users));
+        // Of a request that will be refused, nothing stays in memory when its turn is over.
+        if matches!(found, Found::Known(_)) {
+            self.users = Some((validity, users));
+        }
         Ok(found)
     }
 

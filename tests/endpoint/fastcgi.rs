@@ -257,7 +257,7 @@ fn more_connections_than_there_may_be_wait_until_others_are_dropped() {
 fn requests_at_once_read_large_credentials_one_after_the_other() {
     const REQUESTS: usize = 16;
     let scene = Scene::new();
-    let users: serde_json::Map<_, _> = (0..20_000)
+    let users: serde_json::Map<_, _> = (0..100_000)
         .map(|n| (format!("user{n}"), json!({"id": [format!("h{n}.example")], "key": "secret"})))
         .collect();
     // It has just been edited, so nobody has an index of it.

@@ -489,7 +489,11 @@ impl Real {
                 self.scene.cgi(ELSEWHERE, &signed_2(user, key, &hosts, &time, [&ip, &ip6]))
             }
             Protocol::Password => {
-                let query = format!("hostname={hosts}&myip={ip},{ip6}&ip6lanprefix={prefix}");
+                let mut query = format!("hostname={hosts}&myip={ip},{ip6}");
+                // Without one, the parameter would say that the router has a network.
+                if !prefix.is_empty() {
+                    query += &format!("&ip6lanprefix={prefix}");
+                }
                 let login = Base64::encode_string(format!("{user}:{key}").as_bytes());
                 self.scene
                     .cgi(ELSEWHERE, &query)

@@ -130,16 +130,15 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Map<String, Value>, Fault> {
 
 /// What may surprise the operator, first in the state, then in the credentials.
 fn warnings(store: &Store, map: &Map<String, Value>, users: &Map<String, Value>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let hosts = state::hosts(map, users);
+    let (mut warnings, mut without_owner) = (Vec::new(), Vec::new());
     let now = Utc::now();
-    for host in &hosts {
-        add_warnings(&mut warnings, host, store.time_zone, now);
+    for host in state::hosts(map, users) {
+        add_warnings(&mut warnings, &host, store.time_zone, now);
+        without_owner.extend(host.owner.is_none().then_some(host.name));
     }
     let broken = credentials::broken(users);
     warnings.extend(broken.map(|(user, why)| format!("user {user} cannot sign in: {why}")));
-    for host in hosts.iter().filter(|host| host.owner.is_none()) {
-        let name = host.name.escape_default();
+    for name in without_owner.into_iter().map(str::escape_default) {
         warnings.push(format!("{name} is no user's host: nobody can update it"));
     }
     for name in credentials::invalid_hosts(users).map(str::escape_default) {

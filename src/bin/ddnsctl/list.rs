@@ -61,8 +61,8 @@ fn entries(store: &Store, map: &Map<String, Value>) -> Vec<Entry> {
     let users = credentials::read(&store.credentials).unwrap_or_default();
     let now = Utc::now();
     let expiry = Expiry::at(now, store);
-    let entry = |host: &Host| Entry::of(host, store.time_zone, &expiry, now);
-    state::hosts(map, &users).iter().map(entry).collect()
+    let entry = |host| Entry::of(&host, store.time_zone, &expiry, now);
+    state::hosts(map, &users).map(entry).collect()
 }
 
 impl Entry {

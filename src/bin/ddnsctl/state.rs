@@ -38,14 +38,17 @@ impl<'s> Host<'s> {
 }
 
 /// The hosts of a state, in its order.
-pub fn hosts<'s>(state: &'s Map<String, Value>, users: &'s Map<String, Value>) -> Vec<Host<'s>> {
+pub fn hosts<'s>(
+    state: &'s Map<String, Value>,
+    users: &'s Map<String, Value>,
+) -> impl Iterator<Item = Host<'s>> {
     let owners = credentials::owners(users);
     // How often there is a name, and its last spelling so far.
     let mut spellings: HashMap<String, (usize, Option<&str>)> = HashMap::new();
     for name in state.keys() {
         spellings.entry(name.to_ascii_lowercase()).or_default().0 += 1;
     }
-    let host = |(name, record): (&'s String, &'s Value)| {
+    let host = move |(name, record): (&'s String, &'s Value)| {
         let key = name.to_ascii_lowercase();
         let twins = spellings.get_mut(&key);
         let (count, earlier) =
@@ -58,5 +61,5 @@ pub fn hosts<'s>(state: &'s Map<String, Value>, users: &'s Map<String, Value>) -
             earlier_twin: earlier,
         }
     };
-    state.iter().map(host).collect()
+    state.iter().map(host)
 }

@@ -23,7 +23,7 @@ pub fn check(
 ) -> Option<Map<String, Value>> {
     let state = read(findings, &config.store.state)?;
     let no_users = Map::new();
-    let hosts = state::hosts(&state, users.unwrap_or(&no_users));
+    let hosts: Vec<Host> = state::hosts(&state, users.unwrap_or(&no_users)).collect();
     for host in &hosts {
         check_name(findings, host, users.is_some());
     }
