@@ -294,10 +294,8 @@ fn request_2(ids: &str, times: &Times, addresses: [&str; 2]) -> String {
 
 fn accepted_by_protocol_2(times: &Times) -> Vec<Case> {
     let request = |addresses| request_2(HOST1, times, addresses);
-    let both = with_stamp(STATE, HOST1, &times.earlier)
-        .replace("\"127.0.0.10\",", "\"127.0.0.10\",\n        \"ip6\": \"2001:db8::1\",");
+    let [both, hosts_of_both] = both_families(times);
     let both_now = with_stamp(&both, HOST1, "NOW");
-    let hosts_of_both = HOSTS.replace("127.0.0.20", "2001:db8::1 host1.h.lohray.com\n127.0.0.20");
     let list = "host1.h.lohray.com,host2.h.lohray.com";
     let list_now = with_stamp(&with_stamp(STATE, HOST1, "NOW"), "host2", "NOW");
     let list_moved = list_now.replace("127.0.0.10", "192.0.2.1").replace("127.0.0.20", "192.0.2.1");
@@ -352,31 +350,6 @@ fn accepted_by_protocol_2(times: &Times) -> Vec<Case> {
             .state(&both)
             .stored(named(&both_now), named(&hosts_of_both))
             .answered(200, "good 192.0.2.10"),
-        Case::get("2: a prefix moves the stored address", request(["", "2001:db8:5::/48"]))
-            .state(both.replace("2001:db8::1", "2001:db8:9:7::1"))
-            .stored(
-                both_now.replace("2001:db8::1", "2001:db8:5:7::1"),
-                hosts_of_both.replace("2001:db8::1", "2001:db8:5:7::1"),
-            )
-            .answered(200, "good 2001:db8:5:7::1"),
-        Case::get("2: a prefix that is stored", request(["", "2001:db8::/64"]))
-            .state(&both)
-            .stamped(HOST1)
-            .answered(200, "nochg 2001:db8::1"),
-        Case::get("2: a prefix for an identifier", request(["192.0.2.10", "2001:db8:5::/64"]))
-            .state(both.replace("2001:db8::1", "::7:1"))
-            .stored(
-                named(&both_now).replace("2001:db8::1", "2001:db8:5::7:1"),
-                named(&hosts_of_both).replace("2001:db8::1", "2001:db8:5::7:1"),
-            )
-            .answered(200, "good 192.0.2.10,2001:db8:5::7:1"),
-        Case::get("2: a prefix beside an IPv4 address", request(["192.0.2.10", "2001:db8::/64"]))
-            .state(named(STATE))
-            .stamped(HOST1)
-            .answered(200, "nochg 192.0.2.10"),
-        Case::get("2: an address that no host can have", request(["0.0.0.0", "2001:db8::1"]))
-            .stored(both_now.clone(), hosts_of_both.clone())
-            .answered(200, "good 2001:db8::1"),
         Case::get("2: no IPv6 any more", request(["", "none"]))
             .state(&both)
             .stored(with_stamp(STATE, HOST1, "NOW"), HOSTS)
@@ -413,6 +386,50 @@ fn accepted_by_protocol_2(times: &Times) -> Vec<Case> {
     ]
 }
 
+/// Prefixes, and addresses that no host can have.
+fn accepted_prefixes(times: &Times) -> Vec<Case> {
+    let request = |addresses| request_2(HOST1, times, addresses);
+    let [both, hosts_of_both] = both_families(times);
+    let both_now = with_stamp(&both, HOST1, "NOW");
+    let named = |state: &str| state.replace("127.0.0.10", "192.0.2.10");
+    vec![
+        Case::get("2: a prefix moves the stored address", request(["", "2001:db8:5::/48"]))
+            .state(both.replace("2001:db8::1", "2001:db8:9:7::1"))
+            .stored(
+                both_now.replace("2001:db8::1", "2001:db8:5:7::1"),
+                hosts_of_both.replace("2001:db8::1", "2001:db8:5:7::1"),
+            )
+            .answered(200, "good 2001:db8:5:7::1"),
+        Case::get("2: a prefix that is stored", request(["", "2001:db8::/64"]))
+            .state(&both)
+            .stamped(HOST1)
+            .answered(200, "nochg 2001:db8::1"),
+        Case::get("2: a prefix for an identifier", request(["192.0.2.10", "2001:db8:5::/64"]))
+            .state(both.replace("2001:db8::1", "::7:1"))
+            .stored(
+                named(&both_now).replace("2001:db8::1", "2001:db8:5::7:1"),
+                named(&hosts_of_both).replace("2001:db8::1", "2001:db8:5::7:1"),
+            )
+            .answered(200, "good 192.0.2.10,2001:db8:5::7:1"),
+        Case::get("2: a prefix beside an IPv4 address", request(["192.0.2.10", "2001:db8::/64"]))
+            .state(named(STATE))
+            .stamped(HOST1)
+            .answered(200, "nochg 192.0.2.10"),
+        Case::get("2: an address that no host can have", request(["0.0.0.0", "2001:db8::1"]))
+            .stored(both_now.clone(), hosts_of_both.clone())
+            .answered(200, "good 2001:db8::1"),
+    ]
+}
+
+/// The state and the hosts file if host1 has an IPv6 address, too.
+fn both_families(times: &Times) -> [String; 2] {
+    [
+        with_stamp(STATE, HOST1, &times.earlier)
+            .replace("\"127.0.0.10\",", "\"127.0.0.10\",\n        \"ip6\": \"2001:db8::1\","),
+        HOSTS.replace("127.0.0.20", "2001:db8::1 host1.h.lohray.com\n127.0.0.20"),
+    ]
+}
+
 fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
     let request = |addresses| request_2(HOST1, times, addresses);
     let signed_elsewhere = request(["192.0.2.1", ""]);
@@ -420,8 +437,6 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
     let stored = with_stamp(STATE, HOST1, &times.now);
     let sum = hash(HOST1, &times.now, "secretkey1");
     let hosts_moved = HOSTS.replace("127.0.0.10", "192.0.2.1");
-    let prefixed =
-        STATE.replace("\"127.0.0.10\",", "\"127.0.0.10\",\n        \"ip6\": \"2001:db8:9::1\",");
     vec![
         Case::get(
             "2: another address than the signed one",
@@ -430,17 +445,6 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
         .refused(403, "badauth"),
         Case::get("2: without the signed address", signed_elsewhere.replace("&ip=192.0.2.1", ""))
             .refused(403, "badauth"),
-        Case::get(
-            "2: another length than the signed one",
-            request(["", "2001:db8::/64"]).replace("/64", "/56"),
-        )
-        .refused(403, "badauth"),
-        Case::get("2: a prefix without an address", request(["", "2001:db8::/64"]))
-            .refused(403, "noip6"),
-        Case::get("2: a captured prefix", request(["", "2001:db8::/64"]))
-            .from("127.0.0.66")
-            .state(with_stamp(&prefixed, HOST1, &times.later))
-            .refused(403, "replay"),
         Case::get(
             "2: the signed address as one of the other family",
             signed_elsewhere.replace("&ip=192.0.2.1", "&ip6=2001:db8::1"),
@@ -506,17 +510,6 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
         ),
         Case::badrequest("2: IPv6 for IPv4", request(["2001:db8::1", ""]), "malformed ip"),
         Case::badrequest("2: IPv4 for IPv6", request(["", "192.0.2.1"]), "malformed ip6"),
-        Case::badrequest("2: no address of a host", request(["0.0.0.0", ""]), "unusable ip"),
-        Case::badrequest("2: a link-local one", request(["", "fe80::1"]), "unusable ip6"),
-        Case::badrequest("2: an identifier alone", request(["", "::7:1"]), "unusable ip6"),
-        Case::badrequest("2: an address with a length", request(["", "::1/64"]), "unusable ip6"),
-        Case::badrequest("2: the prefix of all", request(["", "::/0"]), "unusable ip6"),
-        Case::badrequest("2: a prefix for IPv4", request(["192.0.2.0/24", ""]), "malformed ip"),
-        Case::badrequest(
-            "2: an address by an unknown name",
-            request(["", ""]) + "&myip=192.0.2.1",
-            "unknown parameter",
-        ),
         Case::badrequest("2: mapped IPv4", request(["", "::ffff:192.0.2.1"]), "malformed ip6"),
         Case::badrequest("2: no address", request(["192.0.2", ""]), "malformed ip"),
         Case::badrequest(
@@ -530,6 +523,37 @@ fn refused_by_protocol_2(times: &Times) -> Vec<Case> {
             "2: 62 digits",
             &request(["", ""])[..request(["", ""]).len() - 2],
             "malformed hmac",
+        ),
+    ]
+}
+
+/// Prefixes, and addresses that no host can have.
+fn refused_prefixes(times: &Times) -> Vec<Case> {
+    let request = |addresses| request_2(HOST1, times, addresses);
+    let prefixed =
+        STATE.replace("\"127.0.0.10\",", "\"127.0.0.10\",\n        \"ip6\": \"2001:db8:9::1\",");
+    vec![
+        Case::get(
+            "2: another length than the signed one",
+            request(["", "2001:db8::/64"]).replace("/64", "/56"),
+        )
+        .refused(403, "badauth"),
+        Case::get("2: a prefix without an address", request(["", "2001:db8::/64"]))
+            .refused(403, "noip6"),
+        Case::get("2: a captured prefix", request(["", "2001:db8::/64"]))
+            .from("127.0.0.66")
+            .state(with_stamp(&prefixed, HOST1, &times.later))
+            .refused(403, "replay"),
+        Case::badrequest("2: no address of a host", request(["0.0.0.0", ""]), "unusable ip"),
+        Case::badrequest("2: a link-local one", request(["", "fe80::1"]), "unusable ip6"),
+        Case::badrequest("2: an identifier alone", request(["", "::7:1"]), "unusable ip6"),
+        Case::badrequest("2: an address with a length", request(["", "::1/64"]), "unusable ip6"),
+        Case::badrequest("2: the prefix of all", request(["", "::/0"]), "unusable ip6"),
+        Case::badrequest("2: a prefix for IPv4", request(["192.0.2.0/24", ""]), "malformed ip"),
+        Case::badrequest(
+            "2: an address by an unknown name",
+            request(["", ""]) + "&myip=192.0.2.1",
+            "unknown parameter",
         ),
     ]
 }
@@ -613,7 +637,14 @@ fn run_all(scene: &Scene, transport: &Transport) {
     let users = CREDENTIALS.trim_end().strip_suffix('}').unwrap();
     let strict = r#""user3": {"id": ["host3.h.lohray.com"], "key": "secretkey3", "signature": "hmac-sha256"}"#;
     scene.write("etc/credentials.json", &format!("{users}, {strict}}}"));
-    for pick in [accepted, refused, accepted_by_protocol_2, refused_by_protocol_2] {
+    for pick in [
+        accepted,
+        refused,
+        accepted_by_protocol_2,
+        refused_by_protocol_2,
+        accepted_prefixes,
+        refused_prefixes,
+    ] {
         for index in 0..pick(&now()).len() {
             let times = now();
             check(scene, transport, &pick(&times)[index], &times);
