@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::protocol::prefix::mask;
+use crate::protocol::prefix::{mask, parse_length};
 
 /// The word for those whose password the web server has checked.
 const USERS: &str = "users";
@@ -71,7 +71,7 @@ impl Network {
         }
         let bits = bits_of(address);
         let length = match length {
-            Some(text) => text.parse().ok().filter(|length: &u8| length.to_string() == text)?,
+            Some(text) => parse_length(text)?,
             None => bits,
         };
         (length <= bits).then_some(Self { address, length })

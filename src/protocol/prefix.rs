@@ -41,10 +41,8 @@ impl Prefix {
             Ok(_) => return Err("is an IPv4 address with a length: send the address alone"),
             Err(_) => return Err("is no prefix: no IPv6 address stands before its length"),
         };
-        let length = length
-            .parse()
-            .ok()
-            .filter(|number: &u8| (1..=127).contains(number) && number.to_string() == length)
+        let length = parse_length(length)
+            .filter(|length| (1..=127).contains(length))
             .ok_or("is no prefix: only a length from 1 to 127 may follow the slash")?;
         let first = (address.to_bits() & mask(length)).into();
         Ok((Self { address: first, length }, address))
@@ -65,6 +63,11 @@ impl Prefix {
     pub(super) fn length(self) -> u8 {
         self.length
     }
+}
+
+/// Reads a length: a number without sign or leading zero.
+pub(crate) fn parse_length(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|length: &u8| length.to_string() == text)
 }
 
 /// The bits of a prefix of this length.

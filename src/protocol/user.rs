@@ -49,6 +49,8 @@ pub enum SignaturePolicy {
     HmacSha256,
 }
 
+/// The field of an entry that lists the user's hosts.
+pub const HOSTS: &str = "id";
 /// The field of an entry that says how the user may sign.
 pub const SIGNATURE: &str = "signature";
 /// The only value of that field.
@@ -73,7 +75,7 @@ pub fn parse(entry: Value) -> Result<User, &'static str> {
     if key.is_empty() {
         return Err("\"key\" must not be empty");
     }
-    let Some(Value::Array(hosts)) = fields.remove("id") else {
+    let Some(Value::Array(hosts)) = fields.remove(HOSTS) else {
         return Err("\"id\" must be a list of host names");
     };
     let hosts = hosts

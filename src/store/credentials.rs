@@ -30,9 +30,6 @@ use crate::store::validity::Validity;
 /// Files up to this size in bytes are read whole: to open an index takes as long.
 const SMALL: u64 = 16 << 10;
 
-/// The field of an entry that lists the user's hosts.
-const HOSTS: &str = "id";
-
 /// The turn to read a large file whole, which takes several times its size in memory. Requests that
 /// a process answers at once have it one after the other.
 static TURN: Mutex<()> = Mutex::new(());
@@ -154,7 +151,7 @@ fn read(json: &str, hosts: &[HostName]) -> serde_json::Result<Value> {
     }
     let fields = Object::read(json.to_owned(), Keys::OfFields)?;
     let field = |(name, json): (Cow<str>, &str)| {
-        let value = if name == HOSTS && json.starts_with('[') {
+        let value = if name == user::HOSTS && json.starts_with('[') {
             serde_json::Deserializer::from_str(json).deserialize_seq(List { hosts })?
         } else {
             serde_json::from_str(json)?

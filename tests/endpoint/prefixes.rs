@@ -4,6 +4,7 @@ use serde_json::json;
 use simple_dns::TYPE;
 
 use crate::dnsmasq::{DNSMASQ, Dnsmasq, Resolver};
+use crate::password::basic;
 use crate::scene::{Scene, can_run, eventually, signed_2, time};
 use crate::server::Server;
 use crate::transport::Way;
@@ -149,7 +150,7 @@ fn private_addresses_are_refused_where_the_operator_wants_it() {
     let send = |more: &str| {
         let query = format!("hostname={HOME}&{more}");
         let cgi = scene.cgi("192.168.1.7", &query).env("SCRIPT_NAME", "/nic/update");
-        cgi.env("HTTP_AUTHORIZATION", "Basic YWxpY2U6c2VjcmV0").run()
+        cgi.env("HTTP_AUTHORIZATION", &basic("alice:secret")).run()
     };
     assert_eq!(send("myip=10.0.0.1,fd00::1").line, "good 10.0.0.1,fd00::1");
     assert_eq!(send("").line, "good 192.168.1.7");

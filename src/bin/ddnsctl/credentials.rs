@@ -56,7 +56,7 @@ pub fn broken(users: &Map<String, Value>) -> impl Iterator<Item = (String, &'sta
 
 /// The host names in a user's entry.
 pub fn hosts(entry: &Value) -> impl Iterator<Item = &str> {
-    entry.get("id").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    entry.get(user::HOSTS).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// The host names of all users that are no valid host names.
@@ -99,7 +99,7 @@ pub fn list_of_hosts<'u>(
     name: &str,
 ) -> Result<&'u mut Vec<Value>, String> {
     fields(users, name)?
-        .get_mut("id")
+        .get_mut(user::HOSTS)
         .and_then(Value::as_array_mut)
         .ok_or(format!("\"id\" of {name} is not a list"))
 }
