@@ -15,7 +15,7 @@
 //! - [`config`]: the operator's settings,
 //! - [`protocol`]: what a request says, and whether to believe it; no files, no clock,
 //! - [`fault`]: what can fail on our side,
-//! - `text`: makes text safe to look at, whoever wrote it.
+//! - [`text`]: how texts and durations are shown to people.
 
 pub mod config;
 pub mod fastcgi;
@@ -25,7 +25,7 @@ pub mod protocol;
 pub mod publish;
 pub mod status;
 pub mod store;
-mod text;
+pub mod text;
 mod update;
 
 use std::io::Read;
@@ -48,6 +48,7 @@ use crate::protocol::host::HostName;
 use crate::publish::restarter;
 use crate::status::Status;
 use crate::status::format::Format;
+use crate::status::view::View;
 use crate::status::viewer::Viewer;
 use crate::store::credentials::Credentials;
 use crate::update::Stored;
@@ -78,7 +79,7 @@ fn update_hosts(
     let who = Who::of(request, claim);
     // For users who have proved who they are: nobody else tells the log more than a refusal.
     let left_out = claim.map(|claim| log::of_left_out(&who, &claim.left_out)).unwrap_or_default();
-    let stored = understood.and_then(|(config, claim)| carry_out(&config, claim, now));
+    let stored = understood.and_then(|(config, claim)| carry_out(&config, &claim, now));
     let (outcome, notices) = match stored {
         Ok(Stored { answers, notices }) => (Ok(answers), log::of_notices(&notices) + &left_out),
         Err(error) => (Err(error), String::new()),
@@ -111,18 +112,27 @@ fn understand(
     Ok((config, claim))
 }
 
+/// How often a request is verified anew because the credentials have changed meanwhile.
+const MOST_TRIES: usize = 10;
+
 /// Verifies the claim, stores what it asks for, and starts a restarter if one is needed.
-fn carry_out(config: &Config, claim: Claim, now: DateTime<Utc>) -> Result<Stored, Error> {
-    let mut credentials = Credentials::open(&config.store)?;
+fn carry_out(config: &Config, claim: &Claim, now: DateTime<Utc>) -> Result<Stored, Error> {
     let hosts: Vec<HostName> = claim.updates.iter().map(|(host, _)| host.clone()).collect();
-    let user = credentials.find(&claim.user, &hosts)?;
-    let updates = authenticate(claim, user, now, config.protocol.window)?;
-    let mut stored = update::store(config, updates, now)?;
-    if stored.answers.iter().any(Result::is_ok) {
-        stored.notices.extend(restarter::if_pending(config));
-        credentials.write_index(&config.store, now);
+    for _ in 0..MOST_TRIES {
+        let mut credentials = Credentials::open(&config.store)?;
+        let user = credentials.find(&claim.user, &hosts)?;
+        let updates = authenticate(claim, user, now, config.protocol.window)?;
+        let stored = update::store(config, Some(credentials.validity), updates, now)?;
+        // Somebody has edited the credentials before it was our turn.
+        let Some(mut stored) = stored else { continue };
+        if stored.answers.iter().any(Result::is_ok) {
+            stored.notices.extend(restarter::if_pending(config));
+            credentials.write_index(&config.store, now);
+        }
+        return Ok(stored);
     }
-    Ok(stored)
+    let reason = "is edited again and again: the next request tries again";
+    Err(Fault::new(config.store.credentials.display(), reason).into())
 }
 
 /// The client's own address. A client behind NAT has no other way to learn it.
@@ -139,17 +149,17 @@ fn show_status(request: &Request, now: DateTime<Utc>) -> Result<Output, Error> {
     let config = Config::load(request.config_file.clone())?;
     let viewer = Viewer::admit(sender, &request.origin, &config.status)?;
     let method = request.reading()?;
-    let format = Format::wanted(&request.accept);
+    let (format, view) = (Format::wanted(&request.accept), View::parse(&request.query));
     let permit = Permit::take();
     let status = match &permit {
         Some(_) => Status::look(&viewer, &config, now),
         None => Err(Fault::new("status page", "others are being shown: ask again in a moment")),
     };
     let (page, log) = match status {
-        Ok(status) => (format.page(&status), String::new()),
+        Ok(status) => (format.page(&status, &view), String::new()),
         Err(fault) => {
             let who = Who::of(request, None);
-            (format.page_of_fault(), log::of_failure(&who, &fault.into()))
+            (format.page_of_fault(&view), log::of_failure(&who, &fault.into()))
         }
     };
     Ok(Output { reply: page.for_method(method), log, permit })

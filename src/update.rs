@@ -10,6 +10,7 @@ use crate::publish::pending;
 use crate::store::decide::{Decided, Decision, Step};
 use crate::store::expiry::Expiry;
 use crate::store::state::{Patience, State};
+use crate::store::validity::Validity;
 
 /// What became of updates.
 #[derive(Debug)]
@@ -26,26 +27,32 @@ pub(crate) struct Stored {
 /// The pending marks come first. Wherever this is killed, they are there before the files differ
 /// from what name servers serve, and the next request finds them.
 ///
-/// `updates` has those that were refused already, too, with their answers.
+/// `updates` has those that were refused already, too, with their answers. They were verified by
+/// the file of `credentials`. If that has changed since, this stores nothing, and returns `None`:
+/// whoever takes a host from a user edits the credentials first, then, under the lock, the state.
 pub(crate) fn store(
     config: &Config,
+    credentials: Option<Validity>,
     updates: Vec<Verified>,
     now: DateTime<Utc>,
-) -> Result<Stored, Fault> {
+) -> Result<Option<Stored>, Fault> {
     if updates.iter().all(Result::is_err) {
         let answers = updates.into_iter().filter_map(Result::err).map(Err).collect();
-        return Ok(Stored { answers, notices: Vec::new() });
+        return Ok(Some(Stored { answers, notices: Vec::new() }));
     }
     let mut state = State::open(&config.store, Patience::Client)?;
+    if Validity::at(&config.store.credentials) != credentials {
+        return Ok(None);
+    }
     let (mut answers, mut steps) = (Answers::with_capacity(updates.len()), Vec::new());
     for update in updates {
         answers.push(match update {
-            Ok(update) => answer(&mut state, update, config.protocol.window, now, &mut steps)?,
+            Ok(update) => answer(&mut state, update, config, now, &mut steps)?,
             Err(refusal) => Err(refusal),
         });
     }
     if steps.is_empty() {
-        return Ok(Stored { answers, notices: Vec::new() });
+        return Ok(Some(Stored { answers, notices: Vec::new() }));
     }
     let notices = state.notice().into_iter().collect();
     let change = state.plan(&steps, &Expiry::at(now, &config.store))?;
@@ -53,19 +60,20 @@ pub(crate) fn store(
         let hosts: Vec<String> = steps.iter().map(Step::to_string).collect();
         pending::add(config, hosts.join(", "))
     })?;
-    Ok(Stored { answers, notices })
+    Ok(Some(Stored { answers, notices }))
 }
 
 /// The answer to an update, which is true once its step, if there is one, is written.
 fn answer(
     state: &mut State,
     update: Authentic,
-    window: u64,
+    config: &Config,
     now: DateTime<Utc>,
     steps: &mut Vec<Step>,
 ) -> Result<Answer, Fault> {
     let entry = state.entry(update.host())?;
-    let Decided { decision, addresses, step } = Step::decide(update, entry);
+    // Only the status page shows since when hosts have their addresses.
+    let Decided { decision, addresses, step } = Step::decide(update, entry, config.status.page);
     steps.extend(step);
     Ok(match decision {
         Decision::Repeated | Decision::Redundant => Ok(Accepted::NoChange(addresses)),
@@ -73,7 +81,8 @@ fn answer(
         Decision::NoIpv6 => Err(Refusal::NoIpv6),
         Decision::Replay { last } => {
             let seconds = last.seconds_ahead_of(now);
-            let ahead = u64::try_from(seconds).is_ok_and(|s| s > window).then_some(seconds);
+            let ahead =
+                u64::try_from(seconds).is_ok_and(|s| s > config.protocol.window).then_some(seconds);
             Err(Refusal::Replay { last, ahead })
         }
     })

@@ -1,4 +1,5 @@
-//! The documents: every link leads somewhere, and every command in them exists.
+//! The documents: every link leads somewhere, and every command in them exists. `manual.rs` looks at
+//! the man pages otherwise.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -121,6 +122,22 @@ fn pages() -> Vec<Page> {
     pages
 }
 
+/// The man pages, as if their lines were those of a shell block. Lines that begin with a dot are
+/// instructions; one of these quotes a command.
+fn man_pages() -> Vec<Page> {
+    let folders = ["man", "man/ddnsctl"].map(|folder| Path::new(ROOT).join(folder));
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let page = |path: PathBuf| {
+        let Page { path, text } = Page::read(path.strip_prefix(ROOT).unwrap().to_str().unwrap());
+        let lines = text.lines().map(|line| line.strip_prefix(".Ql ").unwrap_or(line));
+        let lines: Vec<&str> = lines.filter(|line| !line.starts_with('.')).collect();
+        let text = format!("```sh\n{}\n```\n", lines.join("\n").replace("\\-", "-"));
+        Page { path, text }
+    };
+    files.map(page).collect()
+}
+
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let mut count = 0;
@@ -160,7 +177,9 @@ fn the_readme_is_short() {
 fn every_command_names_a_script_or_a_command_of_ddnsctl_that_exists() {
     let mut faults = Vec::new();
     let mut seen = Vec::new();
-    for page in pages().iter().filter(|page| is_for_users(&page.path)) {
+    let mut all = man_pages();
+    all.extend(pages().into_iter().filter(|page| is_for_users(&page.path)));
+    for page in &all {
         for command in page.commands() {
             for words in calls(command, "ddnsctl") {
                 faults.extend(
@@ -179,6 +198,7 @@ fn every_command_names_a_script_or_a_command_of_ddnsctl_that_exists() {
         "ddnsctl user add",
         "ddnsctl import --state",
         "ddnsctl sign ",
+        "ddnsctl list --state /var/lib/ddns-cgi/copies",
         "scripts/install",
         "scripts/try",
     ] {

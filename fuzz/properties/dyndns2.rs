@@ -100,7 +100,7 @@ fn claim_with(
             let Ok((user, password)) = login else { panic!("a claim without a login") };
             let Proof::Password(key) = &claim.proof else { panic!("a password") };
             assert_eq!((&claim.user, key.as_bytes()), (&user, password.as_bytes()));
-            verification(claim, &password);
+            verification(&claim, &password);
         }
         Err(Error::Refusal(refusal)) => {
             let is_served = is_https || served == Dyndns2::Any;
@@ -165,7 +165,7 @@ fn basic(header: &str) -> Option<(String, String)> {
 }
 
 /// Only the user's key makes a claim believed.
-fn verification(claim: Claim, password: &str) {
+fn verification(claim: &Claim, password: &str) {
     let keys = [("user1", "secretkey1"), ("user2", "secretkey2")];
     let is_right = keys.contains(&(&claim.user, password));
     let (now, count) = (DateTime::from_timestamp(1_795_410_000, 0).unwrap(), claim.updates.len());

@@ -156,7 +156,7 @@ fn claim(forms: [&[u8]; 2], sender: IpAddr, private: PrivateAddresses) {
                 [&*id, &*time, ""].join("\n")
             };
             assert_eq!(*text, signed);
-            verification(claim, &id, &time);
+            verification(&claim, &id, &time);
         }
         Err(refusal) => {
             assert!(!is_good, "a good form is refused: {refusal:?}");
@@ -263,7 +263,7 @@ pub fn is_host_name(text: &str) -> bool {
 }
 
 /// Only the right signature makes a claim believed; then hosts and window decide.
-fn verification(claim: Claim, id: &str, time: &str) {
+fn verification(claim: &Claim, id: &str, time: &str) {
     let stamp = claim.stamp;
     let (hosts, wanted): (Vec<_>, Vec<_>) = claim.updates.iter().cloned().unzip();
     let name = if claim.user == "user2" { "user2" } else { "user1" };
@@ -281,7 +281,7 @@ fn verification(claim: Claim, id: &str, time: &str) {
     let at = |ahead: i64, wrong: Option<usize>| {
         let claim = signed(name, id, time, &own.key, is_2, wrong);
         let now = moment - TimeDelta::seconds(ahead);
-        authenticate(claim, Found::Known(user_of(name, &hosts)), now, WINDOW)
+        authenticate(&claim, Found::Known(user_of(name, &hosts)), now, WINDOW)
     };
     for ahead in [0, 15, -15, 16, -16] {
         let updates = at(ahead, None).unwrap();

@@ -7,15 +7,16 @@ use ddns_cgi::config::Config;
 use ddns_cgi::publish::target::Target;
 use ddns_cgi::status::Status;
 use ddns_cgi::status::format::Format;
+use ddns_cgi::status::view::View;
 use serde_json::{Map, Value};
 
 /// Every form has each host once, and its own marks and no others.
 pub fn shown(map: &Map<String, Value>) {
     let now = DateTime::from_timestamp(1_339_689_507, 0).unwrap();
-    let status = Status::of(map, &[(Target::HostsFile, None)], &Config::default(), now);
+    let status = Status::of(map, &[(Target::HostsFile, None)], &Config::default(), now, None);
     assert_eq!(status.hosts.len(), map.len());
     let body = |format: Format| {
-        let reply = String::from_utf8(format.page(&status).into_bytes()).unwrap();
+        let reply = String::from_utf8(format.page(&status, &View::default()).into_bytes()).unwrap();
         reply.split_once("\r\n\r\n").unwrap().1.to_owned()
     };
 
@@ -31,13 +32,13 @@ pub fn shown(map: &Map<String, Value>) {
 
     let json: Value = serde_json::from_str(&body(Format::Json)).unwrap();
     let names = json["hosts"].as_array().unwrap().iter().map(|host| host["host"].as_str().unwrap());
-    assert!(names.collect::<BTreeSet<_>>() == map.keys().map(String::as_str).collect());
+    assert_eq!(names.collect::<BTreeSet<_>>(), map.keys().map(String::as_str).collect());
 
     let metrics = body(Format::Metrics);
     let updates = status.hosts.iter().filter(|host| host.update.is_some()).count();
     let addresses: usize = status.hosts.iter().map(|host| host.addresses.len()).sum();
     let samples = 4 + updates + status.hosts.len() + addresses + 2;
-    assert_eq!(metrics.split('\n').count(), 6 * 2 + samples + 1);
+    assert_eq!(metrics.split('\n').count(), 8 * 2 + samples + 1);
     let mut samples: Vec<&str> =
         metrics.split('\n').filter(|line| !line.starts_with('#')).collect();
     assert!(samples.iter().all(|line| line.is_empty() || line.starts_with("ddns_")));

@@ -10,6 +10,8 @@
 pub mod audience;
 mod value;
 
+pub use value::url;
+
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
@@ -30,7 +32,7 @@ use crate::protocol::stamp::TimeZone;
 pub const VARIABLE: &str = "DDNS_CONFIG";
 
 /// The configuration file if the variable is not set. If the file is missing, all defaults apply.
-const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
+pub const DEFAULT_FILE: &str = "/etc/ddns-cgi/config.json";
 
 /// A name server on this machine, at the port of DNS.
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
@@ -57,6 +59,9 @@ pub struct Config {
     pub publish: Publish,
     /// For [`crate::status`].
     pub status: Status,
+    /// Where clients reach this server, such as `https://ns.example.net/ip.php`. Only `ddnsctl`
+    /// needs to know.
+    pub url: Option<String>,
 }
 
 /// Which requests the server believes.
@@ -234,6 +239,7 @@ impl Config {
             "status_for" => self.status.audience = Audience::parse(value)?,
             "late_after" => self.status.late_after = value::positive(value)?,
             "silent_after" => self.status.silent_after = value::positive(value)?,
+            "url" => self.url = Some(value::server_url(value)?),
             _ => return Err(UNKNOWN.into()),
         }
         Ok(())
@@ -295,7 +301,8 @@ mod tests {
             "dyndns2": "any", "login_in_query": true, "private_addresses": false,
             "expire_after": 604800, "status_page": true,
             "status_for": ["192.0.2.0/24", "users"],
-            "late_after": 2, "silent_after": 3, "name_server": "[::1]:5353",
+            "late_after": 2, "silent_after": 3, "url": "https://ns.example.net/ip.php",
+            "name_server": "[::1]:5353",
             "publish": {"command": ["nsupdate"], "server": "192.0.2.1", "port": 54, "ttl": 60,
                 "zones": ["h.example.net.", "example.org"]}}"#;
         let config = Config::parse(text).unwrap();
@@ -321,6 +328,7 @@ mod tests {
         let audience = config.status.audience;
         assert!(audience.users && audience.has([192, 0, 2, 1].into()));
         assert_eq!((config.status.late_after, config.status.silent_after), (2, 3));
+        assert_eq!(config.url.as_deref(), Some("https://ns.example.net/ip.php"));
     }
 
     #[test]
@@ -412,6 +420,13 @@ mod tests {
             ("status_for", r#"["192.0.2.1/24"]"#),
             ("late_after", "0"),
             ("silent_after", "-1"),
+            ("url", "5"),
+            ("url", "\"ns.example.net/ip.php\""),
+            ("url", "\"https://\""),
+            ("url", "\"https:///ip.php\""),
+            ("url", "\"ftp://ns.example.net/ip.php\""),
+            ("url", "\"https://ns.example.net/ip.php?user=x\""),
+            ("url", "\"https://ns.example.net/ip'.php\""),
             ("name_server", "\"localhost:53\""),
             ("name_server", "53"),
             ("publish", "[]"),

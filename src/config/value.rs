@@ -45,6 +45,25 @@ pub(super) fn private(value: &Value) -> Result<PrivateAddresses, Need> {
         .map(|allowed| if allowed { PrivateAddresses::Allowed } else { PrivateAddresses::Refused })
 }
 
+/// Reads the URL of this server, to which clients add their query. Its characters mean nothing to a
+/// shell or to the configuration of a client.
+pub fn url(text: &str) -> Result<String, Need> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c);
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(is_plain) => {
+            Ok(text.to_owned())
+        }
+        _ => Err(
+            "must be the URL of this server without a query, such as https://ns.example.net/ip.php",
+        ),
+    }
+}
+
+pub(super) fn server_url(value: &Value) -> Result<String, Need> {
+    url(value.as_str().unwrap_or_default())
+}
+
 pub(super) fn any_seconds(value: &Value) -> Result<u64, Need> {
     value.as_u64().ok_or("must be a whole number of seconds")
 }

@@ -69,23 +69,23 @@ pub(crate) type Verified = Result<Authentic, Refusal>;
 ///
 /// Once we know who sent it, we verify each host separately, in the claim's order.
 pub fn authenticate(
-    claim: Claim,
+    claim: &Claim,
     user: Found,
     now: DateTime<Utc>,
     window: u64,
 ) -> Result<Vec<Verified>, Refusal> {
     let Claim { updates, stamp, clock, proof, .. } = claim;
-    let user = verify(&proof, user).map_err(Refusal::Identity)?;
+    let user = verify(proof, user).map_err(Refusal::Identity)?;
     let seconds = stamp.seconds_ahead_of(now);
-    let update = |(host, wanted): (HostName, Wanted)| {
+    let update = |(host, wanted): &(HostName, Wanted)| {
         let own = user.hosts.iter().find(|own| host.is(own));
         let host = own.and_then(|own| HostName::parse(own)).ok_or(Refusal::Host)?;
         if seconds.unsigned_abs() > window {
             return Err(Refusal::Stale { seconds });
         }
-        Ok(Authentic { host, wanted, stamp, clock })
+        Ok(Authentic { host, wanted: *wanted, stamp: *stamp, clock: *clock })
     };
-    Ok(updates.into_iter().map(update).collect())
+    Ok(updates.iter().map(update).collect())
 }
 
 /// The user whose key made the proof. We compute and compare a proof for unknown users, too, so the
@@ -181,13 +181,13 @@ mod tests {
     }
 
     /// What becomes of each host if we authenticate `seconds` after the claim's stamp.
-    fn all_after(claim: Claim, seconds: i64, window: u64) -> Result<Vec<Verified>, Refusal> {
+    fn all_after(claim: &Claim, seconds: i64, window: u64) -> Result<Vec<Verified>, Refusal> {
         let user = found(&claim.user);
         authenticate(claim, user, golden_moment() + TimeDelta::seconds(seconds), window)
     }
 
     /// What becomes of the only host of a claim.
-    fn after(claim: Claim, seconds: i64, window: u64) -> Verified {
+    fn after(claim: &Claim, seconds: i64, window: u64) -> Verified {
         let mut all = all_after(claim, seconds, window)?;
         assert_eq!(all.len(), 1);
         all.remove(0)
@@ -195,27 +195,27 @@ mod tests {
 
     #[test]
     fn the_golden_vector_of_the_article_verifies() {
-        let update = after(claim("user1", "host1.h.lohray.com", GOLDEN), 0, 15).unwrap();
+        let update = after(&claim("user1", "host1.h.lohray.com", GOLDEN), 0, 15).unwrap();
         assert_eq!(update.host().as_str(), "Host1.h.lohray.com", "spelt as in the credentials");
     }
 
     #[test]
     fn a_hash_without_the_last_line_feed_is_refused() {
         let hash = hex::encode(Sha1::digest("host1.h.lohray.com\n2012-06-14 15:58:27\nsecretkey1"));
-        let result = after(claim("user1", "host1.h.lohray.com", &hash), 0, 15);
+        let result = after(&claim("user1", "host1.h.lohray.com", &hash), 0, 15);
         assert!(matches!(result, Err(Refusal::Identity(Unproven::WrongHash))));
     }
 
     #[test]
     fn the_window_is_fifteen_seconds_either_way_and_no_more() {
         for (seconds, expected) in [(15, None), (16, Some(-16)), (-15, None), (-16, Some(16))] {
-            match after(claim("user1", "host1.h.lohray.com", GOLDEN), seconds, 15) {
+            match after(&claim("user1", "host1.h.lohray.com", GOLDEN), seconds, 15) {
                 Ok(_) => assert_eq!(expected, None, "{seconds}"),
                 Err(Refusal::Stale { seconds }) => assert_eq!(Some(seconds), expected),
                 Err(other) => panic!("{other:?}"),
             }
         }
-        let forever = after(claim("user1", "host1.h.lohray.com", GOLDEN), 456_000_000, u64::MAX);
+        let forever = after(&claim("user1", "host1.h.lohray.com", GOLDEN), 456_000_000, u64::MAX);
         assert!(forever.is_ok());
     }
 
@@ -223,20 +223,20 @@ mod tests {
     fn identity_comes_before_host_and_host_before_clock() {
         let wrong = "0e00000000000000000000000000000000000000";
         for user in ["user1", "user2", "user3", "broken"] {
-            let result = after(claim(user, "host1.h.lohray.com", wrong), 99, 15);
+            let result = after(&claim(user, "host1.h.lohray.com", wrong), 99, 15);
             assert!(matches!(result, Err(Refusal::Identity(_))), "{user}");
         }
         let Found::Known(user2) = found("user2") else { panic!() };
         let foreign =
             hex::encode(sha1(&text_of_protocol_1("host1.h.lohray.com", TIME), &user2.key));
-        let result = after(claim("user2", "host1.h.lohray.com", &foreign), 99, 15);
+        let result = after(&claim("user2", "host1.h.lohray.com", &foreign), 99, 15);
         assert!(matches!(result, Err(Refusal::Host)));
     }
 
     #[test]
     fn a_hash_is_bound_to_its_host_and_user() {
         for (user, id) in [("user2", "host1.h.lohray.com"), ("user1", "host2.h.lohray.com")] {
-            let result = after(claim(user, id, GOLDEN), 0, 15);
+            let result = after(&claim(user, id, GOLDEN), 0, 15);
             assert!(matches!(result, Err(Refusal::Identity(Unproven::WrongHash))));
         }
     }
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn an_hmac_is_bound_to_user_hosts_and_address() {
         let host1 = "host1.h.lohray.com";
-        assert!(after(signed("user1", host1, "192.0.2.9", "secretkey1"), 0, 15).is_ok());
+        assert!(after(&signed("user1", host1, "192.0.2.9", "secretkey1"), 0, 15).is_ok());
         let Proof::HmacSha256 { code, .. } =
             signed("user1", host1, "192.0.2.9", "secretkey1").proof
         else {
@@ -262,7 +262,7 @@ mod tests {
             let mut other = signed(user, id, ip, "secretkey1");
             let Proof::HmacSha256 { text, .. } = other.proof else { panic!("protocol 2") };
             other.proof = Proof::HmacSha256 { text, code };
-            let result = all_after(other, 0, 15);
+            let result = all_after(&other, 0, 15);
             let is_refused = matches!(result, Err(Refusal::Identity(Unproven::WrongHash)));
             assert!(is_refused, "{user} {id} {ip}");
         }
@@ -271,9 +271,9 @@ mod tests {
     #[test]
     fn each_host_of_a_list_counts_by_itself() {
         let list = "host1.h.lohray.com,host3.h.lohray.com";
-        let all = all_after(signed("user1", list, "", "secretkey1"), 0, 15).unwrap();
+        let all = all_after(&signed("user1", list, "", "secretkey1"), 0, 15).unwrap();
         assert!(matches!(&*all, [Ok(_), Err(Refusal::Host)]));
-        let all = all_after(signed("user1", list, "", "secretkey1"), 16, 15).unwrap();
+        let all = all_after(&signed("user1", list, "", "secretkey1"), 16, 15).unwrap();
         let (stale, foreign) = (Refusal::Stale { seconds: -16 }, Refusal::Host);
         assert_eq!(format!("{all:?}"), format!("[Err({stale:?}), Err({foreign:?})]"));
     }
@@ -281,10 +281,10 @@ mod tests {
     #[test]
     fn who_must_sign_by_protocol_2_is_refused_protocol_1() {
         let host1 = "host1.h.lohray.com";
-        assert!(after(signed("strict", host1, "", "secretkey1"), 0, 15).is_ok());
-        let result = after(claim("strict", host1, GOLDEN), 0, 15);
+        assert!(after(&signed("strict", host1, "", "secretkey1"), 0, 15).is_ok());
+        let result = after(&claim("strict", host1, GOLDEN), 0, 15);
         assert!(matches!(result, Err(Refusal::Identity(Unproven::Downgrade))));
-        let result = after(claim("strict", host1, &"0".repeat(40)), 0, 15);
+        let result = after(&claim("strict", host1, &"0".repeat(40)), 0, 15);
         assert!(matches!(result, Err(Refusal::Identity(Unproven::WrongHash))));
     }
 
@@ -302,7 +302,7 @@ mod tests {
                 clock: Clock::Server,
                 proof: Proof::Password(Key::new(password.to_owned())),
             };
-            after(claim, 0, 15)
+            after(&claim, 0, 15)
         };
         assert_eq!(with("user1", "secretkey1").unwrap().clock(), Clock::Server);
         for password in ["", "secretkey", "secretkey11", "Secretkey1", "secretkey2", GOLDEN] {

@@ -82,7 +82,7 @@ impl Stamp {
 
     /// The text in RFC 3339, in UTC.
     #[must_use]
-    pub(crate) fn to_rfc3339(self) -> String {
+    pub fn to_rfc3339(self) -> String {
         self.0.to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 

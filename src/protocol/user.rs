@@ -4,7 +4,9 @@
 //! { "user1": { "id": ["host1.h.lohray.com"], "key": "secretkey1" } }
 //! ```
 //!
-//! With `"signature": "hmac-sha256"` in the entry, the user may sign only with protocol 2.
+//! With `"signature": "hmac-sha256"` in the entry, the user may sign only with protocol 2. With
+//! `"every": { "host1.h.lohray.com": 900 }`, the status page expects an update of this host every
+//! 900 seconds.
 
 use serde_json::Value;
 
@@ -49,8 +51,12 @@ pub enum SignaturePolicy {
     HmacSha256,
 }
 
+/// The field of an entry that has the user's key.
+pub const KEY: &str = "key";
 /// The field of an entry that lists the user's hosts.
 pub const HOSTS: &str = "id";
+/// The field of an entry that says, in seconds, how often to expect an update of which hosts.
+pub const EVERY: &str = "every";
 /// The field of an entry that says how the user may sign.
 pub const SIGNATURE: &str = "signature";
 /// The only value of that field.
@@ -69,7 +75,7 @@ pub enum Found {
 /// Reads a user's entry. The error says what is wrong with it.
 pub fn parse(entry: Value) -> Result<User, &'static str> {
     let Value::Object(mut fields) = entry else { return Err("it must be an object") };
-    let Some(Value::String(key)) = fields.remove("key") else {
+    let Some(Value::String(key)) = fields.remove(KEY) else {
         return Err("\"key\" must be a text");
     };
     if key.is_empty() {

@@ -1,6 +1,7 @@
 //! The forms of the page, and which of them a client wants.
 
 use crate::http::reply::Reply;
+use crate::status::view::View;
 use crate::status::{Status, html, json, metrics};
 
 /// A form of the page.
@@ -72,20 +73,20 @@ impl Format {
         }
     }
 
-    /// The page in this form.
+    /// The page in this form. Prometheus asks for everything, and selects later.
     #[must_use]
-    pub fn page(self, status: &Status) -> Reply {
+    pub fn page(self, status: &Status, view: &View) -> Reply {
         match self {
-            Self::Html => Reply::document(html::HEADERS, html::page(status)),
-            Self::Json => Reply::document(json::HEADERS, json::page(status)),
+            Self::Html => Reply::document(html::HEADERS, html::page(status, view)),
+            Self::Json => Reply::document(json::HEADERS, json::page(status, view)),
             Self::Metrics => Reply::document(metrics::HEADERS, metrics::page(status)),
         }
     }
 
     /// The page if there was a fault. The log has the reason.
-    pub(crate) fn page_of_fault(self) -> Reply {
+    pub(crate) fn page_of_fault(self, view: &View) -> Reply {
         let page = match self {
-            Self::Html => Reply::document(html::HEADERS, html::page_of_fault()),
+            Self::Html => Reply::document(html::HEADERS, html::page_of_fault(view)),
             Self::Json => Reply::document(json::HEADERS, json::page_of_fault()),
             Self::Metrics => Reply::document(metrics::HEADERS, metrics::page_of_fault()),
         };

@@ -40,10 +40,24 @@ fn add_hosts(text: &mut String, hosts: &[Host]) {
             sample(text, name, &[("host", &host.name)], stamp.unix_seconds());
         }
     }
+    let name = "ddns_host_changed_timestamp_seconds";
+    gauge(text, name, "When a host got its addresses, if that is known.");
+    for host in hosts {
+        if let Some(stamp) = host.changed {
+            sample(text, name, &[("host", &host.name)], stamp.unix_seconds());
+        }
+    }
     let name = "ddns_host_expired";
     gauge(text, name, "Whether a host has left DNS because it was silent: 1 or 0.");
     for host in hosts {
         sample(text, name, &[("host", &host.name)], u8::from(host.has_expired));
+    }
+    let name = "ddns_host_info";
+    gauge(text, name, "The owner of a host; the value is 1.");
+    for host in hosts {
+        if let Some(owner) = &host.owner {
+            sample(text, name, &[("host", &host.name), ("owner", owner)], 1);
+        }
     }
     let name = "ddns_host_address_info";
     gauge(text, name, "The addresses of a host; the value is 1.");

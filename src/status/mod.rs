@@ -1,11 +1,13 @@
 //! The status page: shows at a glance how all hosts are doing, to people, programs and Prometheus.
 //!
-//! What comes in is a look at the state and at the marks of pending changes, as they are at one
-//! moment, without a lock. What goes out is a page. In between there is one value, a
-//! [`Status`], which knows no files and no clock. The page only looks: it writes nothing and starts
-//! nothing. It shows nothing that only the operator may see, such as a key or a folder.
+//! What comes in is a look at the state, at the marks of pending changes and at who owns which
+//! host, as they are at one moment, without a lock. What goes out is a page. In between there is
+//! one value, a [`Status`], which knows no files and no clock. The page only looks: it writes
+//! nothing and starts nothing. It shows nothing that only the operator may see, such as a key or a
+//! folder.
 //!
 //! - `viewer`: who may see it,
+//! - [`view`]: what somebody asks to see of it,
 //! - `format`: the three forms of the page, and which of them a client wants,
 //! - `html`, `json` and `metrics`: one form each.
 
@@ -13,6 +15,7 @@ pub mod format;
 mod html;
 mod json;
 mod metrics;
+pub mod view;
 pub(crate) mod viewer;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -28,6 +31,7 @@ use crate::publish::pending::{Mark, Pending};
 use crate::publish::target::Target;
 use crate::status::viewer::Viewer;
 use crate::store::expiry::Expiry;
+use crate::store::owners::{Owner, Owners};
 use crate::store::record;
 use crate::store::state;
 
@@ -42,13 +46,17 @@ pub struct Status {
     pub(crate) targets: Vec<(Target, Progress)>,
     /// What the conditions mean.
     pub(crate) limits: Limits,
+    /// Whether the owners of hosts are known.
+    pub(crate) has_owners: bool,
 }
 
 /// One host of the state.
 #[derive(Debug)]
 pub struct Host {
     /// Its key in the state. Anybody may have written it, so it need not be a host name.
-    pub(crate) name: String,
+    pub name: String,
+    /// The user who may update it, if that is known.
+    pub owner: Option<String>,
     /// Its addresses, IPv4 first.
     pub addresses: Vec<IpAddr>,
     /// Its interface identifier, if that waits for a prefix.
@@ -56,21 +64,25 @@ pub struct Host {
     /// Its last accepted stamp, or `None` if that is not known.
     pub update: Option<Stamp>,
     /// Seconds since that stamp; negative if the stamp is ahead of the clock.
-    pub(crate) age: Option<i64>,
+    pub age: Option<i64>,
+    /// The stamp that gave it its addresses, or `None` if that is not known.
+    pub changed: Option<Stamp>,
+    /// How many seconds the operator expects between two updates, if the owner's entry says so.
+    pub every: Option<u64>,
     /// How the host is doing.
-    pub(crate) condition: Condition,
+    pub condition: Condition,
     /// Whether it has left DNS because it was silent for longer than `expire_after`.
     pub(crate) has_expired: bool,
 }
 
 /// How a host is doing, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Condition {
+pub enum Condition {
     /// Its updates are refused, or dnsmasq does not learn of it, until somebody repairs its record.
     Broken,
-    /// It has sent no update for [`Limits::silent_after`], or never.
+    /// It has sent no update for `silent_after`, or for four intervals, or never.
     Silent,
-    /// It has sent no update for [`Limits::late_after`].
+    /// It has sent no update for `late_after`, or for two intervals.
     Late,
     /// All is well.
     Fresh,
@@ -107,16 +119,20 @@ impl Status {
         let state = state::snapshot(&config.store)?;
         let read = |target| Ok((target, Mark::of(target, &config.store.hosts).read()?));
         let marks: Vec<_> = Target::of(&config.publish).map(read).collect::<Result<_, Fault>>()?;
-        Ok(Self::of(&state, &marks, config, now))
+        // The page is useful even to somebody who may not know the owners.
+        let owners = Owners::read(&config.store).ok();
+        Ok(Self::of(&state, &marks, config, now, owners.as_ref()))
     }
 
-    /// What a state and the marks of the targets mean at this moment.
+    /// What a state, the marks of the targets and, if they are known, the owners mean at this
+    /// moment.
     #[must_use]
     pub fn of(
         state: &Map<String, Value>,
         marks: &[(Target, Option<Pending>)],
         config: &Config,
         now: DateTime<Utc>,
+        owners: Option<&Owners>,
     ) -> Self {
         let moment = Moment {
             now,
@@ -124,13 +140,15 @@ impl Status {
             expiry: Expiry::at(now, &config.store),
             limits: Limits::new(&config.status, &config.protocol),
         };
-        let mut hosts: Vec<Host> =
-            state.iter().map(|(name, record)| Host::of(name, record, &moment)).collect();
+        let host = |(name, record): (&String, _)| {
+            Host::of(name, record, owners.and_then(|owners| owners.of(name)), &moment)
+        };
+        let mut hosts: Vec<Host> = state.iter().map(host).collect();
         hosts.sort_by_cached_key(|host| (host.condition, host.name.to_ascii_lowercase()));
         let progress =
             |(target, pending): &(_, Option<_>)| (*target, Progress::of(pending.as_ref()));
         let targets = marks.iter().map(progress).collect();
-        Self { now, hosts, targets, limits: moment.limits }
+        Self { now, hosts, targets, limits: moment.limits, has_owners: owners.is_some() }
     }
 
     /// How many hosts are in this condition.
@@ -148,20 +166,24 @@ struct Moment {
 }
 
 impl Host {
-    fn of(name: &str, record: &Value, moment: &Moment) -> Self {
+    fn of(name: &str, record: &Value, owner: Option<&Owner>, moment: &Moment) -> Self {
         let fields = record.as_object();
         let stamp = fields.and_then(|fields| record::stamp(fields, moment.zone).ok());
         let update = stamp.filter(|stamp| *stamp != Stamp::NEVER);
         let age = update.map(|stamp| -stamp.seconds_ahead_of(moment.now));
+        let every = owner.and_then(|owner| owner.every);
         let is_whole = stamp.is_some() && HostName::parse(name).is_some();
-        let condition =
-            if is_whole { Condition::of(age, moment.limits) } else { Condition::Broken };
+        let limits = moment.limits.expecting(every);
+        let condition = if is_whole { Condition::of(age, limits) } else { Condition::Broken };
         Self {
             name: name.to_owned(),
+            owner: owner.map(|owner| owner.user.clone()),
             addresses: fields.map(addresses).unwrap_or_default(),
             identifier: fields.and_then(record::identifier),
             update,
             age,
+            changed: fields.and_then(|fields| record::changed(fields, update?, moment.zone)),
+            every,
             condition,
             has_expired: moment.expiry.is_over(record),
         }
@@ -178,7 +200,7 @@ fn addresses(fields: &Map<String, Value>) -> Vec<IpAddr> {
 
 impl Condition {
     /// All of them, the best first.
-    pub(crate) const ALL: [Self; 4] = [Self::Fresh, Self::Late, Self::Silent, Self::Broken];
+    pub const ALL: [Self; 4] = [Self::Fresh, Self::Late, Self::Silent, Self::Broken];
 
     /// The condition of a host whose last update is so many seconds old.
     fn of(age: Option<i64>, limits: Limits) -> Self {
@@ -195,7 +217,8 @@ impl Condition {
     }
 
     /// Its word.
-    pub(crate) fn word(self) -> &'static str {
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Broken => "broken",
             Self::Silent => "silent",
@@ -212,6 +235,15 @@ impl Limits {
             silent_after: status.silent_after,
             window: protocol.window,
         }
+    }
+
+    /// Those of a host from which an update is expected each `every` seconds. One may get lost.
+    fn expecting(self, every: Option<u64>) -> Self {
+        every.map_or(self, |every| Self {
+            late_after: every.saturating_mul(2),
+            silent_after: every.saturating_mul(4),
+            ..self
+        })
     }
 }
 
@@ -246,6 +278,7 @@ mod tests {
     use super::*;
     use crate::publish::{pending, target};
     use crate::status::format::Format;
+    use crate::status::view::View;
     use chrono::TimeDelta;
     use proptest::prelude::*;
     use serde_json::json;
@@ -259,8 +292,20 @@ mod tests {
         (now() - TimeDelta::seconds(seconds)).format("%Y-%m-%d %H:%M:%S").to_string()
     }
 
+    fn all() -> View {
+        View::default()
+    }
+
+    /// The owners that these credentials name.
+    fn owners(users: &Value) -> Owners {
+        let folder = tempfile::tempdir().unwrap();
+        let credentials = folder.path().join("credentials.json");
+        std::fs::write(&credentials, users.to_string()).unwrap();
+        Owners::read(&config::Store { credentials, ..Default::default() }).unwrap()
+    }
+
     pub(super) fn status(state: &Value) -> Status {
-        Status::of(state.as_object().unwrap(), &[], &Config::default(), now())
+        Status::of(state.as_object().unwrap(), &[], &Config::default(), now(), None)
     }
 
     #[test]
@@ -274,13 +319,13 @@ mod tests {
                 store: config::Store { expire_after, ..Default::default() },
                 ..Default::default()
             };
-            let status = Status::of(state.as_object().unwrap(), &[], &config, now());
+            let status = Status::of(state.as_object().unwrap(), &[], &config, now(), None);
             let found: Vec<bool> = status.hosts.iter().map(|host| host.has_expired).collect();
             assert_eq!(found, expired);
             let count = expired.iter().filter(|expired| **expired).count();
             for (page, text) in [
-                (html::page(&status), ">left DNS<"),
-                (json::page(&status), "\"expired\": true"),
+                (html::page(&status, &all()), ">left DNS<"),
+                (json::page(&status, &all()), "\"expired\": true"),
                 (metrics::page(&status), "ddns_host_expired{host=\"gone\"} 1"),
             ] {
                 assert_eq!(page.matches(text).count(), count, "{page}");
@@ -297,10 +342,10 @@ mod tests {
             "moved.example": {"ip6": "2001:db8::7", "update": update},
         });
         let status = status(&state);
-        let page = html::page(&status);
+        let page = html::page(&status, &all());
         assert_eq!(page.matches(">::7 (no prefix yet)<").count(), 2, "{page}");
         assert!(page.contains("<span>192.0.2.1</span>") && !page.contains("none</td>"), "{page}");
-        let page: Value = serde_json::from_str(&json::page(&status)).unwrap();
+        let page: Value = serde_json::from_str(&json::page(&status, &all())).unwrap();
         let shown =
             |n: usize| [&page["hosts"][n]["addresses"], &page["hosts"][n]["interface_identifier"]];
         assert_eq!(shown(0), [&json!([]), &json!("::7")]);
@@ -348,6 +393,133 @@ mod tests {
     }
 
     #[test]
+    fn two_expected_intervals_make_a_host_late_and_four_silent_whatever_the_limits() {
+        use Condition::{Broken, Fresh, Late, Silent};
+        for (every, seconds, condition) in [
+            (900, 1799, Fresh),
+            (900, 1800, Late),
+            (900, 3599, Late),
+            (900, 3600, Silent),
+            (86_400, 172_799, Fresh),
+            (86_400, 345_600, Silent),
+            (u64::MAX, 400_000, Fresh),
+            (900, -15, Fresh),
+            (900, -16, Broken),
+        ] {
+            let owners =
+                owners(&json!({"al": {"id": ["A.example"], "every": {"a.example": every}}}));
+            let state = json!({"a.example": {"update": ago(seconds)}, "b": {"update": ago(3599)}});
+            let state = state.as_object().unwrap();
+            let status = Status::of(state, &[], &Config::default(), now(), Some(&owners));
+            let host = |name| status.hosts.iter().find(|host| host.name == name).unwrap();
+            assert_eq!(host("a.example").condition, condition, "{every} {seconds}");
+            assert_eq!((host("a.example").every, host("b").every), (Some(every), None));
+            assert_eq!(host("b").condition, Fresh, "nothing is expected of this one");
+        }
+    }
+
+    #[test]
+    fn owner_interval_and_change_are_shown_where_they_are_known() {
+        let owners = owners(&json!({"al<b>": {"id": ["a.example"], "every": {"a.example": 5400}}}));
+        let state = json!({
+            "a.example": {"update": ago(60), "changed": ago(11 * 86_400 + 60)},
+            "b.example": {"update": ago(60)},
+            "c.example": {"update": ago(-9), "changed": ago(-9)},
+        });
+        let status =
+            Status::of(state.as_object().unwrap(), &[], &Config::default(), now(), Some(&owners));
+        let page = html::page(&status, &all());
+        for (part, count) in [
+            ("<small>of al&#60;b&#62;</small>", 1),
+            ("<small>of ", 1),
+            ("<small>every 90 min</small>", 1),
+            ("<small>every ", 1),
+            ("class=\"since\">for 11 days <small>2026-11-12</small></td>", 1),
+            (">for 0 s <", 1),
+            ("class=\"unknown\">–</td>", 1),
+            ("Owners are unknown", 0),
+        ] {
+            assert_eq!(page.matches(part).count(), count, "{part} in {page}");
+        }
+        let page: Value = serde_json::from_str(&json::page(&status, &all())).unwrap();
+        let shown = |n: usize| {
+            let host = &page["hosts"][n];
+            [&host["owner"], &host["expected_seconds"], &host["changed"]]
+        };
+        assert_eq!(shown(0), [&json!("al<b>"), &json!(5400), &json!("2026-11-12T04:59:00Z")]);
+        assert_eq!(shown(1), [&Value::Null; 3]);
+        assert_eq!(page["owners_known"], true);
+        let page = metrics::page(&status);
+        let name = "ddns_host_changed_timestamp_seconds{";
+        assert!(page.contains(&format!("{name}host=\"a.example\"}} 1794459540\n")), "{page}");
+        assert!(page.contains("ddns_host_info{host=\"a.example\",owner=\"al<b>\"} 1\n"), "{page}");
+        assert_eq!((page.matches(name).count(), page.matches("_info{").count()), (2, 1), "{page}");
+    }
+
+    #[test]
+    fn where_no_owners_are_known_the_page_says_so_once() {
+        let status = status(&json!({"a.example": {"update": ago(60)}, "b.example": {}}));
+        let page = html::page(&status, &all());
+        assert_eq!(page.matches("Owners are unknown").count(), 1, "{page}");
+        assert!(json::page(&status, &all()).contains("\"owners_known\": false"));
+    }
+
+    #[test]
+    fn a_filter_leaves_out_hosts_and_says_so_but_counts_all_and_keeps_metrics() {
+        let record = |n: u32| (format!("host{n}.example"), json!({"update": ago(n.into())}));
+        let state = Value::Object((0..1234).map(record).collect());
+        let status = status(&state);
+        let shown = |query: &str| html::page(&status, &View::parse(query.as_bytes()));
+        let rows = |page: &str| page.matches("<tr ").count().saturating_sub(1);
+        for (query, count, caption) in [
+            ("", 1000, ">The first 1,000 of 1,234 hosts<"),
+            ("refresh=60", 1000, ">The first 1,000 of 1,234 hosts<"),
+            ("find=HOST12", 45, ">45 of 1,234 hosts<"),
+            ("find=host12&show=fresh", 45, ">45 of 1,234 hosts<"),
+            ("find=host12&show=late", 0, ">0 of 1,234 hosts<"),
+            ("find=%22%3E%3Cb%3E", 0, ">0 of 1,234 hosts<"),
+        ] {
+            let page = shown(query);
+            assert_eq!(rows(&page), count, "{query}");
+            assert!(page.contains(caption), "{query}: {page}");
+            assert!(page.contains("<h1>All 1,234 hosts are fresh</h1>"), "{page}");
+            assert_eq!(page.contains(">Show all<"), query.contains("find"), "{query}");
+            assert!(!page.contains("<b>"), "{page}");
+        }
+        let page = shown("find=HOST12%22&show=fresh&refresh=60");
+        for part in [
+            "name=\"find\" value=\"HOST12&#34;\"",
+            "<option selected>fresh</option>",
+            "name=\"refresh\" value=\"60\"",
+            "<meta http-equiv=\"refresh\" content=\"60\">",
+            "href=\"?find=HOST12%22&#38;show=fresh\">Stop<",
+            "href=\"?refresh=60\">Show all<",
+            "href=\"?show=fresh&#38;refresh=60\">fresh</a></dt><dd>1,234<",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        let page = shown("");
+        assert!(page.contains("href=\"?show=fresh\">fresh<"), "{page}");
+        assert!(page.contains("href=\"?refresh=60\">Refresh every minute<"), "{page}");
+        assert!(!page.contains("<meta http-equiv") && !page.contains("show=late"), "{page}");
+        let view = View::parse(b"find=host12&show=fresh");
+        let page: Value = serde_json::from_str(&json::page(&status, &view)).unwrap();
+        assert_eq!(page["filter"], json!({"find": "host12", "show": "fresh"}));
+        assert_eq!(page["hosts"].as_array().unwrap().len(), 45);
+        assert_eq!(page["counts"]["fresh"], 1234);
+        assert!(json::page(&status, &all()).contains("\"filter\": null"));
+        let metrics = |view| Format::Metrics.page(&status, view);
+        assert_eq!(metrics(&view), metrics(&all()));
+    }
+
+    #[test]
+    fn a_page_of_a_fault_is_asked_for_again_if_that_was_wanted() {
+        let page = html::page_of_fault(&View::parse(b"refresh=60"));
+        assert!(page.contains("<meta http-equiv=\"refresh\" content=\"60\">"), "{page}");
+        assert!(!html::page_of_fault(&all()).contains("http-equiv"));
+    }
+
+    #[test]
     fn what_needs_a_look_comes_first() {
         let status = status(&json!({
             "b.example": {"update": ago(1)}, "A.example": {"update": ago(2)},
@@ -366,7 +538,7 @@ mod tests {
         };
         let state =
             json!({"a": {"update": ago(9)}, "b": {"update": ago(10)}, "c": {"update": ago(20)}});
-        let status = Status::of(state.as_object().unwrap(), &[], &config, now());
+        let status = Status::of(state.as_object().unwrap(), &[], &config, now(), None);
         assert_eq!(Condition::ALL.map(|condition| status.count(condition)), [1, 1, 1, 0]);
     }
 
@@ -401,17 +573,18 @@ mod tests {
         });
         let tells = |html: &str, json: &str, metrics: &str| {
             let marks = [(Target::HostsFile, mark.read().unwrap())];
-            let status = Status::of(state.as_object().unwrap(), &marks, &config, now());
-            let pages = [html::page(&status), json::page(&status), metrics::page(&status)];
+            let status = Status::of(state.as_object().unwrap(), &marks, &config, now(), None);
+            let pages =
+                [html::page(&status, &all()), json::page(&status, &all()), metrics::page(&status)];
             for (page, text) in pages.iter().zip([html, json, metrics]) {
                 assert!(page.contains(text), "{text}: {page}");
             }
             assert!(pages[1].ends_with("}\n"));
         };
         tells("2 of 4 hosts are fresh", "\"fresh\": 2", "ddns_hosts{condition=\"fresh\"} 2\n");
-        tells(">1 min<", "\"age_seconds\": 60", "{host=\"a.example\"} 1795409940\n");
-        tells(">0 s<", "\"age_seconds\": -9", "# TYPE ddns_host_address_info gauge\n");
-        tells(">in the future<", "192.0.2.1", "\",address=\"192.0.2.1\"} 1\n");
+        tells(">1 min ago ", "\"age_seconds\": 60", "{host=\"a.example\"} 1795409940\n");
+        tells(">0 s ago ", "\"age_seconds\": -9", "# TYPE ddns_host_address_info gauge\n");
+        tells(">in the future ", "192.0.2.1", "\",address=\"192.0.2.1\"} 1\n");
         tells("less than 1 h ago", ":59:00Z", "# HELP ddns_hosts ");
         tells("less than 1 day ago", "\"update\": null", "ddns_host_expired{");
         tells(">2026-11-23 04:59:00<", "\"condition\": \"broken\"", "ddns_hosts{");
@@ -432,8 +605,9 @@ mod tests {
         let mark = Mark::of(Target::Zones, &config.store.hosts);
         let tells = |html: &str, json: &str, metrics: &str| {
             let marks = [(Target::Zones, mark.read().unwrap())];
-            let status = Status::of(&Map::new(), &marks, &config, now());
-            let pages = [html::page(&status), json::page(&status), metrics::page(&status)];
+            let status = Status::of(&Map::new(), &marks, &config, now(), None);
+            let pages =
+                [html::page(&status, &all()), json::page(&status, &all()), metrics::page(&status)];
             for (page, text) in pages.iter().zip([html, json, metrics]) {
                 assert!(page.contains(text), "{text}: {page}");
                 assert!(!page.contains("dnsmasq"), "{page}");
@@ -448,7 +622,7 @@ mod tests {
 
     #[test]
     fn each_form_has_a_page_of_a_fault() {
-        let pages = [html::page_of_fault(), json::page_of_fault(), metrics::page_of_fault()];
+        let pages = [html::page_of_fault(&all()), json::page_of_fault(), metrics::page_of_fault()];
         for (page, text) in pages.iter().zip(["</html>", "\"error\": \"911\"", "# 911\n"]) {
             assert!(page.contains(text), "{page}");
         }
@@ -466,7 +640,7 @@ mod tests {
             let status = status(&Value::Object(map.iter().map(record).collect()));
             prop_assert_eq!(status.hosts.len(), map.len());
             for format in Format::ALL {
-                let _ = format.page(&status);
+                let _ = format.page(&status, &all());
             }
         }
     }

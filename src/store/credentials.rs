@@ -37,16 +37,18 @@ static TURN: Mutex<()> = Mutex::new(());
 /// The credentials file of a request.
 #[derive(Debug)]
 pub struct Credentials {
+    /// What tells whether the file is still the one that was read.
+    pub(crate) validity: Validity,
     path: PathBuf,
     contents: Contents,
     /// What the file said, if it had to be read whole.
-    users: Option<(Validity, Object)>,
+    users: Option<Object>,
 }
 
 #[derive(Debug)]
 enum Contents {
     Indexed(Indexed),
-    Whole(File, Validity),
+    Whole(File),
 }
 
 impl Credentials {
@@ -57,33 +59,33 @@ impl Credentials {
         let file = File::open(&path).map_err(fault)?;
         let validity = Validity::of_file(&file).map_err(fault)?;
         let contents = if validity.size <= SMALL {
-            Contents::Whole(file, validity)
+            Contents::Whole(file)
         } else {
             match Indexed::open(file, validity, &index_path(settings)) {
                 Ok(indexed) => Contents::Indexed(indexed),
-                Err(file) => Contents::Whole(file, validity),
+                Err(file) => Contents::Whole(file),
             }
         };
-        Ok(Self { path, contents, users: None })
+        Ok(Self { validity, path, contents, users: None })
     }
 
     /// Looks up one user, with those of the user's hosts that are among `hosts`: one user may have
     /// many. An error means that the file is unusable as a whole.
     pub fn find(&mut self, name: &str, hosts: &[HostName]) -> Result<Found, Fault> {
         let fault = |error| Fault::io("read the credentials", &self.path, &error);
-        let (file, validity) = match &self.contents {
-            Contents::Whole(file, validity) => (file, *validity),
+        let file = match &self.contents {
+            Contents::Whole(file) => file,
             Contents::Indexed(indexed) => match indexed.find(Keys::OfUsers, name).map_err(fault)? {
                 Search::Found { json, .. } => {
                     return Ok(lookup(&json, hosts));
                 }
                 Search::Absent => return Ok(Found::Unknown),
-                Search::Unsure => (&indexed.file, indexed.validity),
+                Search::Unsure => &indexed.file,
             },
         };
-        let is_large = validity.size > SMALL;
+        let is_large = self.validity.size > SMALL;
         let _turn = is_large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
-        let text = validity.read(file).map_err(fault)?;
+        let text = self.validity.read(file).map_err(fault)?;
         let users = Object::read(text, Keys::OfUsers).map_err(|error| {
             let reason = format!("{}; it must be an object of users", json_position(&error));
             Fault::new(self.path.display(), reason)
@@ -91,7 +93,7 @@ impl Credentials {
         let found = find(&users, name, hosts);
         // Of a request that will be refused, nothing stays in memory when its turn is over.
         if matches!(found, Found::Known(_)) {
-            self.users = Some((validity, users));
+            self.users = Some(users);
         }
         Ok(found)
     }
@@ -99,7 +101,7 @@ impl Credentials {
     /// Writes the index for the requests to come, if this one had to do without. If that fails,
     /// they have to, too.
     pub(crate) fn write_index(self, settings: &config::Store, now: DateTime<Utc>) {
-        let Some((validity, users)) = self.users else { return };
+        let Self { validity, users: Some(users), .. } = self else { return };
         if validity.size <= SMALL || !validity.is_settled(now) {
             return;
         }

@@ -73,11 +73,25 @@ pub(crate) struct Step {
     addresses: Addresses,
     entry: Option<HostEntry>,
     moves_lines: bool,
+    date: Date,
+}
+
+/// What becomes of the date in the record since when the host has its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Date {
+    Kept,
+    Dropped,
+    Set,
 }
 
 impl Step {
-    /// Decides about an update, given the host's entry.
-    pub(crate) fn decide(update: Authentic, entry: Option<HostEntry>) -> Decided {
+    /// Decides about an update, given the host's entry. `dates_changes` tells whether records say
+    /// since when hosts have their addresses.
+    pub(crate) fn decide(
+        update: Authentic,
+        entry: Option<HostEntry>,
+        dates_changes: bool,
+    ) -> Decided {
         let record = entry.as_ref().map(|entry| &entry.record);
         let addresses = update.wanted().for_host_with(record.and_then(Record::ipv6));
         let decision = decide(&update, &addresses, record);
@@ -89,10 +103,11 @@ impl Step {
         // a hand wrote: then the hosts file changes, too.
         let is_in_order =
             entry.as_ref().is_some_and(|entry| entry.is_only_one && entry.record.is_in_order());
-        let step = |moves_lines| Some(Self { update, addresses, entry, moves_lines });
+        let step = |moves_lines, date| Some(Self { update, addresses, entry, moves_lines, date });
         let step = match decision {
-            Decision::Changed => step(true),
-            Decision::Redundant => step(!is_in_order),
+            Decision::Changed if dates_changes => step(true, Date::Set),
+            Decision::Changed => step(true, Date::Dropped),
+            Decision::Redundant => step(!is_in_order, Date::Kept),
             Decision::Repeated | Decision::NoIpv6 | Decision::Replay { .. } => None,
         };
         Decided { decision, addresses: told, step }
@@ -122,6 +137,11 @@ impl Step {
         let entry = self.entry.as_ref();
         let mut fields = entry.map(|entry| entry.fields.clone()).unwrap_or_default();
         record::set(&mut fields, &self.addresses, self.stamp(), zone);
+        match self.date {
+            Date::Kept => {}
+            Date::Dropped => record::set_changed(&mut fields, None, zone),
+            Date::Set => record::set_changed(&mut fields, Some(self.stamp()), zone),
+        }
         fields
     }
 

@@ -18,6 +18,7 @@
 //! - [`record`], [`expiry`], [`hosts`]: a host's record, whether it has expired, its lines,
 //! - `hosts_file`: all of these lines,
 //! - [`credentials`]: the users,
+//! - [`owners`]: which of them has which host,
 //! - `object`: a whole file, as its text and the places of entries,
 //! - `plain`: whether an entry is already written as PHP writes it,
 //! - [`json`]: JSON read strictly, with the places of entries, and written as PHP writes it,
@@ -38,6 +39,7 @@ pub mod json;
 pub mod keys;
 pub mod lock;
 mod object;
+pub mod owners;
 mod plain;
 pub mod record;
 pub mod replace;

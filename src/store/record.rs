@@ -14,6 +14,9 @@ pub const IPV4: &str = "ip";
 pub const IPV6: &str = "ip6";
 /// The field of the last accepted stamp.
 pub const UPDATE: &str = "update";
+/// The field of the stamp that gave the host its present addresses. Updates store it for the status
+/// page, if that is on.
+pub const CHANGED: &str = "changed";
 
 /// The fields of a record that are texts.
 pub trait Fields {
@@ -117,6 +120,25 @@ pub fn stamp(fields: &Map<String, Value>, zone: TimeZone) -> Result<Stamp, &'sta
 const NO_STAMP: &str =
     "\"update\" is no time stamp: write it as YYYY-MM-DD HH:MM:SS, or remove the record";
 
+/// The stamp that gave a host its addresses, in the fields of its record, whose last accepted stamp
+/// is `update`; `None` if it is not known. An update stores no later one, so that is none of ours.
+#[must_use]
+pub fn changed(fields: &Map<String, Value>, update: Stamp, zone: TimeZone) -> Option<Stamp> {
+    let changed = Stamp::parse(fields.text(CHANGED)?, zone)?;
+    (Stamp::NEVER < changed && changed <= update).then_some(changed)
+}
+
+/// Puts the stamp that gives a host other addresses into the fields of its record. If nobody wants
+/// to know (`None`), the stamp of an earlier change goes, since it is not true any more; what is no
+/// stamp is not ours, and stays.
+pub(crate) fn set_changed(fields: &mut Map<String, Value>, stamp: Option<Stamp>, zone: TimeZone) {
+    if let Some(stamp) = stamp {
+        fields.insert(CHANGED.to_owned(), stamp.format(zone).into());
+    } else if fields.text(CHANGED).is_some_and(|text| Stamp::parse(text, zone).is_some()) {
+        fields.shift_remove(CHANGED);
+    }
+}
+
 /// Puts new addresses and a stamp into the fields of a record. Other fields stay as they are, and
 /// so does the address of a family that the update keeps.
 pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone: TimeZone) {
@@ -131,6 +153,10 @@ pub fn set(fields: &mut Map<String, Value>, new: &Addresses, stamp: Stamp, zone:
 /// Other fields stay as they are, and so does the stamp. Without one, the host gets the stamp that
 /// is older than any.
 pub fn set_identifier(fields: &mut Map<String, Value>, identifier: Ipv6Addr, zone: TimeZone) {
+    if published(fields).any(|address| address.is_ipv6()) {
+        // No update gives it the addresses that are left.
+        set_changed(fields, None, zone);
+    }
     let ipv4 = addresses(fields).find(IpAddr::is_ipv4);
     put(fields, IPV4, ipv4.as_ref());
     put(fields, IPV6, Some(&identifier.into()));
@@ -254,6 +280,18 @@ mod tests {
             ),
             (r#"{"ip":"2001:db8::9","update":""}"#, r#"{"ip6":"::7","update":""}"#),
             (r#"{"ip6":"::7","update":"x"}"#, r#"{"ip6":"::7","update":"x"}"#),
+            (
+                r#"{"ip6":"2001:db8::9","update":"x","changed":"y"}"#,
+                r#"{"ip6":"::7","update":"x","changed":"y"}"#,
+            ),
+            (
+                r#"{"ip6":"2001:db8::9","update":"x","changed":"2012-06-14 15:58:27"}"#,
+                r#"{"ip6":"::7","update":"x"}"#,
+            ),
+            (
+                r#"{"ip":"192.0.2.9","update":"x","changed":"2012-06-14 15:58:27"}"#,
+                r#"{"ip":"192.0.2.9","ip6":"::7","update":"x","changed":"2012-06-14 15:58:27"}"#,
+            ),
         ] {
             let mut fields = fields(before);
             set_identifier(&mut fields, "::7".parse().unwrap(), TimeZone::Utc);
@@ -270,6 +308,47 @@ mod tests {
         }
         for text in [r#"{"update":"yesterday"}"#, r#"{"update":5}"#, r#"{"update":null}"#] {
             assert!(stamp(&fields(text), TimeZone::Utc).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_dated_if_somebody_wants_to_know_and_no_old_date_stays() {
+        let stamp = Stamp::parse("2012-06-14 15:58:27", TimeZone::Utc);
+        let new = r#""changed":"2012-06-14 15:58:27""#;
+        for (before, dated, undated) in [
+            (r#"{"ip":"192.0.2.1"}"#, format!(r#"{{"ip":"192.0.2.1",{new}}}"#), None),
+            (
+                r#"{"changed":"2011-01-01 00:00:00","n":1}"#,
+                format!(r#"{{{new},"n":1}}"#),
+                Some(r#"{"n":1}"#),
+            ),
+            (r#"{"changed":"by Bob"}"#, format!("{{{new}}}"), None),
+            (r#"{"changed":5}"#, format!("{{{new}}}"), None),
+        ] {
+            for (stamp, expected) in [(stamp, dated.as_str()), (None, undated.unwrap_or(before))] {
+                let mut fields = fields(before);
+                set_changed(&mut fields, stamp, TimeZone::Utc);
+                assert_eq!(serde_json::to_string(&fields).unwrap(), expected, "{before}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_stamp_of_a_change_counts_unless_it_is_none_of_ours() {
+        let update = "2012-06-14 15:58:27";
+        for (text, is_known) in [
+            (update, true),
+            ("2011-01-01 00:00:00", true),
+            ("2012-06-14T15:58:27Z", true),
+            ("2012-06-14 15:58:28", false),
+            ("1970-01-01 00:00:00", false),
+            ("yesterday", false),
+            ("", false),
+        ] {
+            let fields = fields(&format!(r#"{{"changed":"{text}"}}"#));
+            let expected = Stamp::parse(text, TimeZone::Utc).filter(|_| is_known);
+            let update = Stamp::parse(update, TimeZone::Utc).unwrap();
+            assert_eq!(changed(&fields, update, TimeZone::Utc), expected, "{text}");
         }
     }
 

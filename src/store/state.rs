@@ -155,7 +155,7 @@ impl State {
     /// All of the state, which takes ten times the memory of its text.
     pub fn map(&mut self) -> Result<Map<String, Value>, Fault> {
         let map = json::parse(self.read_whole()?.hosts.text());
-        map.map_err(|error| self.broken(json_position(&error)))
+        map.map_err(|error| unreadable(&self.settings.state, &error))
     }
 
     /// Whether the hosts file is what the state says.
@@ -266,7 +266,7 @@ pub fn snapshot(settings: &config::Store) -> Result<Map<String, Value>, Fault> {
         Some((file, validity)) => read(file, validity, settings)?,
         None => rebuild(settings, None)?,
     };
-    json::parse(whole.hosts.text()).map_err(|error| broken(&settings.state, json_position(&error)))
+    json::parse(whole.hosts.text()).map_err(|error| unreadable(&settings.state, &error))
 }
 
 /// The index of the state.
@@ -278,9 +278,17 @@ fn broken(path: &Path, why: impl fmt::Display) -> Fault {
     Fault::new(
         path.display(),
         format_args!(
-            "the state is left as it is, since it is broken: {why}; correct it or restore a copy"
+            "the state is broken, and stays as it is: {why}; correct it or restore a copy"
         ),
     )
+}
+
+/// A fault of a state that is broken as a whole, rather than in a record.
+fn unreadable(path: &Path, error: &serde_json::Error) -> Fault {
+    let why = json_position(error);
+    let fate = "the state is broken, and stays as it is";
+    let advice = "run ddnsctl rebuild, or restore a copy";
+    Fault::new(path.display(), format_args!("{fate}: it {why}; {advice}"))
 }
 
 /// The state file, and what it is before it is read; `None` if there is none.
@@ -306,7 +314,7 @@ fn read(file: File, validity: Validity, settings: &config::Store) -> Result<Whol
     if json::is_empty_map(&text) {
         return rebuild(settings, Some(validity));
     }
-    parse(text, Some(file), Some(validity)).map_err(|error| broken(path, json_position(&error)))
+    parse(text, Some(file), Some(validity)).map_err(|error| unreadable(path, &error))
 }
 
 /// The state that the hosts file tells of.

@@ -5,7 +5,7 @@ use crate::config;
 use crate::protocol::addresses::{Action, Addresses, NewIpv6, Wanted};
 use crate::protocol::prefix::Prefix;
 use crate::protocol::stamp::{Clock, Stamp, TimeZone};
-use crate::store::record;
+use crate::store::record::{self, Fields};
 use crate::store::{hosts, json};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -96,7 +96,7 @@ fn files_after(
         if !is_indexed {
             let _ = fs::remove_file(folder.path().join(".ip.txt.index"));
         }
-        let answers = store(&config, updates, Utc::now()).unwrap().answers;
+        let answers = store(&config, None, updates, Utc::now()).unwrap().unwrap().answers;
         is_stored |= answers.iter().any(Result::is_ok);
     }
     if is_indexed && is_stored {
@@ -175,14 +175,14 @@ fn a_state_that_is_edited_meanwhile_is_neither_stamped_nor_replaced_nor_indexed(
         let config = config_in(&folder);
         for (name, second) in [("a.example", 1), ("b.example", 2)] {
             let update = of_one(name, "192.0.2.1", second);
-            store(&config, update, Utc::now()).unwrap();
+            store(&config, None, update, Utc::now()).unwrap().unwrap();
         }
         let mut state = State::open(&config.store, Patience::Client).unwrap();
         assert!(state.knows_hosts(), "the files are not indexed");
         let step = |name: &&str| {
             let update = of_one(name, address, 3).remove(0).unwrap();
             let entry = state.entry(update.host()).unwrap();
-            Step::decide(update, entry).step.unwrap()
+            Step::decide(update, entry, false).step.unwrap()
         };
         let steps: Vec<Step> = names.iter().map(step).collect();
         let change = state.plan(&steps, &Expiry::at(Utc::now(), &config.store)).unwrap();
@@ -210,7 +210,7 @@ fn a_copy_that_is_restored_meanwhile_is_not_replaced_by_what_the_hosts_file_tell
     for before in [None, Some("[]")] {
         let folder = tempfile::tempdir().unwrap();
         let config = config_in(&folder);
-        store(&config, of_one("a.example", "192.0.2.1", 9), Utc::now()).unwrap();
+        store(&config, None, of_one("a.example", "192.0.2.1", 9), Utc::now()).unwrap().unwrap();
         let path = &config.store.state;
         let copy = fs::read_to_string(path).unwrap();
         fs::remove_file(path).unwrap();
@@ -221,7 +221,7 @@ fn a_copy_that_is_restored_meanwhile_is_not_replaced_by_what_the_hosts_file_tell
             let mut state = State::open(&config.store, Patience::Client).unwrap();
             let update = of_one("b.example", "192.0.2.2", 9).remove(0).unwrap();
             let entry = state.entry(update.host()).unwrap();
-            let step = Step::decide(update, entry).step.unwrap();
+            let step = Step::decide(update, entry, false).step.unwrap();
             state.plan(&[step], &Expiry::at(Utc::now(), &config.store)).unwrap()
         };
         let change = plan();
@@ -254,6 +254,69 @@ proptest! {
         let state: Map<_, _> = serde_json::from_str(&files.0).unwrap();
         prop_assert_eq!(files.1, hosts::render(&state));
     }
+
+    #[test]
+    fn a_change_of_addresses_is_dated_if_the_page_is_on_and_nothing_else_is(
+        records in prop::collection::vec(a_record(), NAMES.len()),
+        requests in prop::collection::vec(
+            (
+                prop::sample::subsequence(NAMES.to_vec(), 1..3),
+                some_addresses(),
+                prop::bool::weighted(0.8),
+                any::<bool>(),
+            ),
+            1..9,
+        ),
+    ) {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let mut config = config_in(&folder);
+        let names = NAMES.iter().skip(1).map(|name| (*name).to_owned());
+        let state: Map<_, _> = names.zip(records).collect();
+        fs::write(&config.store.state, json::to_string(&state).unwrap()).unwrap();
+        let read = || -> Map<String, Value> {
+            serde_json::from_str(&fs::read_to_string(&config.store.state).unwrap()).unwrap()
+        };
+        let text = |state: &Map<String, Value>, name: &str, field| {
+            state.get(name).and_then(|record| record.text(field)).map(str::to_owned)
+        };
+        for (second, (names, addresses, page, is_foreign)) in (1..).zip(requests) {
+            config.status.page = page;
+            let before = read();
+            if is_foreign {
+                // The layout of another program, which has no index.
+                fs::write(&config.store.state, Value::from(before.clone()).to_string()).unwrap();
+            }
+            let update = |name: &&str| Ok(Authentic::for_test(name, addresses, stamp(second)));
+            store(&config, None, names.iter().map(update).collect(), Utc::now()).unwrap().unwrap();
+            let after = read();
+            for name in after.keys() {
+                let [was, is] = [&before, &after].map(|state| {
+                    state.get(name).map(|record| record::addresses(record).collect::<Vec<_>>())
+                });
+                let expected = match (was == is, page) {
+                    (true, _) => text(&before, name, record::CHANGED),
+                    (false, true) => Some(stamp(second).format(TimeZone::Utc)),
+                    (false, false) => None,
+                };
+                prop_assert_eq!(text(&after, name, record::CHANGED), expected, "{}", name);
+            }
+        }
+    }
+}
+
+#[test]
+fn without_the_page_a_change_leaves_the_bytes_that_it_always_left() {
+    let record = |address: &str, update: &str| {
+        let fields = serde_json::json!({"ip": address, "update": update});
+        serde_json::json!({"a.example": fields, "b.example": {}})
+    };
+    let state = record("192.0.2.1", "2026-11-23 12:00:00");
+    for is_indexed in [true, false] {
+        let requests = [1, 2].map(|n| of_one("a.example", &format!("192.0.2.{n}"), n));
+        let (text, _) = files_after(state.as_object().unwrap(), requests, is_indexed);
+        let expected = record("192.0.2.2", "2026-11-23 12:00:02");
+        assert_eq!(text, json::to_string(expected.as_object().unwrap()).unwrap());
+    }
 }
 
 #[test]
@@ -266,7 +329,7 @@ fn hosts_of_one_request_are_stored_by_one_write_and_one_mark() {
         let update = |name: &str| Ok(Authentic::for_test(name, address, stamp(second)));
         vec![update("a.example"), Err(Refusal::Host), update("b.example")]
     };
-    let answers = store(&config, request(1), Utc::now()).unwrap().answers;
+    let answers = store(&config, None, request(1), Utc::now()).unwrap().unwrap().answers;
     assert!(matches!(
         &*answers,
         [Ok(Accepted::Good(_)), Err(Refusal::Host), Ok(Accepted::Good(_))]
@@ -274,7 +337,7 @@ fn hosts_of_one_request_are_stored_by_one_write_and_one_mark() {
     let mark = fs::read_to_string(path(".hosts.dns.pending")).unwrap();
     assert_eq!(mark, "changed a.example 192.0.2.1, b.example 192.0.2.1\n");
     let hosts = fs::metadata(path("hosts.dns")).unwrap();
-    let answers = store(&config, request(2), Utc::now()).unwrap().answers;
+    let answers = store(&config, None, request(2), Utc::now()).unwrap().unwrap().answers;
     assert!(matches!(
         &*answers,
         [Ok(Accepted::NoChange(_)), Err(Refusal::Host), Ok(Accepted::NoChange(_))]
@@ -283,7 +346,7 @@ fn hosts_of_one_request_are_stored_by_one_write_and_one_mark() {
     assert_eq!(state.matches("2026-11-23 12:00:02").count(), 2, "{state}");
     assert_eq!(fs::metadata(path("hosts.dns")).unwrap().ino(), hosts.ino(), "left alone");
     assert_eq!(fs::read_to_string(path(".hosts.dns.pending")).unwrap(), mark);
-    let answers = store(&config, request(1), Utc::now()).unwrap().answers;
+    let answers = store(&config, None, request(1), Utc::now()).unwrap().unwrap().answers;
     assert!(answers.iter().all(Result::is_err));
 }
 
@@ -297,7 +360,8 @@ fn the_stored_stamp_never_goes_back() {
             Authentic::for_test("a.example", IpAddr::from([192, 0, 2, last]), stamp(second));
         vec![Ok(if clock == Clock::Server { update.by_server_clock() } else { update })]
     };
-    let send = |updates| store(&config, updates, Utc::now()).unwrap().answers.remove(0);
+    let send =
+        |updates| store(&config, None, updates, Utc::now()).unwrap().unwrap().answers.remove(0);
     let stored = || fs::read_to_string(path("ip.txt")).unwrap();
     assert!(matches!(send(request(1, 9, Clock::Client)), Ok(Accepted::Good(_))));
     // As a new file and as a change of one record in indexed files.
@@ -311,4 +375,23 @@ fn the_stored_stamp_never_goes_back() {
     assert!(matches!(send(request(4, 3, Clock::Server)), Ok(Accepted::NoChange(_))));
     assert!(matches!(send(request(1, 9, Clock::Client)), Err(Refusal::Replay { .. })));
     assert_eq!(stored(), before);
+}
+
+#[test]
+fn nothing_is_stored_that_was_verified_by_other_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_in(&folder);
+    let send = |credentials| {
+        let update = of_one("a.example", "192.0.2.1", 1);
+        store(&config, credentials, update, Utc::now()).unwrap().map(|stored| stored.answers)
+    };
+    let credentials = &config.store.credentials;
+    fs::write(credentials, "{}").unwrap();
+    let before = Validity::at(credentials);
+    fs::write(credentials, "{ }").unwrap();
+    assert!(send(before).is_none() && send(None).is_none());
+    assert!(!config.store.state.exists());
+    assert!(send(Validity::at(credentials)).is_some());
+    let refused = vec![Err(Refusal::Host)];
+    assert!(store(&config, before, refused, Utc::now()).unwrap().is_some());
 }

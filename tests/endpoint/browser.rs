@@ -63,18 +63,28 @@ fn everybody_can_use_the_page_on_desktop_and_phone_in_light_and_dark() {
     let scene = scene();
     let mut state: Value = serde_json::from_str(&state()).unwrap();
     state[HOSTILE[0]] = json!({"ip": "192.0.2.1"});
+    state["fresh.example"]["changed"] = "2026-01-01 00:00:00".into();
     state[format!("{}.example", ["label"; 40].join("."))] = json!({"update": time(0)});
     let apache = Apache::start(&scene, Kind::EventCgid);
     let url = apache.url("/ip.php/status");
+    let users = json!({"alice": {"id": ["fresh.example"], "every": {"fresh.example": 900}}});
+    let host = |n: u32| (format!("host{n:05}.example"), json!({"ip": "192.0.2.1"}));
+    let many = Value::Object((0..10_000).map(host).collect()).to_string();
     let pages = [
-        (state.to_string(), "failed exit status: 1: no\n", 7),
-        (state.to_string(), "changed x\n", 7),
-        ("{}".to_owned(), "", 3),
-        ("{".to_owned(), "", 0),
+        (many, "", "", 1000),
+        (state.to_string(), "failed exit status: 1: no\n", "", 7),
+        (state.to_string(), "changed x\n", "?find=example&show=silent", 2),
+        (state.to_string(), "", "?find=%3Cb%3E%22&show=broken", 0),
+        ("{}".to_owned(), "", "", 3),
+        ("{".to_owned(), "", "", 0),
     ];
-    for (state, mark, rows) in pages {
+    for (state, mark, query, rows) in pages {
         scene.write("www/ramcache/ip.txt", &state);
+        // Owners are known, or the page says that they are not.
+        let credentials = if mark.is_empty() { "{".to_owned() } else { users.to_string() };
+        scene.write("etc/credentials.json", &credentials);
         fs::write(scene.mark(), mark).unwrap();
+        let url = format!("{url}{query}");
         let views = browse(&url, &["--widths", "1000", "390", "320", "--axe", &axe]);
         assert_eq!(views.len(), 6);
         for view in views {

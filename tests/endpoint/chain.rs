@@ -23,18 +23,15 @@ pub fn run_on_overlay(script: &str, arguments: &[&str], needs: &[&str], expected
     if !can_run(&format!("{script} {}", arguments.join(" ")), &[&common, needs].concat()) {
         return;
     }
+    let namespaces = ["--mount", "--net", "--pid", "--ipc", "--uts"];
+    run_in_namespaces(&namespaces, script, arguments, expected);
+}
+
+/// Runs a script of this folder in namespaces that end with it; its last line must be `expected`.
+pub fn run_in_namespaces(namespaces: &[&str], script: &str, arguments: &[&str], expected: &str) {
     let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "--net",
-            "--pid",
-            "--ipc",
-            "--uts",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ])
-        .args(["--propagation", "private", "bash"])
+        .args(namespaces)
+        .args(["--fork", "--kill-child", "--mount-proc", "--propagation", "private", "bash"])
         .arg(format!("{}/tests/endpoint/{script}", env!("CARGO_MANIFEST_DIR")))
         .arg(env!("CARGO_MANIFEST_DIR"))
         .args(arguments)
@@ -44,8 +41,10 @@ pub fn run_on_overlay(script: &str, arguments: &[&str], needs: &[&str], expected
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     crate::scene::tell_measured(&text);
-    assert!(output.status.success(), "{text}");
-    assert!(output.stdout.ends_with(format!("{expected}\n").as_bytes()), "{text}");
+    assert!(output.status.success(), "{script} {arguments:?}: {text}");
+    // On standard error, the shell may report what it killed.
+    let ends = output.stdout.ends_with(format!("{expected}\n").as_bytes());
+    assert!(ends, "{script} {arguments:?}: {text}");
 }
 
 fn run(module: &str, mpm: &str) {

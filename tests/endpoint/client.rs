@@ -12,18 +12,32 @@ use serde_json::{Map, Value, json};
 use crate::apache::{APACHE, Apache, Kind};
 use crate::chain::run_on_overlay;
 use crate::scene::{HOSTS, STATE, Scene, can_run};
+use crate::server::has_ipv6;
 
-const SHELLS: [&[&str]; 3] = [&["/usr/bin/dash"], &["/usr/bin/bash"], &["/usr/bin/busybox", "sh"]];
+pub const SHELLS: [&[&str]; 3] =
+    [&["/usr/bin/dash"], &["/usr/bin/bash", "--posix"], &["/usr/bin/busybox", "sh"]];
+
+/// What a test of all shells needs.
+pub const ALL_SHELLS: [&str; 4] = [APACHE, SHELLS[0][0], SHELLS[1][0], SHELLS[2][0]];
+
+pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ip-update");
 
 /// A machine with the client on it.
-struct Client<'s> {
-    scene: &'s Scene,
-    shell: &'static [&'static str],
+pub struct Client<'s> {
+    pub scene: &'s Scene,
+    pub shell: &'static [&'static str],
 }
 
 impl Client<'_> {
-    /// Writes the article's settings, with these changes.
-    fn settings(&self, url: &str, changes: &[(&str, &str)]) {
+    /// Writes the article's settings, with these changes, and forgets earlier runs.
+    pub fn settings(&self, url: &str, changes: &[(&str, &str)]) {
+        let _ = fs::remove_dir_all(self.scene.path("run/memory"));
+        self.edit(url, changes);
+    }
+
+    /// The same, but the memory stays.
+    pub fn edit(&self, url: &str, changes: &[(&str, &str)]) {
+        let memory = self.scene.path("run/memory").display().to_string();
         let mut lines = vec![
             ("url", url),
             ("user", "user1"),
@@ -31,6 +45,7 @@ impl Client<'_> {
             ("host", "host1.h.lohray.com"),
             ("tries", "1"),
             ("timeout", "2"),
+            ("memory", &memory),
         ];
         lines.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
         lines.extend(changes);
@@ -46,35 +61,54 @@ impl Client<'_> {
         fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Runs the client. Returns its status and what it printed on standard error; standard output
-    /// must be empty unless -v is given.
-    fn run(&self, options: &[&str]) -> (i32, String) {
-        let output = Command::new(self.shell[0])
-            .args(&self.shell[1..])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ip-update"))
-            .arg("-c")
-            .arg(self.scene.path("run/ip-update.conf"))
-            .args(options)
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert!(output.stdout.is_empty() != options.contains(&"-v"), "{:?} {text}", output.stdout);
-        assert!(!text.contains("secretkey"), "{text}");
-        (output.status.code().unwrap(), text)
+    /// The client, without settings.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.shell[0]);
+        command.args(&self.shell[1..]).arg(SCRIPT);
+        command
+    }
+
+    /// Runs the client with its settings. Returns its status, and what it printed on standard output and
+    /// on standard error.
+    pub fn outputs(&self, options: &[&str]) -> (i32, String, String) {
+        let mut command = self.command();
+        command.arg("-c").arg(self.scene.path("run/ip-update.conf")).args(options);
+        outputs(&mut command)
+    }
+
+    /// Returns the status, and what it printed on standard error; standard output must be empty unless -v
+    /// is given.
+    pub fn run(&self, options: &[&str]) -> (i32, String) {
+        let (status, printed, text) = self.outputs(options);
+        assert!(printed.is_empty() != options.contains(&"-v"), "{printed:?} {text}");
+        (status, text)
     }
 
     /// The client fails with one line that contains `part`.
-    fn fails(&self, status: i32, part: &str) {
-        let (actual, text) = self.run(&[]);
-        assert_eq!(actual, status, "{text}");
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.starts_with("ip-update: ") && text.contains(part), "{text}");
+    pub fn fails(&self, status: i32, part: &str) {
+        is_one_line(self.run(&[]), status, part);
     }
+}
+
+/// Runs it. Returns its status, and what it printed on standard output and on standard error.
+pub fn outputs(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let [printed, text] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(!format!("{printed}{text}").contains("secretkey"), "{printed}{text}");
+    (output.status.code().unwrap(), printed, text)
+}
+
+/// It failed so, with one line that contains `part`.
+pub fn is_one_line((actual, text): (i32, String), status: i32, part: &str) {
+    assert_eq!(actual, status, "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("ip-update: ") && text.contains(part), "{part}: {text}");
 }
 
 #[test]
 fn each_outcome_has_its_message_and_status_in_every_shell() {
-    if !can_run("ip-update", &[APACHE, SHELLS[0][0], SHELLS[1][0], SHELLS[2][0]]) {
+    if !can_run("ip-update", &ALL_SHELLS) {
         return;
     }
     for shell in SHELLS {
@@ -116,11 +150,11 @@ fn each_outcome_has_its_message_and_status(shell: &'static [&'static str], proto
 
     // A dead server, and one that accepts the connection but stays silent.
     settings("http://127.0.0.1:1/ip.php", None);
-    client.fails(7, "no answer after 1 tries");
+    client.fails(7, "no answer: ");
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let slow = format!("http://{}/ip.php", silent.local_addr().unwrap());
     settings(&slow, None);
-    client.fails(7, "no answer after 1 tries");
+    client.fails(7, "no answer: ");
 
     scene.configure(&json!({"window": 0}));
     settings(&url, None);
@@ -128,13 +162,13 @@ fn each_outcome_has_its_message_and_status(shell: &'static [&'static str], proto
 }
 
 /// Stamps are in whole seconds, and each must be newer than the last.
-fn wait_for_the_next_second() {
+pub fn wait_for_the_next_second() {
     sleep(Duration::from_millis(1100));
 }
 
 #[test]
 fn protocol_2_sends_the_addresses_of_all_hosts_in_one_request() {
-    if !can_run("ip-update's addresses", &[APACHE, SHELLS[0][0], SHELLS[1][0], SHELLS[2][0]]) {
+    if !can_run("ip-update's addresses", &ALL_SHELLS) {
         return;
     }
     for shell in SHELLS {
@@ -173,6 +207,23 @@ fn protocol_2_sends_the_addresses_of_all_hosts_in_one_request() {
         let log = fs::read_to_string(log).unwrap();
         let requests = log.lines().filter(|path| *path == "/ip.php").count();
         assert_eq!(requests, 6, "one request for both hosts: {log}");
+    }
+}
+
+#[test]
+fn both_families_are_used_in_turn_each_with_a_stamp_of_its_own() {
+    if !can_run("ip-update -4 -6", &ALL_SHELLS) || !has_ipv6() {
+        return;
+    }
+    for (shell, protocol) in SHELLS.iter().flat_map(|shell| [(shell, "1"), (shell, "2")]) {
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, Kind::PreforkCgi);
+        let client = Client { scene: &scene, shell };
+        let url = apache.url("/ip.php").replace("127.0.0.1", "localhost");
+        client.settings(&url, &[("protocol", protocol)]);
+        assert_eq!(client.run(&["-4", "-6"]), (0, String::new()));
+        let hosts = "127.0.0.1 host1.h.lohray.com\n::1 host1.h.lohray.com\n";
+        assert!(scene.hosts().starts_with(hosts), "{}", scene.hosts());
     }
 }
 
@@ -266,23 +317,110 @@ fn the_network_is_tried_again_and_a_refusal_is_not() {
 fn settings_without_sense_and_a_key_that_others_can_read_are_refused() {
     let scene = Scene::new();
     let client = Client { scene: &scene, shell: &["/bin/sh"] };
-    client.settings("http://127.0.0.1:1/ip.php", &[]);
+    let url = "http://127.0.0.1:1/ip.php";
+    client.settings(url, &[]);
     client.mode(0o640);
     client.fails(2, "others can read the key");
     for (name, value, part) in [
+        ("url", "", "url= is missing"),
         ("user", "", "user= is missing"),
-        ("tries", "0", "tries= must be"),
-        ("timeout", "x", "timeout= must be"),
-        ("hots", "h", "is not a setting"),
+        ("key", "", "key= is missing"),
+        ("host", "", "host= is missing"),
+        ("tries", "0", "tries= must be a number, at least 1"),
+        ("timeout", "x", "timeout= must be a number of seconds"),
+        ("hots", "h", "line 8 is not a setting"),
         ("protocol", "3", "protocol= must be 1 or 2"),
-        ("ip", "192.0.2.7", "need protocol=2"),
-        ("user", "a\"b", "must not contain quotation marks"),
+        ("ip", "192.0.2.7", "ip=, ip6= and ask= need protocol=2"),
+        ("url", "http://a\"b", "must not contain quotation marks, backslashes or spaces"),
+        ("report", "sometimes", "report= must be always or changes"),
+        ("report", "changes", "report=changes needs ip= or ip6=, such as ip=ask"),
+        ("memory", "here", "memory= must be a folder, from / on"),
     ] {
-        client.settings("http://127.0.0.1:1/ip.php", &[(name, value)]);
+        client.settings(url, &[(name, value)]);
         client.fails(2, part);
     }
-    fs::remove_file(scene.path("run/ip-update.conf")).unwrap();
-    client.fails(2, "cannot read");
+    // Advice that would be wrong or impossible is worse than none.
+    let file = scene.path("run/ip-update.conf");
+    fs::remove_file(&file).unwrap();
+    client.fails(2, "cannot find");
+    fs::create_dir(&file).unwrap();
+    client.fails(2, "is not a regular file");
+    let mut null = client.command();
+    let (status, printed, text) = outputs(null.args(["-v", "-c", "/dev/null"]));
+    assert_eq!(printed, "");
+    is_one_line((status, text), 2, "/dev/null is not a regular file");
+}
+
+#[test]
+fn settings_written_on_windows_and_a_user_with_special_characters_work() {
+    if !can_run("ip-update's settings", &[APACHE]) {
+        return;
+    }
+    let scene = Scene::new();
+    let credentials = json!({"a \"b\\&=ü": {"id": ["host1.h.lohray.com"], "key": "secretkey1"}});
+    scene.write("etc/credentials.json", &credentials.to_string());
+    let apache = Apache::start(&scene, Kind::PreforkCgi);
+    let client = Client { scene: &scene, shell: &["/bin/sh"] };
+    client.settings(&apache.url("/ip.php"), &[("user", "a \"b\\&=ü")]);
+    let text = scene.read("run/ip-update.conf").replace('\n', "\r\n");
+    scene.write("run/ip-update.conf", &text);
+    assert_eq!(client.run(&[]), (0, String::new()));
+}
+
+#[test]
+fn the_version_is_that_of_the_package_and_a_wrong_option_gets_one_line() {
+    let scene = Scene::new();
+    for shell in SHELLS {
+        let client = Client { scene: &scene, shell };
+        let version = format!("ip-update {}\n", env!("CARGO_PKG_VERSION"));
+        let asked = outputs(client.command().arg("--version"));
+        assert_eq!(asked, (0, version, String::new()));
+        let (status, help, text) = outputs(client.command().arg("--help"));
+        assert_eq!((status, &*text), (0, ""));
+        assert!(help.starts_with("ip-update: tells") && help.contains("--uninstall"), "{help}");
+        assert!(!help.contains('#') && !help.contains("shellcheck"), "{help}");
+        let wrong: [&[&str]; 6] =
+            [&["-x"], &["--verson"], &["-c"], &["-v", "more"], &["--help", "-v"], &["-"]];
+        for options in wrong {
+            let (status, _, text) = outputs(client.command().args(options));
+            is_one_line((status, text), 2, "usage: ip-update [-c FILE]");
+        }
+        for seconds in ["x", "-1", "08"] {
+            let (status, _, text) = outputs(client.command().args(["-r", seconds]));
+            is_one_line((status, text), 2, "-r needs a number of seconds");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_send_and_sends_nothing() {
+    if !can_run("ip-update -n", &ALL_SHELLS) {
+        return;
+    }
+    for shell in SHELLS {
+        let scene = Scene::new();
+        let apache = Apache::start(&scene, Kind::PreforkCgi);
+        let client = Client { scene: &scene, shell };
+        let url = apache.url("/ip.php");
+        let two = [("protocol", "2"), ("host", "host1.h.lohray.com"), ("host", "nas")];
+        client.settings(&url, &[&two[..], &[("ip", "ask"), ("ip6", "none")]].concat());
+        let (status, printed, text) = outputs_of_dry(&client);
+        assert_eq!((status, &*text), (0, ""));
+        let expected = format!(
+            "would send to {url} over IPv4: user=user1 id=host1.h.lohray.com,nas ip=127.0.0.1 \
+             ip6=none, signed with the key\n"
+        );
+        assert_eq!(printed, expected);
+        assert_eq!(scene.hosts(), HOSTS);
+        client.settings(&url, &[]);
+        let (_, printed, _) = outputs_of_dry(&client);
+        assert!(printed.contains(" user=user1 id=host1.h.lohray.com, signed"), "{printed}");
+        assert_eq!(scene.hosts(), HOSTS);
+    }
+}
+
+fn outputs_of_dry(client: &Client) -> (i32, String, String) {
+    client.outputs(&["-n", "-4", "-r", "900"])
 }
 
 #[test]
@@ -306,7 +444,7 @@ fn the_key_is_on_no_command_line() {
             .args(["-f", "-v", "-s", "4096", "-e", "trace=execve", "-o"])
             .arg(&trace)
             .args(*shell)
-            .args([concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ip-update"), "-c"])
+            .args([SCRIPT, "-c"])
             .arg(scene.path("run/ip-update.conf"))
             .output()
             .unwrap();
@@ -315,7 +453,7 @@ fn the_key_is_on_no_command_line() {
         assert!(trace.contains("curl") && trace.contains("cut"), "{trace}");
         // Neither as text nor as numbers.
         let words = trace.replace(['"', ','], "");
-        for part in ["secret", "115 101 99", "73 65 63", "0x73 0x65 0x63"] {
+        for part in ["secret", "115 101 99", "73 65 63", "0x73 0x65 0x63", "hash=", "hmac="] {
             assert!(!words.contains(part), "{part}: {trace}");
         }
     }
@@ -323,7 +461,7 @@ fn the_key_is_on_no_command_line() {
 
 #[test]
 fn the_hmac_is_right_with_keys_of_every_kind_in_every_shell() {
-    if !can_run("keys of every kind", &[APACHE, SHELLS[0][0], SHELLS[1][0], SHELLS[2][0]]) {
+    if !can_run("keys of every kind", &ALL_SHELLS) {
         return;
     }
     let keys = [
@@ -358,4 +496,50 @@ fn the_hmac_is_right_with_keys_of_every_kind_in_every_shell() {
 #[test]
 fn a_prefix_is_that_of_the_interface_and_reaches_the_hosts_behind_it() {
     run_on_overlay("prefix.sh", &[], &["/usr/bin/busybox"], "the client reports prefixes");
+}
+
+#[test]
+fn one_command_installs_it_and_one_removes_it() {
+    let needs = ["/usr/bin/systemd-analyze"];
+    let expected = "the client is installed and removed";
+    run_on_overlay("client_install.sh", &[], &needs, expected);
+}
+
+/// The texts of the script that complain about something, without what it fills in.
+fn complaints(script: &str) -> Vec<String> {
+    let starts = ["complain \"", "die \"", "problem=\"", "printf '; it "];
+    let refusals = |line: &str| {
+        let (_, after) = line.split_once("refuse \"$1\" ")?;
+        Some(after.split_once(" \"")?.1.to_owned())
+    };
+    let text = |line: &str| {
+        let plain = |start: &&str| Some(line.split_once(start)?.1.to_owned());
+        let text = starts.iter().find_map(plain).or_else(|| refusals(line))?;
+        Some(text.split(['"', '\'']).next().unwrap().to_owned())
+    };
+    script.lines().filter_map(text).collect()
+}
+
+#[test]
+fn each_line_that_it_can_print_is_in_a_test() {
+    let tests: String = [
+        include_str!("client.rs"),
+        include_str!("client_fetch.rs"),
+        include_str!("client_memory.rs"),
+        include_str!("client_install.sh"),
+        include_str!("prefix.sh"),
+        include_str!("booted_package.sh"),
+    ]
+    .concat();
+    let complaints = complaints(&fs::read_to_string(SCRIPT).unwrap());
+    assert!(complaints.len() >= 50, "{}", complaints.len());
+    // Three words in a row, or as many as stand between what it fills in.
+    let is_tested = |complaint: &&String| {
+        let words: Vec<&str> = complaint.split(' ').collect();
+        let runs: Vec<&[&str]> = words.split(|word| word.contains('$')).collect();
+        let mut parts = runs.iter().flat_map(|run| run.windows(run.len().clamp(1, 3)));
+        runs.concat().is_empty() || parts.any(|part| tests.contains(&part.join(" ")))
+    };
+    let untested: Vec<_> = complaints.iter().filter(|text| !is_tested(text)).collect();
+    assert!(untested.is_empty(), "{untested:#?}");
 }

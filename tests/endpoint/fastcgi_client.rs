@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::scene::{Scene, can_run, host1, is_root, web_user};
+use crate::scene::{Scene, can_run, host1, is_root, tell, web_user};
 use crate::server::mortal_web_user;
 
 pub const BEGIN_REQUEST: u8 = 1;
@@ -135,7 +135,13 @@ impl Connection {
 
     /// Whether the server has closed the connection. Waits for it.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.0.read(&mut [0]), Ok(0))
+        // Unlike read(2), which ends early when somebody stops and continues this process.
+        let rest = io::copy(&mut (&self.0).take(1), &mut io::sink());
+        let is_closed = matches!(rest, Ok(0));
+        if !is_closed {
+            tell(&format!("the connection is not closed, but: {rest:?}"));
+        }
+        is_closed
     }
 
     /// Tells the server that nothing more comes.

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::chown;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -298,9 +299,11 @@ fn start_under_strace(scene: &Scene, fault: &str) -> FastCgi {
     FastCgi::of(scene, Path::new(STRACE), &arguments)
 }
 
-/// The line of the reply on a connection of its own; empty if there is none.
+/// The line of the reply on a connection of its own; empty if there is none. A process that is gone
+/// by now accepts no connection.
 fn try_answer(server: &FastCgi, address: &str, query: &str) -> String {
-    let mut connection = Connection::open(server.socket());
+    let Ok(socket) = UnixStream::connect(server.socket()) else { return String::new() };
+    let mut connection = Connection::over(socket);
     let _ = connection.send(&request(1, false, &get(address, query), b""));
     connection.response(1).map(|response| line(&response)).unwrap_or_default()
 }

@@ -35,8 +35,20 @@ impl Scene {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What a command says that it did; it must succeed.
+    pub fn notes(&self, arguments: &[&str]) -> String {
+        let output = self.ddnsctl(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// A command as `ddnsctl` advises it for this scene.
+    pub fn advised(&self, arguments: &str) -> String {
+        format!("ddnsctl --config {} {arguments}", self.path("etc/config.json").display())
+    }
+
     /// The one line that says why a command fails.
-    fn refuses(&self, arguments: &[&str]) -> String {
+    pub fn refuses(&self, arguments: &[&str]) -> String {
         let output = self.ddnsctl(arguments);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
@@ -66,7 +78,7 @@ fn users_and_hosts_are_added_changed_and_removed() {
     assert_eq!(scene.answer("127.0.0.4", &request(&other, -7)), "nochg 127.0.0.4");
 
     let users: Value = serde_json::from_str(&scene.does(&["user", "list", "--json"])).unwrap();
-    assert_eq!(users["carol"], json!(["host4.example", "host5.example"]));
+    assert_eq!(users["carol"]["hosts"], json!(["host4.example", "host5.example"]));
     let table = scene.does(&["user", "list"]);
     assert!(table.contains("carol  any        host4.example host5.example"), "{table}");
     assert!(!table.contains("secretkey"));
@@ -126,7 +138,7 @@ fn the_list_tells_addresses_ages_and_owners() {
     assert_eq!(lines[3].last(), Some(&"user2"));
     let stale = scene.does(&["list", "--stale", "2h"]);
     assert!(
-        !stale.contains("host1") && stale.contains("host2") && stale.contains("years"),
+        !stale.contains("host1") && stale.contains("host2") && stale.contains(" days "),
         "{stale}"
     );
     let json: Value = serde_json::from_str(&scene.does(&["list", "--json"])).unwrap();
@@ -149,7 +161,30 @@ fn a_signed_url_is_a_valid_request() {
     assert!(!url.contains("secretkey"));
     let curl = scene.does(&["sign", "host1.h.lohray.com", "--curl"]);
     assert!(curl.starts_with("curl ") && curl.ends_with("'\n"), "{curl}");
-    assert!(scene.refuses(&["sign", "other.example"]).contains("no user's host"));
+    let refusal = scene.refuses(&["sign", "other.example"]);
+    assert!(refusal.contains(&scene.advised("host add USER other.example")), "{refusal}");
+}
+
+#[test]
+fn a_url_is_the_one_on_the_command_line_or_in_the_configuration_or_this_machine() {
+    let scene = Scene::new();
+    let begins = |options: &[&str], url: &str| {
+        let text = scene.does(&[&["sign", "host1.h.lohray.com"], options].concat());
+        assert!(text.starts_with(&format!("{url}?user=user1&")), "{text}");
+    };
+    begins(&[], "http://127.0.0.1/ip.php");
+    scene.configure(&json!({"url": "https://ns.example.net/ip.php"}));
+    begins(&[], "https://ns.example.net/ip.php");
+    begins(&["--url", "http://[::1]:8080/x"], "http://[::1]:8080/x");
+    for url in ["foo", "ftp://a/", "http://", "/ip.php", "http://a/?x", "http://a/ b", "http://a/#"]
+    {
+        let output = scene.ddnsctl(&["sign", "host1.h.lohray.com", "--url", url]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(2) && text.contains("URL of this server without a query"),
+            "{text}"
+        );
+    }
 }
 
 #[test]
@@ -167,7 +202,7 @@ fn protocol_2_is_signed_with_its_addresses_and_a_user_can_be_bound_to_it() {
     assert_eq!(sign(&["--protocol", "2"]), "good 127.0.0.66");
     let refused =
         |options: &[&str]| scene.refuses(&[&["sign", "host1.h.lohray.com"], options].concat());
-    assert!(refused(&["--protocol", "1", "--ip", "192.0.2.1"]).contains("--protocol 2"));
+    assert!(refused(&["--protocol", "1", "--ip", "192.0.2.1"]).contains("leave out --protocol 1"));
     for options in [["--protocol", "3"], ["--ip", "2001:db8::1"], ["--ip6", "192.0.2.1"]] {
         let output = scene.ddnsctl(&[&["sign", "host1.h.lohray.com"], &options[..]].concat());
         assert!(String::from_utf8_lossy(&output.stderr).contains("invalid value"), "{output:?}");
@@ -176,7 +211,10 @@ fn protocol_2_is_signed_with_its_addresses_and_a_user_can_be_bound_to_it() {
     scene.does(&["user", "signature", "user1", "hmac-sha256"]);
     assert!(scene.does(&["user", "list"]).contains("user1  hmac-sha256  host1.h.lohray.com"));
     assert_eq!(sign(&[]), "nochg 127.0.0.66", "it is the default now");
-    assert_eq!(sign(&["--protocol", "1"]), "badauth");
+    let bound = "user1 may sign only with protocol 2: leave out --protocol 1, or allow it";
+    let refusal = refused(&["--protocol", "1"]);
+    let way_out = scene.advised("user signature user1 any");
+    assert!(refusal.contains(bound) && refusal.contains(&way_out), "{refusal}");
     scene.does(&["user", "signature", "user1", "any"]);
     assert_eq!(sign(&["--protocol", "1"]), "nochg 127.0.0.66");
     let key =
@@ -194,7 +232,11 @@ fn protocol_2_is_signed_with_its_addresses_and_a_user_can_be_bound_to_it() {
 fn apply_brings_the_hosts_file_to_the_state_and_restarts_or_tells_why_not() {
     let scene = Scene::new();
     scene.write("www/ramcache/hosts.dns", "192.0.2.1 old.example\n");
-    scene.does(&["apply"]);
+    // The scene's restart is a script of its own.
+    assert_eq!(
+        scene.notes(&["apply"]),
+        "the restart command has succeeded; the hosts file has 3 hosts\n"
+    );
     assert_eq!(scene.hosts(), HOSTS);
     assert_eq!(scene.restarts().len(), 1);
     assert!(!scene.mark().exists());
@@ -212,7 +254,8 @@ fn apply_brings_the_hosts_file_to_the_state_and_restarts_or_tells_why_not() {
     assert!(scene.refuses(&["apply"]).contains("exit status: 1: broken"));
     assert!(scene.mark().exists(), "the next request tries again");
     scene.write("www/ramcache/ip.txt", "{");
-    assert!(scene.refuses(&["apply"]).contains("ip.txt"));
+    let refusal = scene.refuses(&["apply"]);
+    assert!(refusal.contains("ip.txt") && refusal.contains("run ddnsctl rebuild"), "{refusal}");
 }
 
 #[test]
@@ -239,18 +282,39 @@ fn what_root_applies_belongs_to_the_web_server_and_follows_none_of_its_links() {
 #[test]
 fn a_broken_state_is_rebuilt_from_what_is_readable_and_from_the_hosts_file() {
     let scene = Scene::new();
-    assert!(scene.does(&["rebuild"]).contains("whole"));
+    assert!(scene.notes(&["rebuild"]).contains("whole"));
     assert_eq!(scene.state(), STATE);
     let broken = &STATE[..STATE.find("host3").unwrap() + 20];
     scene.write("www/ramcache/ip.txt", broken);
     assert_eq!(scene.answer("129.118.243.10", &host1()), "911");
-    let text = scene.does(&["rebuild"]);
-    assert!(text.contains("2 hosts from the broken state, 1 more from"), "{text}");
+    for command in [&["list"][..], &["apply"], &["forget", "host1.h.lohray.com"]] {
+        let refusal = scene.refuses(command);
+        assert!(refusal.contains("the state is broken") && refusal.contains("ddnsctl rebuild"));
+    }
+    let note = scene.notes(&["rebuild"]);
+    assert!(note.contains("with 2 hosts from the broken one and 1 more from"), "{note}");
+    assert!(note.contains("hosts.dns, which lost the date of its last update; the"), "{note}");
+    let (note, next) = note.trim().split_once("; next: ").unwrap();
+    assert_eq!(next, scene.advised("check"));
     assert_eq!(scene.state(), STATE.replace("2012-04-19 04:54:21", "1970-01-01 00:00:00"));
     assert_eq!(scene.hosts(), HOSTS);
-    let aside = text.trim().rsplit(' ').next().unwrap();
+    let aside = note.rsplit(' ').next().unwrap();
     assert_eq!(fs::read_to_string(aside).unwrap(), broken);
+    scene.write("www/ramcache/ip.txt", &format!("{STATE}}}"));
+    let note = scene.notes(&["rebuild"]);
+    assert!(note.contains("with 3 hosts from the broken one; the broken one is"), "{note}");
     assert_eq!(scene.answer("129.118.243.10", &host1()), "nochg 129.118.243.10");
+}
+
+#[test]
+fn a_broken_state_that_is_kept_on_a_ram_disk_is_said_to_be_there() {
+    if !can_run("a broken state on a RAM disk", &["/dev/shm"]) {
+        return;
+    }
+    let scene = Scene::on_ram_disk();
+    scene.write("www/ramcache/ip.txt", "{");
+    let note = scene.notes(&["rebuild"]);
+    assert!(note.contains("is kept on the RAM disk, until the next boot, as /dev/shm/"), "{note}");
 }
 
 /// The files of an `ip.php` installation, and a scene without any.
@@ -277,14 +341,16 @@ fn an_ip_php_is_taken_over_to_the_byte() {
     let scene = old_installation();
     let mut files = Vec::new();
     let arguments = import(&scene, &mut files);
+    let files = arguments[2..].iter().copied().step_by(2).collect::<Vec<_>>();
     let dry: Vec<&str> = arguments.iter().copied().chain(["--dry-run"]).collect();
     assert!(scene.does(&dry).contains("would copy"));
     assert!(!scene.path("www/ramcache/ip.txt").exists());
-    let text = scene.does(&arguments);
-    assert!(
-        text.starts_with("3 hosts in the state, 2 users\n") && !text.contains("warning"),
-        "{text}"
-    );
+    assert_eq!(scene.notes(&dry), "the files have 3 hosts and 2 users; nothing is changed\n");
+    let output = scene.ddnsctl(&arguments);
+    let [text, note] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success() && !text.contains("warning"), "{text}");
+    assert!(text.ends_with(&format!("remove it:\n    rm {}\n", files[2])), "{text}");
+    assert_eq!(note, format!("took over 3 hosts and 2 users; next: {}\n", scene.advised("apply")));
     assert_eq!((scene.state(), scene.hosts()), (STATE.to_owned(), HOSTS.to_owned()));
     assert_eq!(scene.answer("129.118.243.10", &host1()), "nochg 129.118.243.10");
     // A second run changes nothing, unless the file was written to since.
@@ -311,13 +377,13 @@ fn an_import_warns_of_what_may_surprise_and_converts_nothing() {
     for warning in [
         "\"time_zone\" to \"local\"",
         "bad name is not a valid host name",
-        "more than once, in different case",
+        "host1.h.lohray.com, HOST1.h.lohray.com are there more than once, in different case",
         "host2.h.lohray.com has no address",
-        "\"update\" is no time stamp",
-        "stray.example is no user's host",
-        "user u cannot sign in: \"key\" must be a text",
+        "host2.h.lohray.com has an \"update\" that is no time stamp",
+        "bad name, stray.example are no user's hosts",
+        "user u cannot sign in: it has no key",
         "x y in the credentials is not a valid host name",
-        "is not what the state says",
+        "differs from what the state says",
     ] {
         assert!(text.contains(warning), "{warning}: {text}");
     }
@@ -401,6 +467,8 @@ fn check_waits_for_an_answer_through_a_stop() {
     let output = check.wait_with_output().unwrap();
     let findings = String::from_utf8(output.stdout).unwrap();
     assert!(findings.contains("dnsmasq does not answer with 203.0.113.7"), "{findings}");
+    let line = format!("addn-hosts={}", scene.path("www/ramcache/hosts.dns").display());
+    assert!(findings.contains(&format!("\n    echo {line} >> /etc/dnsmasq.")), "{findings}");
 }
 
 #[test]
@@ -419,7 +487,7 @@ fn on_a_terminal_check_shows_what_it_is_at_and_in_a_pipe_it_does_not() {
     let output =
         Command::new(SCRIPT).args(["-qec", &words.join(" "), "/dev/null"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("\r\u{1b}[Kchecking the name server (1 s"), "{text:?}");
+    assert!(text.contains("\r\u{1b}[Kchecking the name server (1 s, 0 answers)"), "{text:?}");
     let (_, report) = text.rsplit_once("\r\u{1b}[K").unwrap();
     assert!(report.contains("dnsmasq: no answer from") && !report.contains("checking"), "{text:?}");
     let output = scene.ddnsctl(&["check", "--server", &server]);

@@ -24,20 +24,8 @@ fail() {
     tail -n 20 /var/log/apache2/error.log 2>/dev/null || true
     exit 1
 }
-is() { # WHAT ACTUAL EXPECTED
-    [ "$2" = "$3" ] || fail "$1: '$2' instead of '$3'"
-    echo "ok: $1"
-}
-until_is() { # WHAT EXPECTED COMMAND...: within 20 seconds
-    local what=$1 expected=$2 actual='' n
-    shift 2
-    for n in $(seq 200); do
-        actual=$("$@" 2>&1) || true
-        [ "$actual" = "$expected" ] && echo "ok: $what (after $n looks)" && return
-        sleep 0.1
-    done
-    fail "$what: '$actual' instead of '$expected'"
-}
+# shellcheck source=tests/endpoint/words.sh
+. /repository/tests/endpoint/words.sh
 
 prepare_apache() { # MODULE...: no PHP, and of the modules that exclude one another only these
     a2dismod -q -f php8.2 php8.4 mpm_event mpm_prefork mpm_worker cgi cgid >/dev/null 2>&1 || true

@@ -1,6 +1,7 @@
-# For the scripts that follow docs/name-servers.md as printed, except for the secrets.
+# For the scripts that follow a page as printed, except for the secrets.
 # shellcheck shell=bash
 
+page=docs/name-servers.md
 declare -A secrets
 
 # Prints the steps of a section as a shell script. A block in the language "sh" stays as it is. Any other
@@ -8,7 +9,7 @@ declare -A secrets
 steps() { # HEADING
     local name substitutes=()
     for name in "${!secrets[@]}"; do substitutes+=(-e "s|$name|${secrets[$name]}|"); done
-    sed -e '' "${substitutes[@]}" docs/name-servers.md | awk -v heading="## $1" '
+    sed -e '' "${substitutes[@]}" "$page" | awk -v heading="## $1" '
         /^## / { here = $0 == heading; label = "" }
         !here || /^$/ && !block { next }
         /^```/ && block { print is_file ? "END-OF-FILE" : ""; block = 0; label = ""; next }
@@ -27,7 +28,7 @@ steps() { # HEADING
 follow() { # HEADING [COMMAND...]: takes the steps of this section, with the command in front
     local text said
     text=$(steps "$1")
-    [ -n "$text" ] || fail "docs/name-servers.md has no steps in: $1"
+    [ -n "$text" ] || fail "$page has no steps in: $1"
     said=$("${@:2}" bash -e <<<"$text" 2>&1) || fail "$1: $said"
     echo "ok: $1"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What ip-update sends with ip6=prefix, and what the server makes of it: on the installed system, with
+# What ip-update sends with ip6=prefix and the address of an interface, and what the server makes of it: on the installed system, with
 # real interfaces, in the namespaces of tests/endpoint/client.rs: prefix.sh REPOSITORY
 set -Eeuo pipefail
 # shellcheck source=tests/endpoint/overlay.sh
@@ -26,8 +26,8 @@ update() { # SHELL SETTING...: runs the client
         busybox) PATH=/tmp/busybox:$PATH busybox sh scripts/ip-update -c /tmp/ip-update.conf ;;
     esac
 }
-sent() { # What the last request names as its IPv6 address.
-    tail -n 1 "$requests" | sed -n 's/.*&ip6=\([^& ]*\).*/\1/p' | sed 's/%3a/:/gI; s/%2f/\//I'
+sent() { # What the last request names as its addresses, IPv6 alone without a name.
+    tail -n 1 "$requests" | sed -n 's/.*timeST=[^&]*&\(.*\)&hmac=.*/\1/p' | sed 's/^ip6=//'
 }
 
 # --- The machine: a way out, a network behind it, and interfaces that have no prefix to report.
@@ -40,6 +40,10 @@ interface() { # NAME
 for name in eth0 br-lan wan0 private0 brief0; do interface "$name"; done
 ip address add 2001:db8:5:1::5/64 dev eth0 nodad
 ip address add fd00:5::5/64 dev eth0 nodad
+ip address add 169.254.5.5/16 dev eth0 scope link
+ip address add 192.0.2.5/24 dev eth0
+ip address add 192.0.2.6/24 dev eth0
+ip address add 198.51.100.7 peer 198.51.100.8/32 dev private0
 ip address add 2001:db8:5:2::5/64 dev eth0 nodad preferred_lft 0
 # Until another machine has had its time to object.
 sysctl -qw net.ipv6.conf.eth0.dad_transmits=1000
@@ -95,10 +99,29 @@ sends prefix:br-lan/56 2001:db8:1:2200::/56 2001:db8:1:22f1:211:32ff:fe12:3456
 sends prefix:br-lan/64 2001:db8:1:22ff::/64 2001:db8:1:22ff:211:32ff:fe12:3456
 sends prefix:br-lan/127 2001:db8:1:22ff:211:32ff:fe12:3456/127 2001:db8:1:22ff:211:32ff:fe12:3456
 sends prefix:wan0/48 2001:db8:7::/48 2001:db8:7:22ff:211:32ff:fe12:3456
+# The address of an interface: of each kind only the one that lasts.
+sends interface:eth0 2001:db8:5:1::5 2001:db8:5:1::5
+sends interface:brief0 2001:db8:8:1::8 2001:db8:8:1::8
+sends_ip() { # INTERFACE EXPECTED
+    local shell
+    for shell in dash busybox; do
+        : >"$requests"
+        update "$shell" host=home.example.net "ip=interface:$1" || fail "$shell, ip=interface:$1"
+        until_is "what $shell sends for ip=interface:$1" "ip=$2" sent
+        sleep 1.1
+    done
+}
+sends_ip eth0 192.0.2.5
+# As on PPP, with the address of the other end.
+sends_ip private0 198.51.100.7
+says 7 interface:private0 'ip6=interface:private0: it has no global IPv6 address that lasts; compare: ip -6 addr show dev private0'
+says 7 interface:none0 'ip6=interface:none0: it has no global IPv6 address that lasts'
+sends 2001:db8:7:22ff:211:32ff:fe12:3456 \
+    2001:db8:7:22ff:211:32ff:fe12:3456 2001:db8:7:22ff:211:32ff:fe12:3456
 sends prefix:brief0/127 2001:db8:8:1:0:0:0:8/127 2001:db8:8:1::8
-says 7 prefix:wan0 'says no length (/128): name it, such as ip6=prefix:wan0/64'
-says 7 prefix:private0 'private0 has no global IPv6 address'
-says 7 prefix:none0 'none0 has no global IPv6 address'
+says 7 prefix:wan0 'ip6=prefix:wan0: its address says no length (/128): name it, such as ip6=prefix:wan0/64'
+says 7 prefix:private0 'ip6=prefix:private0: it has no global IPv6 address that lasts; compare: ip -6 addr show dev private0'
+says 7 prefix:none0 'it has no global IPv6 address that lasts'
 says 7 'run echo 2001:db8::/56 and more' 'no address: 2001:db8::/56 and more'
 says 2 prefix:br-lan/128 'the length must be from 1 to 127'
 says 2 prefix:br-lan/064 'the length must be from 1 to 127'

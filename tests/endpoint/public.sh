@@ -115,14 +115,14 @@ settled() { [ ! -e /media/data/www/ramcache/.hosts.dns.pending ] && echo settled
 until_is "dnsmasq has read everything" settled settled
 
 is "the installed settings do not answer strangers" "$(status @192.0.2.53 home.h.example.net)" none
-is "check after the installation" "$(check)" "all is well: 2 hosts, 1 users"
+is "check after the installation" "$(check)" "all is well: 2 hosts, 1 user"
 
 # What an earlier version advised.
 echo interface=eth0 >/etc/dnsmasq.d/old.conf
 restart
 is "with the interface alone, strangers get recursion" "$(outside +short @192.0.2.53 www.debian.org)" 198.51.100.99
 is "also by IPv6" "$(outside +short @2001:db8::53 www.debian.org)" 198.51.100.99
-finds "the open resolver" "warning: dnsmasq: resolves all names for strangers, at 192.0.2.53 and 2001:db8::53. To answer strangers only about your zone, set interface=lo and auth-server=NAME,eth0 (docs/public.md)"
+finds "the open resolver" $'warning: dnsmasq: resolves all names for strangers, at 192.0.2.53 and 2001:db8::53\n    To answer strangers only about your zone, set interface=lo and auth-server=NAME,eth0 (docs/public.md)'
 rm /etc/dnsmasq.d/old.conf
 
 # ---------------------------------------------------------------------------------------------------
@@ -130,13 +130,13 @@ rm /etc/dnsmasq.d/old.conf
 # The page as printed. Its file needs no change here.
 is "the page shows the file" "$(part 'The lines for dnsmasq' 2)" "$(grep -v -e '^#' -e '^$' dnsmasq.d/public.conf)"
 part 'The lines for dnsmasq' 1 | grep -v '^editor ' | sh -e >/dev/null || fail "the commands of the page"
-finds "a zone that is not delegated" "error: h.example.net: is not delegated, so nobody finds it: ns1.example.net has no NS record of it. Put into the zone example.net: h.example.net. NS ns.example.net."
+finds "a zone that is not delegated" $'error: h.example.net: is not delegated, so nobody finds it: ns1.example.net has no NS record of it\n    Put this record into the zone example.net: h.example.net. NS ns.example.net.\n'
 above 'h NS elsewhere'
-finds "a zone that is delegated elsewhere" "warning: h.example.net: is delegated to elsewhere.example.net, not to ns.example.net."
+finds "a zone that is delegated elsewhere" $'warning: h.example.net: is delegated to elsewhere.example.net, not to ns.example.net\n    Put this record into the zone example.net: '
 above "$(records)"
 # Open, but in another network, such as a container's.
 ip netns exec outside dnsmasq --conf-file=/dev/null --interface=eth0 --bind-interfaces --pid-file=/tmp/other.pid
-is "check when all is done" "$(check)" "all is well: 2 hosts, 1 users"
+is "check when all is done" "$(check)" "all is well: 2 hosts, 1 user"
 kill "$(cat /tmp/other.pid)"
 
 prove() { # [OPTION]: every row of the proof
@@ -189,18 +189,38 @@ with() { # SED-COMMAND: the settings, changed
 }
 with 's/,eth0/,192.0.2.53/; /^interface=lo/d'
 is "an address leaves out IPv6" "$(outside +short @2001:db8::53 www.debian.org)" 198.51.100.99
-finds "the address that is left out" "strangers, at 2001:db8::53 and 2001:db8:7::1. To answer strangers only about your zone, set interface=lo and auth-server=ns.example.net,eth0,lan0"
+finds "the address that is left out" $'strangers, at 2001:db8::53 and 2001:db8:7::1\n    To answer strangers only about your zone, set interface=lo and auth-server=ns.example.net,eth0,lan0'
 with 's/eth0/eth7/'
 is "a wrong interface answers nobody" "$(status @192.0.2.53 home.h.example.net)" none
-finds "the wrong interface" "error: h.example.net: auth-server names no interface or address of this machine"
+finds "the wrong interface" $'error: h.example.net: auth-server names no interface or address of this machine, so nobody outside gets it\n    List the addresses, correct auth-server, then restart dnsmasq:\n    ip -brief address\n    service dnsmasq restart\n'
 with 's/^auth-zone=.*/auth-zone=i.example.net/'
 cp dnsmasq.d/public.conf "$mine"
-finds "a zone that waits for a restart" "error: h.example.net: dnsmasq at 192.0.2.53 has no SOA record of it. Make it read its settings: service dnsmasq restart."
+finds "a zone that waits for a restart" $'error: h.example.net: dnsmasq at 192.0.2.53 has no SOA record of it\nerror: h.example.net: dnsmasq at 192.0.2.53 has no NS record of it\n    Make it read its settings:\n    service dnsmasq restart\n'
 restart
 kill "$bind"
 wait "$bind" || true
 bind=''
 finds "that no resolver answers" "warning: h.example.net: whether it is delegated could not be checked: no answer from $resolver:"
+# As the portal of a hotel, which gives one address to every name.
+portal() { # OPTION...
+    ip netns exec world dnsmasq --conf-file=/dev/null --no-resolv --address=/#/198.51.100.80 --bind-interfaces \
+        --listen-address="$resolver" --pid-file=/tmp/portal.pid "$@"
+}
+finds_no_delegation() { # WHAT WHY
+    finds "$1" "warning: h.example.net: whether it is delegated could not be checked: $2
+    Ask on a machine elsewhere:
+    dig h.example.net NS +trace
+"
+    local pid
+    pid=$(cat /tmp/portal.pid)
+    kill "$pid"
+    # It removes its file while it still has the address.
+    while [ -d "/proc/$pid" ]; do sleep 0.05; done
+}
+portal
+finds_no_delegation "a resolver that refuses the question" "$resolver:53 answers with REFUSED"
+portal --local=/#/
+finds_no_delegation "a resolver that knows no zones" "$resolver knows no zone above it"
 above "$(records)"
 
 # The local network, with the page's two lines and DHCP.
@@ -220,11 +240,11 @@ for protocol in +notcp +tcp; do
     is "strangers are refused at eth0 ($protocol)" "$(status "$protocol" @192.0.2.53 www.debian.org)" "status: REFUSED"
     is "strangers get nothing at lan0 ($protocol)" "$(outside +short "$protocol" @2001:db8:7::1 www.debian.org | grep -v '^;' || true)" ""
 done
-is "check with a local network" "$(check)" "all is well: 2 hosts, 1 users"
+is "check with a local network" "$(check)" "all is well: 2 hosts, 1 user"
 sed -i 's/^listen-address=.*/interface=lan0/' "$mine"
 restart
 is "the interface opens TCP at its public address" "$(outside +short +tcp @2001:db8:7::1 www.debian.org)" 198.51.100.99
-finds "that address" "warning: dnsmasq: resolves all names for strangers, at 2001:db8:7::1."
+finds "that address" $'warning: dnsmasq: resolves all names for strangers, at 2001:db8:7::1\n'
 
 service apache2 stop >/dev/null
 service dnsmasq stop >/dev/null

@@ -1,9 +1,10 @@
-//! The clients' settings in `docs/clients.md`, exactly as printed, with the real programs.
+//! The clients' settings, exactly as `ddnsctl user config` prints them and `docs/clients.md` has them,
+//! with the real programs.
 
 use crate::chain::run_on_overlay;
 
 #[test]
-fn the_settings_of_the_page_work_with_the_real_clients() {
+fn the_settings_as_printed_work_with_the_real_clients() {
     let needs = [
         "/usr/bin/openssl",
         "/usr/sbin/update-ca-certificates",

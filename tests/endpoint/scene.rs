@@ -195,7 +195,7 @@ impl Scene {
     pub fn restarter(&self) -> Option<i32> {
         self.processes().into_iter().find(|process| {
             let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-            line.starts_with(b"ddns-cgi-restarter")
+            line.split(|byte| *byte == 0).any(|word| word == b"ddns-cgi-restarter")
         })
     }
 
@@ -212,10 +212,19 @@ impl Scene {
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|process: &i32| {
-                fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|file| file == program)
+                let file = fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
+                file == program || file.ends_with("qemu-aarch64") && self.is_named_to(*process)
             })
             .filter(|process| !waits(process))
             .collect()
+    }
+
+    /// Whether a process got a file of this scene in its environment, as the program does. An emulator that
+    /// begins to run it does not show more. For a moment, it shows nothing.
+    fn is_named_to(&self, process: i32) -> bool {
+        let variables = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        let folder = self.path("").display().to_string();
+        variables.is_empty() || String::from_utf8_lossy(&variables).contains(&folder)
     }
 
     /// Runs the program as a CGI without a web server, from `address`.

@@ -66,6 +66,10 @@ impl Server {
         format!("http://127.0.0.1:{}{path}", self.ports.http)
     }
 
+    pub fn https_url(&self, path: &str) -> String {
+        format!("https://127.0.0.1:{}{path}", self.ports.https.unwrap())
+    }
+
     /// The file of the scene where the lines of the program are.
     pub fn log(&self) -> &'static str {
         self.log

@@ -59,16 +59,19 @@ fn the_sudoers_file_is_valid_and_names_both_users_and_both_paths() {
 }
 
 #[test]
-fn the_dnsmasq_file_is_valid_and_sets_the_time_to_live_and_the_hosts_file() {
+fn the_dnsmasq_files_are_valid_and_set_the_hosts_file_and_the_time_to_live() {
     if !can_run("dnsmasq.d", &["/usr/sbin/dnsmasq"]) {
         return;
     }
-    let shipped = file("dnsmasq.d/ddns-cgi.conf");
-    let output = run("/usr/sbin/dnsmasq", &["--test", "-C"], &shipped);
-    assert!(output.status.success(), "{output:?}");
-    let text = std::fs::read_to_string(shipped).unwrap();
-    assert!(text.contains("\nlocal-ttl=7\n"));
-    assert!(text.contains("\naddn-hosts=/media/data/www/ramcache/hosts.dns\n"));
+    for (name, line) in [
+        ("dnsmasq.d/ddns-cgi.conf", "\naddn-hosts=/media/data/www/ramcache/hosts.dns\n"),
+        ("dnsmasq.d/ddns-cgi-ttl.conf", "\nlocal-ttl=7\n"),
+    ] {
+        let shipped = file(name);
+        let output = run("/usr/sbin/dnsmasq", &["--test", "-C"], &shipped);
+        assert!(output.status.success(), "{output:?}");
+        assert!(std::fs::read_to_string(shipped).unwrap().contains(line), "{name}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::apache::{APACHE, Apache, Kind};
 use crate::faults::STRACE;
-use crate::scene::{Page, Scene, can_run, eventually, tell, time};
+use crate::scene::{Page, Scene, can_run, eventually, signed, tell, time};
 use crate::transport::{Request, Transport};
 
 pub const JSON: &str = "Accept: application/json";
@@ -57,6 +57,22 @@ pub fn ask(
     let script = Some("/ip.php");
     transport.page(scene, &Request { method, script, path, headers, ..Request::GET })
 }
+
+/// The page in one form, of those hosts that a query asks for.
+pub fn filtered(scene: &Scene, transport: &Transport, query: &str, accept: &str) -> String {
+    let (script, query, headers) = (Some("/ip.php"), Some(query), &[accept][..]);
+    let request = Request { script, path: "/status", query, headers, ..Request::GET };
+    let page = transport.page(scene, &request);
+    assert_eq!(page.status, 200, "{query:?}: {page:?}");
+    page.body
+}
+
+/// Users for some of the hosts in `state`.
+const USERS: &str = r#"{
+    "alice": {"id": ["fresh.example", "LATE.example"], "key": "secretkey3"},
+    "<bob>": {"id": ["silent.example"], "key": "secretkey4", "every": {"silent.example": 86400}},
+    "carol": {"id": "never.example", "key": "secretkey5"}
+}"#;
 
 /// The page in one form, when all is well.
 fn page(scene: &Scene, transport: &Transport, accept: &str) -> String {
@@ -224,6 +240,194 @@ fn the_page_shows_the_same_to_prometheus() {
 }
 
 #[test]
+fn the_page_shows_whose_a_host_is_and_what_is_expected_of_it_and_no_key() {
+    over_all_transports(|scene, transport| {
+        scene.write("etc/credentials.json", USERS);
+        let html = page(scene, transport, BROWSER);
+        let row = |name: &str| {
+            let is_row =
+                |line: &&str| [' ', '<'].iter().any(|c| line.contains(&format!(">{name}{c}")));
+            html.lines().find(is_row).unwrap().to_owned()
+        };
+        for name in NAMES {
+            assert_eq!(row(name).contains(">of "), name != "never.example" && name != "x");
+        }
+        assert!(row("late.example").contains(">of alice<"), "{html}");
+        assert!(row("silent.example").contains(">of &#60;bob&#62;<"), "{html}");
+        assert!(row("silent.example").contains(">every 1 day<"), "{html}");
+        assert!(row("silent.example").contains("</span>late</td>"), "after 200,000 s: {html}");
+        let json: Value = serde_json::from_str(&page(scene, transport, JSON)).unwrap();
+        let hosts = json["hosts"].as_array().unwrap();
+        let host = |name| hosts.iter().find(|host| host["host"] == name).unwrap();
+        assert_eq!(host("fresh.example")["owner"], "alice");
+        assert_eq!(host("fresh.example")["expected_seconds"], Value::Null);
+        assert_eq!(host("silent.example")["expected_seconds"], 86_400);
+        assert_eq!((&json["owners_known"], &host("x")["owner"]), (&json!(true), &Value::Null));
+        if let Some(samples) = samples(&page(scene, transport, METRICS)) {
+            let info = json!(["ddns_host_info", {"host": "silent.example", "owner": "<bob>"}, 1.0]);
+            assert!(samples.contains(&info), "{samples:?}");
+        }
+        for accept in [BROWSER, JSON, METRICS] {
+            assert!(!page(scene, transport, accept).contains("secretkey"));
+        }
+    });
+}
+
+#[test]
+fn credentials_that_cannot_be_read_cost_the_page_its_owners_and_nothing_else() {
+    let scene = scene();
+    let path = scene.path("etc/credentials.json");
+    for text in [Some("{\"alice\": {\"id\": [\"fresh.example\"], \"key\": \"secretkey\\x"), None] {
+        match text {
+            Some(text) => scene.write("etc/credentials.json", text),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        let get = ask(&scene, &Transport::Bare, "GET", "/status", &[BROWSER]);
+        assert_eq!((get.status, get.log.as_str()), (200, ""));
+        assert_eq!(get.body.matches("Owners are unknown").count(), 1, "{}", get.body);
+        assert_eq!(get.body.matches("<tr ").count(), 6);
+        let json: Value = serde_json::from_str(&page(&scene, &Transport::Bare, JSON)).unwrap();
+        assert_eq!(
+            (&json["owners_known"], json["hosts"].as_array().unwrap().len()),
+            (&json!(false), 5)
+        );
+        assert!(!page(&scene, &Transport::Bare, METRICS).contains("ddns_host_info{"));
+        for text in [get.body, json.to_string()] {
+            assert!(!text.contains("secret") && !text.contains("credentials.json"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_query_filters_what_people_and_programs_see() {
+    over_all_transports(|scene, transport| {
+        scene.write("etc/credentials.json", USERS);
+        for (query, expected) in [
+            ("find=FRESH&show=", &["fresh.example"][..]),
+            ("find=alice", &["late.example", "fresh.example"]),
+            ("find=%3Cbob%3E", &["silent.example"]),
+            ("find=+192.0.2.2+", &["late.example"]),
+            ("show=silent", &["never.example"]),
+            ("show=late", &["late.example", "silent.example"]),
+            ("show=silent&find=2001%3Adb8", &[]),
+            (
+                "show=nonsense&other=1&find=&refresh=60",
+                &["x", "never.example", "late.example", "silent.example", "fresh.example"],
+            ),
+        ] {
+            let html = filtered(scene, transport, query, BROWSER);
+            assert_eq!(html.matches("<tr ").count().saturating_sub(1), expected.len(), "{query}");
+            let is_all = expected.len() == NAMES.len();
+            let caption = format!(">{} of 5 hosts<", expected.len());
+            assert_eq!(html.contains(&caption), !is_all, "{query}: {html}");
+            let json: Value =
+                serde_json::from_str(&filtered(scene, transport, query, JSON)).unwrap();
+            let hosts = json["hosts"].as_array().unwrap().iter();
+            let names: Vec<&str> = hosts.map(|host| host["host"].as_str().unwrap()).collect();
+            assert_eq!(names, expected, "{query}");
+            assert_eq!(
+                (json["filter"] == Value::Null, &json["counts"]["silent"]),
+                (is_all, &json!(1))
+            );
+            let metrics = filtered(scene, transport, query, METRICS);
+            assert_eq!(metrics, page(scene, transport, METRICS), "{query}");
+        }
+        let html = filtered(scene, transport, "find=%22%3E%3Cscript%3E&refresh=600", BROWSER);
+        assert!(html.contains("value=\"&#34;&#62;&#60;script&#62;\"") && !html.contains("<script"));
+        assert!(html.contains("<meta http-equiv=\"refresh\" content=\"600\">"), "{html}");
+        assert!(!page(scene, transport, BROWSER).contains("http-equiv"));
+    });
+}
+
+#[test]
+fn an_overlong_query_filters_nothing() {
+    let scene = scene();
+    let query = |length| format!("find={}", "x".repeat(length));
+    let caption = |length| filtered(&scene, &Transport::Bare, &query(length), BROWSER);
+    assert!(caption(8187).contains(">0 of 5 hosts<"));
+    assert!(caption(8188).contains(">Hosts<"));
+    // Without a "=", it comes as an argument, too.
+    let mut cgi = scene.cgi("127.0.0.10", "fresh").env("PATH_INFO", "/status");
+    cgi.0.arg("fresh");
+    assert!(cgi.page().body.contains("1 of 5 hosts are fresh"));
+}
+
+#[test]
+fn the_page_says_since_when_a_host_has_its_addresses() {
+    let names = ["host1.h.lohray.com", "host2.h.lohray.com"];
+    let scene = Scene::new();
+    let record = |name: &str| -> Value {
+        serde_json::from_str::<Value>(&scene.state()).unwrap()[name].clone()
+    };
+    let send = |host: &str, address: &str, seconds| {
+        let stamp = time(seconds);
+        let line = scene.answer(address, &signed("user1", "secretkey1", host, &stamp));
+        scene.settle();
+        (line.split(' ').next().unwrap().to_owned(), stamp)
+    };
+    // Without the page, the state is what it always was.
+    let (word, stamp) = send(names[0], "192.0.2.1", -14);
+    assert_eq!(
+        (word.as_str(), record(names[0])),
+        ("good", json!({"ip": "192.0.2.1", "update": stamp}))
+    );
+    scene.configure(&json!({"status_page": true}));
+    let (word, stamp) = send(names[0], "192.0.2.1", -13);
+    assert_eq!(
+        (word.as_str(), record(names[0])),
+        ("nochg", json!({"ip": "192.0.2.1", "update": stamp}))
+    );
+    // One record of an indexed state, and a whole state of another layout.
+    for (second, address) in [(-12, "192.0.2.2"), (-10, "192.0.2.3")] {
+        let (word, stamp) = send(names[0], address, second);
+        let expected = json!({"ip": address, "update": stamp, "changed": stamp});
+        assert_eq!((word.as_str(), record(names[0])), ("good", expected));
+        let (word, update) = send(names[0], address, second + 1);
+        let expected = json!({"ip": address, "update": update, "changed": stamp});
+        assert_eq!((word.as_str(), record(names[0])), ("nochg", expected));
+        scene.write("www/ramcache/ip.txt", &scene.state().replace("    ", "\t"));
+    }
+    let page = |accept| page(&scene, &Transport::Bare, accept);
+    let html = page(BROWSER);
+    assert_eq!(html.matches("for 1").count() + html.matches("for 2").count(), 1, "{html}");
+    assert!(html.contains(&format!("<small>{}</small>", &time(0)[..10])), "{html}");
+    let json: Value = serde_json::from_str(&page(JSON)).unwrap();
+    let known = json["hosts"].as_array().unwrap().iter().filter(|host| host["changed"].is_string());
+    assert_eq!(known.count(), 1);
+    if let Some(samples) = samples(&page(METRICS)) {
+        let name = "ddns_host_changed_timestamp_seconds";
+        assert_eq!(samples.iter().filter(|sample| sample[0] == name).count(), 1);
+    }
+    // Without the page again, a change leaves no old date.
+    scene.configure(&json!({}));
+    let (_, stamp) = send(names[0], "192.0.2.4", -8);
+    assert_eq!(record(names[0]), json!({"ip": "192.0.2.4", "update": stamp}));
+}
+
+#[test]
+fn each_host_of_a_request_is_dated_by_itself_when_a_prefix_moves() {
+    let scene = Scene::new();
+    scene.configure(&json!({"status_page": true, "dyndns2": "any"}));
+    let hosts = ["host1.h.lohray.com", "host2.h.lohray.com"];
+    let old = "2026-01-01 00:00:00";
+    let record = |address| json!({"ip6": address, "update": old, "changed": old, "note": 1});
+    let state = json!({hosts[0]: record("2001:db8:1::1"), hosts[1]: record("2001:db8:2::2")});
+    scene.write("www/ramcache/ip.txt", &state.to_string());
+    let query = format!("hostname={}&myipv6=2001:db8:1::/48", hosts.join(","));
+    let header = format!("Authorization: {}", crate::password::basic("user1:secretkey1"));
+    let request =
+        Request { path: "/nic/update", query: Some(&query), headers: &[&header], ..Request::GET };
+    let reply = Transport::Bare.page(&scene, &request);
+    assert_eq!(reply.body, "nochg 2001:db8:1::1\ngood 2001:db8:1::2\n", "{reply:?}");
+    scene.settle();
+    let state: Value = serde_json::from_str(&scene.state()).unwrap();
+    let [kept, moved] = hosts.map(|host| &state[host]);
+    assert_eq!((&kept["changed"], &moved["changed"]), (&json!(old), &moved["update"]));
+    assert_ne!(moved["update"], old);
+    assert_eq!((&kept["note"], &moved["note"]), (&json!(1), &json!(1)));
+}
+
+#[test]
 fn a_pending_restart_is_shown_with_its_reason_and_not_started() {
     over_all_transports(|scene, transport| {
         let json = || -> Value { serde_json::from_str(&page(scene, transport, JSON)).unwrap() };
@@ -341,7 +545,7 @@ fn a_state_too_large_is_not_read_for_the_page_either() {
 }
 
 #[test]
-fn the_page_takes_no_lock_and_opens_three_files_to_read() {
+fn the_page_takes_no_lock_and_opens_four_files_to_read() {
     let scene = scene();
     let lock = fs::File::create(scene.path("www/ramcache/.ip.txt.lock")).unwrap();
     fs2::FileExt::lock_exclusive(&lock).unwrap();
@@ -358,7 +562,8 @@ fn the_page_takes_no_lock_and_opens_three_files_to_read() {
             .filter(|line| line.contains(" open(") || line.contains(" openat("))
             .filter(|line| line.contains(scene.path("").to_str().unwrap()))
             .collect();
-        let names = ["etc/config.json\"", "ip.txt\"", ".hosts.dns.pending\""];
+        let names =
+            ["etc/config.json\"", "ip.txt\"", ".hosts.dns.pending\"", "etc/credentials.json\""];
         assert_eq!(opened.len(), names.len(), "{opened:#?}");
         for (line, name) in opened.iter().zip(names) {
             assert!(line.contains(name) && line.contains(", O_RDONLY|"), "{line}");
@@ -377,9 +582,15 @@ fn ten_thousand_hosts_are_shown_in_under_a_second() {
     let scene = scene();
     let record = |n: u32| {
         let fields = json!({"ip": format!("10.{}.{}.1", n / 256, n % 256), "ip6": format!("2001:db8::{n:x}"),
-            "update": time(-i64::from(n) * 20)});
+            "update": time(-i64::from(n) * 20), "changed": time(-i64::from(n) * 60)});
         (format!("host{n:05}.some.example"), fields)
     };
+    let user = |n: u32| {
+        let hosts: Vec<String> =
+            (10 * n..10 * n + 10).map(|n| format!("host{n:05}.some.example")).collect();
+        (format!("user{n}"), json!({"id": hosts, "key": "secretkey", "every": {&hosts[0]: 900}}))
+    };
+    scene.write("etc/credentials.json", &Value::Object((0..1000).map(user).collect()).to_string());
     scene.write(
         "www/ramcache/ip.txt",
         &Value::Object((0..10_000).map(record).collect()).to_string(),

@@ -10,6 +10,7 @@ use crate::nginx::{self, NGINX};
 use crate::scene::{Scene, can_run, tell};
 use crate::status::{BROWSER, JSON, METRICS, log, scene};
 use crate::transport::{Request, Transport};
+use crate::web_servers::{SETTINGS, block_of};
 
 const HTPASSWD: &str = "/usr/bin/htpasswd";
 
@@ -123,6 +124,35 @@ fn networks_that_are_listed_see_the_page_and_no_others() {
             }
         }
     }
+}
+
+#[test]
+fn no_query_shows_anything_to_others() {
+    let Some(outside) = outside() else { return };
+    let long = format!("find={}", "x".repeat(9000));
+    let scene = scene();
+    for query in ["find=fresh", "show=fresh", "refresh=60", "find=%", &long] {
+        for (settings, expected) in [(json!({"status_page": true}), 403), (json!({}), 404)] {
+            scene.configure(&settings);
+            let page = scene.cgi(&outside, query).env("PATH_INFO", "/status").page();
+            assert_eq!(page.status, expected, "{query}");
+            assert!(!page.body.contains("example") && !page.headers.contains("html"), "{page:?}");
+        }
+    }
+}
+
+#[test]
+fn nginxs_own_location_for_the_password_passes_the_query_on() {
+    if !can_run("a filter behind a password of nginx", &[NGINX, HTPASSWD]) {
+        return;
+    }
+    let scene = scene();
+    let file = make_password(&scene);
+    let lines = block_of(SETTINGS, "nginx", "auth_basic");
+    let server = nginx::start_with(&scene, &lines.replace("/etc/ddns-cgi/status.htpasswd", &file));
+    let options = ["--user", "alice:word", "--header", BROWSER];
+    let page = server.page("127.0.0.1", "/ip.php/status?show=late", &options);
+    assert!(page.body.contains(">1 of 5 hosts<"), "{page:?}");
 }
 
 #[test]

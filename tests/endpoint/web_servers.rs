@@ -18,7 +18,7 @@ use crate::status_access::{outside, show_to};
 use crate::transport::Way;
 
 const PAGE: &str = include_str!("../../docs/web-servers.md");
-const SETTINGS: &str = include_str!("../../docs/configuration.md");
+pub const SETTINGS: &str = include_str!("../../docs/configuration.md");
 
 const HTPASSWD: &str = "/usr/bin/htpasswd";
 const SPAWN_FCGI: &str = "/usr/bin/spawn-fcgi";
@@ -28,7 +28,7 @@ fn block(language: &str, text: &str) -> String {
     block_of(PAGE, language, text)
 }
 
-fn block_of(page: &str, language: &str, text: &str) -> String {
+pub fn block_of(page: &str, language: &str, text: &str) -> String {
     let opening = format!("```{language}\n");
     let blocks = page.split(opening.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap());
     let found: Vec<&str> = blocks.filter(|block| block.contains(text)).collect();

@@ -1,16 +1,20 @@
 //! `ddnsctl apply`.
 
+use std::collections::HashSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
+use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::publish::pending::{self, Mark};
 use ddns_cgi::publish::target::Target;
 use ddns_cgi::publish::{restarter, zones};
+use ddns_cgi::store::hosts;
 use ddns_cgi::store::state::{Patience, State};
 
-use crate::Report;
+use crate::words::count;
+use crate::{Report, progress};
 
 /// Enough for two restarts, or two updates of 15,000 names.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -21,9 +25,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Publishes what the state says. With `all`, zones get it anew, whatever they acknowledged.
 pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
     if all && config.publish.zones.is_none() {
-        let reason = "is about zones, and the configuration has no key \"publish\"";
+        let reason = "is about zones, and the configuration has none: it has no key \"publish\"";
         return Err(Fault::new("--all", reason));
     }
+    progress::step("reading the state");
     if all {
         forget_published(config)?;
     }
@@ -36,7 +41,33 @@ pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
     }
     state.forget_index();
     drop(state);
-    settle(config)
+    settle(config)?;
+    Ok(Report::done(told(config)?))
+}
+
+/// What is known: what was done to the name servers, and how many hosts they are to serve.
+fn told(config: &Config) -> Result<String, Fault> {
+    let text = hosts::read(&config.store.hosts)?.unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.split_whitespace().nth(1));
+    let names: HashSet<String> = names.map(str::to_ascii_lowercase).collect();
+    let hosts = count(names.len(), "host");
+    let parts: Vec<String> = Target::of(&config.publish)
+        .map(|target| match (target, &config.publish.zones) {
+            (Target::Zones, Some(zones)) => {
+                let names = names.iter().filter_map(|name| HostName::parse(name));
+                let number = names.filter(|name| zones.zone_of(name).is_some()).count();
+                // It may have lost them since. Only `check` asks.
+                format!("the primary server has acknowledged {}", count(number, "host"))
+            }
+            _ => match config.publish.restart.last().map(String::as_str) {
+                None => format!("the hosts file has {hosts}"),
+                // Whether dnsmasq reads that file, only `check` finds out.
+                Some("restart") => format!("dnsmasq has restarted; the hosts file has {hosts}"),
+                Some(_) => format!("the restart command has succeeded; the hosts file has {hosts}"),
+            },
+        })
+        .collect();
+    Ok(parts.join(", and "))
 }
 
 /// Makes the next dynamic update send everything, as soon as no restarter sends one. The mark comes
@@ -45,6 +76,7 @@ fn forget_published(config: &Config) -> Result<(), Fault> {
     // The lock on the state must not be held here, because that restarter needs it to finish.
     let map = State::open(&config.store, Patience::Client)?.map()?;
     let deadline = deadline(config);
+    progress::step("waiting for the dynamic update under way");
     while zones::forget(&config.store.hosts, map.keys())?.is_none() {
         still_at_work(config, Target::Zones, deadline)?;
     }
@@ -53,12 +85,12 @@ fn forget_published(config: &Config) -> Result<(), Fault> {
 
 /// Works on each target for which a change is pending, or waits for the restarter that does. A
 /// target that fails does not keep the others from being tried.
-pub fn settle(config: &Config) -> Result<Report, Fault> {
+pub fn settle(config: &Config) -> Result<(), Fault> {
     let failures: Vec<Fault> = Target::of(&config.publish)
         .filter_map(|target| settle_target(config, target).err())
         .collect();
     match failures.as_slice() {
-        [] => Ok(Report::good("")),
+        [] => Ok(()),
         [failure, ..] => {
             let reasons: Vec<&str> = failures.iter().map(|fault| fault.reason.as_str()).collect();
             Err(Fault::new(&failure.subject, reasons.join("; ")))
@@ -69,6 +101,10 @@ pub fn settle(config: &Config) -> Result<Report, Fault> {
 fn settle_target(config: &Config, target: Target) -> Result<(), Fault> {
     let hosts = &config.store.hosts;
     let deadline = deadline(config);
+    progress::step(match target {
+        Target::HostsFile => "waiting for the restart",
+        Target::Zones => "waiting for the dynamic update",
+    });
     loop {
         restarter::apply(config, target)?;
         let Some(pending) = Mark::of(target, hosts).read()? else { return Ok(()) };
@@ -94,7 +130,7 @@ fn deadline(config: &Config) -> Instant {
 /// Waits a little for another restarter, but not beyond the deadline.
 fn still_at_work(config: &Config, target: Target, deadline: Instant) -> Result<(), Fault> {
     if Instant::now() > deadline {
-        let reason = "another restarter is at work and does not finish";
+        let reason = "another restarter is at work and does not finish: try again later";
         return Err(Fault::new(target.mark(&config.store.hosts).display(), reason));
     }
     sleep(PAUSE);

@@ -1,6 +1,7 @@
 //! `ddnsctl check`: examines the installation, one part after the other.
 
 mod clock;
+mod copies;
 mod credentials;
 mod dns;
 mod findings;
@@ -8,63 +9,69 @@ mod folders;
 mod hosts;
 mod name_server;
 mod names;
-mod progress;
 mod public;
 mod restart;
 mod secondaries;
+mod silent;
 mod state;
 mod status_page;
 mod updates;
 mod web_server;
 mod zones;
 
-use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::publish::pending::Mark;
 use ddns_cgi::publish::target::Target;
-use ddns_cgi::store::expiry::Expiry;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use self::findings::Findings;
 use self::names::Wanted;
-use crate::Report;
-use crate::cli::CheckOptions;
+use crate::cli::{CheckOptions, Only};
+use crate::credentials::Users;
 use crate::web_user::WebUser;
+use crate::words::count;
+use crate::{Report, progress};
 
 /// Examines the installation of this configuration.
 pub fn run(config: Result<Config, Fault>, options: &CheckOptions) -> Report {
     let mut findings = Findings::default();
-    let progress = progress::show();
     let summary = match config {
-        Ok(config) => examine(&mut findings, &config, options),
+        Ok(config) => match options.only {
+            None => examine(&mut findings, &config, options),
+            Some(Only::Silent) => return silent::check(&config, options.json),
+        },
         Err(fault) => {
-            let advice = "All updates are answered with 911 until then";
+            let advice = "Correct it: until then, all updates are answered with 911.";
             findings.error(fault.subject, fault.reason, advice);
             String::new()
         }
     };
-    drop(progress);
     findings.into_report(options.json, &summary)
 }
 
 /// Looks at every part, from the files to the name servers. Returns a summary: how many of each
 /// there are.
 fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> String {
-    progress::step("the files");
+    progress::step("checking the files");
     let user = web_user(findings, options);
     let user = user.as_ref();
     let users = credentials::check(findings, &config.store, user);
     folders::check(findings, &config.store, user);
     let state = state::check(findings, config, users.as_ref());
-    progress::step("the restart command");
+    if let Some(users) = &users {
+        silent::check_expected(findings, config, users);
+    }
+    copies::check(findings, &config.store);
+    progress::step("checking the restart command");
     restart::check(findings, config, user);
     status_page::check(findings, &config.status);
-    progress::step("the web server");
-    if let Some(user) = user {
-        web_server::check(findings, &config.store, user);
+    progress::step("checking the web server");
+    let is_wrong = user.is_some_and(|user| web_server::check(findings, &config.store, user));
+    if let Some(url) = config.url.as_ref().filter(|_| !is_wrong) {
+        web_server::check_url(findings, url);
     }
-    progress::step("the hosts file");
+    progress::step("checking the hosts file");
     if Target::of(&config.publish).any(|target| target == Target::HostsFile) {
         hosts::check_readers(findings, &config.store.hosts);
     }
@@ -72,40 +79,50 @@ fn examine(findings: &mut Findings, config: &Config, options: &CheckOptions) -> 
     // finding. The hosts file is up to date as soon as any target is.
     let is_settled = |target| matches!(Mark::of(target, &config.store.hosts).read(), Ok(None));
     let is_any_settled = Target::of(&config.publish).any(is_settled);
-    if let Some(state) = state.as_ref().filter(|_| is_any_settled) {
-        let expiry = Expiry::at(Utc::now(), &config.store);
-        hosts::check(findings, &config.store, state, &expiry);
-    }
-    progress::step("the name server");
+    hosts::check(findings, &config.store, state.as_ref().filter(|_| is_any_settled));
+    progress::step("checking the name server");
     let publish = &config.publish;
     if let Some(server) = options.server.or(publish.name_server) {
         let wanted = Wanted::of(config, Target::HostsFile);
         name_server::check(findings, server, &wanted, &config.store.hosts);
     }
-    progress::step("the zones that are public");
+    progress::step("checking the zones that are public");
     public::check(findings);
-    let [hosts, users] = [&state, &users].map(|map| map.as_ref().map_or(0, Map::len));
-    let mut summary = format!("{hosts} hosts, {users} users");
-    progress::step("the name servers of the zones");
+    let mut summary = counted(&state.unwrap_or_default(), &users.unwrap_or_default());
+    progress::step("checking the name servers of the zones");
     if let Some(zones) = &publish.zones {
         let asked = zones::check(findings, zones, &Wanted::of(config, Target::Zones), user);
-        summary += &format!(", {} zones, asked at {asked} addresses", zones.names.len());
+        let zones = count(zones.names.len(), "zone");
+        let places = if asked == 1 { "1 address".to_owned() } else { format!("{asked} addresses") };
+        summary += &format!(", {zones}, asked at {places}");
     }
-    progress::step("the clock");
+    progress::step("checking the clock");
     clock::check(findings);
     summary
+}
+
+/// How many hosts and users there are.
+fn counted(state: &Map<String, Value>, users: &Users) -> String {
+    let never = crate::credentials::never_updated(users, state).count();
+    let hosts = count(state.len() + never, "host");
+    let part = if never == 0 { String::new() } else { format!(" ({never} never updated)") };
+    format!("{hosts}{part}, {}", count(users.len(), "user"))
 }
 
 /// The web server's user, if this process can find out what that user may do.
 fn web_user(findings: &mut Findings, options: &CheckOptions) -> Option<WebUser> {
     let user = WebUser::find(options.web_user.as_deref());
     if user.is_none() {
-        findings.error("web server", "its user is unknown", "Name it with --web-user");
+        let problem = match &options.web_user {
+            Some(name) => format!("there is no user {}", name.escape_default()),
+            None => "its user is unknown".to_owned(),
+        };
+        findings.error("web server", problem, "Name its user with --web-user.");
     }
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
         let problem = "not run as root, so not everything was checked";
-        findings.warning("ddnsctl", problem, "Run it as root");
+        findings.warning("ddnsctl", problem, "Run ddnsctl as root.");
     }
     user.filter(|_| is_root)
 }

@@ -2,18 +2,16 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use chrono::Utc;
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::publish::pending;
-use ddns_cgi::store::expiry::Expiry;
+use ddns_cgi::store::record;
 use ddns_cgi::store::state::{Patience, State};
-use ddns_cgi::store::{hosts, record};
 use serde_json::{Map, Value};
 
-use crate::forget::host_name;
-use crate::{Report, apply};
+use crate::Report;
+use crate::names::host_name;
+use crate::records::{Edit, settle, store};
 
 /// Puts the interface identifier of a host into the state, in the place of its IPv6 address. An
 /// address that has this identifier stays. Says what becomes of an address.
@@ -21,14 +19,13 @@ pub fn run(config: &Config, host: &str, identifier: Ipv6Addr) -> Result<Report, 
     let host = host_name(host)?;
     let mut state = State::open(&config.store, Patience::Client)?;
     let mut map = state.map()?;
-    let text = set(config, &mut map, &host, identifier)?;
-    store(config, &mut state, &map, &host)?;
+    let note = set(config, &mut map, &host, identifier)?;
+    let is_changed = map != state.map()?;
+    let change = format!("{host} waits for a prefix");
+    store(config, &state, &Edit { map: &map, is_changed, change })?;
     drop(state);
-    apply::settle(config).map_err(|fault| {
-        let reason = format!("{}. The identifier is stored all the same. {text}", fault.reason);
-        Fault { reason: reason.trim_end().to_owned(), ..fault }
-    })?;
-    Ok(Report::good(text))
+    settle(config, &note)?;
+    Ok(Report::done(note))
 }
 
 /// Sets the identifier in each spelling of the host's name, and says what becomes of its IPv6
@@ -43,7 +40,7 @@ fn set(
     if !map.keys().any(|name| host.is(name)) {
         map.insert(host.to_string(), Map::new().into());
     }
-    let mut text = String::new();
+    let mut note = format!("{host} has the interface identifier {identifier}");
     for (name, value) in map.iter_mut().filter(|(name, _)| host.is(name)) {
         let fields = value.as_object_mut().ok_or_else(|| {
             let reason = format!("the record of {name} is not an object: correct it by hand");
@@ -51,49 +48,26 @@ fn set(
         })?;
         match record::published(fields).find(IpAddr::is_ipv6) {
             Some(IpAddr::V6(address)) if has_identifier(address, identifier) => {
-                text = format!("{host} has {address}, which has this identifier already\n");
+                note = format!("{host} has {address}, which has this identifier already");
                 continue;
             }
             Some(lost) => {
-                text = format!(
+                note = format!(
                     "{host} has lost {lost}: it has no IPv6 address until an update sends a \
-                     prefix, so let its router send one now\n"
+                     prefix, so let its router send one now"
                 );
             }
-            None => {}
+            None => note += ", and waits for a prefix",
         }
         record::set_identifier(fields, identifier, store.time_zone);
     }
-    Ok(text)
+    Ok(note)
 }
 
 /// Whether a prefix makes this address of the identifier: at least its last 64 bits are the same.
 fn has_identifier(address: Ipv6Addr, identifier: Ipv6Addr) -> bool {
     let rest = u128::MAX >> identifier.to_bits().leading_zeros().min(64);
     (address.to_bits() ^ identifier.to_bits()) & rest == 0
-}
-
-/// Writes the state. If DNS is to change, the marks come before it, so that a restarter finishes
-/// what a crash leaves, and the hosts file comes after it.
-fn store(
-    config: &Config,
-    state: &mut State,
-    map: &Map<String, Value>,
-    host: &HostName,
-) -> Result<(), Fault> {
-    let path = &config.store.hosts;
-    let wanted = Expiry::at(Utc::now(), &config.store).hosts_file(map);
-    let is_published = hosts::read(path)?.as_ref() == Some(&wanted);
-    if !is_published {
-        pending::add(config, format_args!("{host} waits for a prefix"))?;
-    }
-    if *map != state.map()? {
-        state.replace(map)?;
-    }
-    if !is_published {
-        hosts::store(path, &wanted)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

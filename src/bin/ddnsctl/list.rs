@@ -10,13 +10,15 @@ use ddns_cgi::fault::{Fault, json_position};
 use ddns_cgi::protocol::stamp::{Stamp, TimeZone};
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::{json as store_json, record};
+use ddns_cgi::text::duration;
 use serde_json::{Map, Value, json};
 
 use crate::cli::ListOptions;
+use crate::credentials::Users;
 use crate::state::Host;
-use crate::{Report, credentials, state, table};
+use crate::{Report, credentials, progress, shown, state, table};
 
-/// One host of the state.
+/// One host.
 struct Entry {
     host: String,
     addresses: Vec<String>,
@@ -25,23 +27,44 @@ struct Entry {
     update: String,
     /// Seconds since the last update, or `None` if that is not known.
     age: Option<i64>,
+    /// Whether the state has it. A host that a user has, but the state has not, was never updated.
+    is_in_state: bool,
     /// Whether it has been silent for so long that it has left DNS.
     has_expired: bool,
     owner: Option<String>,
 }
 
 pub fn run(config: &Config, options: &ListOptions) -> Result<Report, Fault> {
+    progress::step("reading the state");
     let state = match &options.state {
         Some(file) => read_copy(file)?,
         None => ddns_cgi::store::state::snapshot(&config.store)?,
     };
-    let entries = entries(&config.store, &state);
+    // The list is useful even to somebody who may not read the credentials.
+    let users = credentials::read(&config.store.credentials);
+    let no_users = Map::new();
+    let known = users.as_ref().unwrap_or(&no_users);
+    let mut entries = entries(&config.store, &state, known);
+    // What was never updated is in no copy of the state either, and says nothing about the copy.
+    if options.state.is_none() {
+        entries.extend(credentials::never_updated(known, &state).map(Entry::never));
+    }
     drop(state);
     let is_wanted = |entry: &&Entry| {
         options.stale.is_none_or(|limit| entry.age.is_none_or(|age| is_at_least(age, limit)))
     };
     let wanted: Vec<&Entry> = entries.iter().filter(is_wanted).collect();
-    Ok(Report::good(if options.json { as_json(&wanted) } else { as_table(&wanted) }))
+    if options.json {
+        return Ok(Report::good(as_json(&wanted)));
+    }
+    Ok(match (wanted.is_empty(), entries.is_empty()) {
+        (false, _) => {
+            let note = users.err().map(|fault| format!("no owners are shown: {}", shown(fault)));
+            Report::good(as_table(&wanted)).noting(note.unwrap_or_default())
+        }
+        (true, false) => Report::done("no host has been silent for so long"),
+        (true, true) => Report::done("there are no hosts yet"),
+    })
 }
 
 fn is_at_least(age: i64, limit: Duration) -> bool {
@@ -50,19 +73,17 @@ fn is_at_least(age: i64, limit: Duration) -> bool {
 
 /// Reads a state that nobody writes to.
 fn read_copy(file: &Path) -> Result<Map<String, Value>, Fault> {
-    let text =
-        fs::read_to_string(file).map_err(|error| Fault::io("read the state", file, &error))?;
+    let text = fs::read_to_string(file)
+        .map_err(|error| Fault::new(file.display(), format_args!("cannot read it: {error}")))?;
     store_json::parse(&text).map_err(|error| Fault::new(file.display(), json_position(&error)))
 }
 
 /// The hosts of a state, in its order.
-fn entries(store: &Store, map: &Map<String, Value>) -> Vec<Entry> {
-    // The list is useful even to somebody who may not read the credentials.
-    let users = credentials::read(&store.credentials).unwrap_or_default();
+fn entries(store: &Store, map: &Map<String, Value>, users: &Users) -> Vec<Entry> {
     let now = Utc::now();
     let expiry = Expiry::at(now, store);
     let entry = |host| Entry::of(&host, store.time_zone, &expiry, now);
-    state::hosts(map, &users).map(entry).collect()
+    state::hosts(map, users).map(entry).collect()
 }
 
 impl Entry {
@@ -78,8 +99,23 @@ impl Entry {
             identifier: record::identifier(fields).map(|identifier| identifier.to_string()),
             update: update.unwrap_or_default().to_owned(),
             age: age.map(|stamp| -stamp.seconds_ahead_of(now)),
+            is_in_state: true,
             has_expired: expiry.is_over(host.record),
             owner: host.owner.map(str::to_owned),
+        }
+    }
+
+    /// A host that was never updated, with its user.
+    fn never((host, user): (&str, &str)) -> Self {
+        Self {
+            host: host.to_owned(),
+            addresses: Vec::new(),
+            identifier: None,
+            update: String::new(),
+            age: None,
+            is_in_state: false,
+            has_expired: false,
+            owner: Some(user.to_owned()),
         }
     }
 
@@ -87,16 +123,19 @@ impl Entry {
     fn row(&self) -> [String; 5] {
         let is_known = self.age.is_some();
         let update = if is_known { self.update.escape_default().to_string() } else { "-".into() };
-        let age = self.age.map_or("unknown".to_owned(), age_text);
+        let unknown = if self.is_in_state { "unknown" } else { "never" };
+        let age = self.age.map_or(unknown.to_owned(), age_text);
         let waiting =
             self.identifier.iter().map(|identifier| format!("{identifier} (no prefix yet)"));
         let addresses: Vec<String> = self.addresses.iter().cloned().chain(waiting).collect();
         [
             self.host.escape_default().to_string(),
-            addresses.join(" "),
+            if addresses.is_empty() { "-".to_owned() } else { addresses.join(" ") },
             update,
             age + if self.has_expired { ", expired" } else { "" },
-            self.owner.clone().unwrap_or("-".to_owned()),
+            self.owner
+                .as_deref()
+                .map_or("-".to_owned(), |owner| owner.escape_default().to_string()),
         ]
     }
 }
@@ -126,13 +165,6 @@ fn as_table(entries: &[&Entry]) -> String {
     table::render(["HOST", "ADDRESSES", "LAST UPDATE", "AGE", "OWNER"], &rows)
 }
 
-/// The two largest units of an age.
 fn age_text(seconds: i64) -> String {
-    match u64::try_from(seconds) {
-        Err(_) => "in the future".to_owned(),
-        Ok(seconds) => {
-            let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
-            text.split(' ').take(2).collect::<Vec<_>>().join(" ")
-        }
-    }
+    u64::try_from(seconds).map_or("in the future".to_owned(), duration)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use ddns_cgi::config::{Config, Store};
@@ -12,31 +12,30 @@ use ddns_cgi::publish::pending;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::replace::{Readers, companion, replace};
 use ddns_cgi::store::{hosts, json};
+use rustix::fs::statfs;
 use serde_json::{Map, Value};
 
-use crate::{Report, apply, state};
+use crate::records::settle;
+use crate::words::{command, count};
+use crate::{Report, progress, state};
 
 pub fn run(config: &Config) -> Result<Report, Fault> {
     let store = &config.store;
     let path = &store.state;
     let lock = state::lock(store)?;
     if !path.exists() {
-        return Ok(Report::good(
-            "there is no state: the next update takes it from the hosts file\n",
-        ));
+        return Ok(Report::done("there is no state: the next update takes it from the hosts file"));
     }
     let broken = fs::read(path).map_err(|error| Fault::io("read the state", path, &error))?;
     let text = String::from_utf8_lossy(&broken);
-    if json::is_empty_map(&text) || serde_json::from_str::<Map<String, Value>>(&text).is_ok() {
-        return Ok(Report::good("the state is whole: nothing to rebuild\n"));
+    if json::is_empty_map(&text) || serde_json::from_slice::<Map<String, Value>>(&broken).is_ok() {
+        return Ok(Report::done("the state is whole: there is nothing to rebuild"));
     }
-    let text = rebuild(config, &broken, readable_records(&text))?;
+    progress::step("rebuilding the state");
+    let note = rebuild(config, &broken, readable_records(&text))?;
     drop(lock);
-    apply::settle(config).map_err(|fault| {
-        let reason = format!("{}. Rebuilt all the same: {}", fault.reason, text.trim_end());
-        Fault { reason, ..fault }
-    })?;
-    Ok(Report::good(text))
+    settle(config, &note)?;
+    Ok(Report::done(format!("{note}; next: {}", command("ddnsctl check"))))
 }
 
 /// Completes the records of the broken state, writes them, and says what it did.
@@ -45,13 +44,27 @@ fn rebuild(config: &Config, broken: &[u8], mut state: Map<String, Value>) -> Res
     let from_state = state.len();
     add_hosts_file(&mut state, store)?;
     let aside = replace_files(config, broken, &state)?;
+    let more = match state.len() - from_state {
+        0 => String::new(),
+        more => {
+            let hosts = store.hosts.display();
+            let dates =
+                if more == 1 { "date of its last update" } else { "dates of their last updates" };
+            format!(" and {more} more from {hosts}, which lost the {dates}")
+        }
+    };
+    let place = if is_on_ram_disk(&aside) { " on the RAM disk, until the next boot," } else { "" };
+    let (from_state, aside) = (count(from_state, "host"), aside.display());
     Ok(format!(
-        "{from_state} hosts from the broken state, {} more from {}; \
-         the broken state is kept as {}\n",
-        state.len() - from_state,
-        store.hosts.display(),
-        aside.display()
+        "rebuilt the state with {from_state} from the broken one{more}; \
+         the broken one is kept{place} as {aside}"
     ))
+}
+
+/// Whether a file is in a tmpfs, whose number is in statfs(2).
+fn is_on_ram_disk(file: &Path) -> bool {
+    const TMPFS_MAGIC: u32 = 0x0102_1994;
+    statfs(file).is_ok_and(|system| u32::try_from(system.f_type) == Ok(TMPFS_MAGIC))
 }
 
 /// Writes the new state and its hosts file, and returns where the broken state is kept.

@@ -9,7 +9,7 @@ use ddns_cgi::store::lock::Lock;
 use ddns_cgi::store::replace::companion;
 use serde_json::{Map, Value};
 
-use crate::credentials;
+use crate::credentials::{self, Users};
 
 /// Takes the lock on the state. Waits for it as long as a request would.
 pub fn lock(store: &Store) -> Result<Lock, Fault> {
@@ -40,7 +40,7 @@ impl<'s> Host<'s> {
 /// The hosts of a state, in its order.
 pub fn hosts<'s>(
     state: &'s Map<String, Value>,
-    users: &'s Map<String, Value>,
+    users: &'s Users,
 ) -> impl Iterator<Item = Host<'s>> {
     let owners = credentials::owners(users);
     // How often there is a name, and its last spelling so far.

@@ -10,11 +10,15 @@ use ddns_cgi::config::COMMAND_PATH;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::publish::command;
 
+use crate::words::quoted;
+
 /// The user that the web server runs as, and so does `ddns-cgi`.
+#[derive(Clone)]
 pub struct WebUser {
     pub name: String,
-    pub uid: u32,
     pub gid: u32,
+    /// The name of its group.
+    pub group: String,
 }
 
 impl WebUser {
@@ -22,7 +26,11 @@ impl WebUser {
     pub fn find(name: Option<&str>) -> Option<Self> {
         let candidates = name.map_or(vec!["www-data", "apache", "httpd"], |name| vec![name]);
         candidates.into_iter().find_map(|name| {
-            Some(Self { name: name.to_owned(), uid: id("-u", name)?, gid: id("-g", name)? })
+            Some(Self {
+                name: name.to_owned(),
+                gid: id("-g", name)?.parse().ok()?,
+                group: id("-gn", name)?,
+            })
         })
     }
 
@@ -46,6 +54,11 @@ impl WebUser {
         own.map(str::to_owned).into_iter().chain(command.map(str::to_owned)).collect()
     }
 
+    /// How `chown` writes this user with its group.
+    pub fn owner(&self) -> String {
+        quoted(format_args!("{}:{}", self.name, self.group))
+    }
+
     /// Whether this user has a right on a file: `-r` to read it, `-w` to write it.
     pub fn may(&self, right: &str, path: &Path) -> bool {
         self.can(&["test", right, &path.display().to_string()]).unwrap_or(false)
@@ -65,9 +78,10 @@ pub fn succeeds(program: &str, arguments: &[impl AsRef<OsStr>]) -> Option<bool> 
 }
 
 /// What `id` says about a user. It asks all the system's sources, which a static program cannot.
-fn id(option: &str, name: &str) -> Option<u32> {
+fn id(option: &str, name: &str) -> Option<String> {
     let output = Command::new("id").args([option, name]).stderr(Stdio::null()).output().ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+    Some(text.trim().to_owned())
 }
 
 /// Gives the credentials to the web server's group. That group can then read them; others cannot.

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::findings::Findings;
+use super::findings::{Advice, Findings};
 
 /// If the clock is wrong, every client looks stale. In a container, the host's clock counts.
 pub fn check(findings: &mut Findings) {
@@ -17,8 +17,9 @@ pub fn check(findings: &mut Findings) {
     if output.is_ok_and(|output| output.stdout.trim_ascii() == b"no") {
         findings.warning(
             "clock",
-            "is not synchronized, and clients further off than the window are refused",
-            "apt-get install systemd-timesyncd, or chrony",
+            "is not synchronized; clients whose clocks differ by more than the window are refused",
+            Advice::say("Install a service that sets it, such as systemd-timesyncd or chrony:")
+                .then("apt-get install systemd-timesyncd"),
         );
     }
 }

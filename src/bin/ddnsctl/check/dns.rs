@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE};
 
-use super::progress;
+use crate::progress;
 
 /// The port of every public name server.
 pub const PORT: u16 = 53;
@@ -23,6 +23,9 @@ const WINDOW: usize = 100;
 
 /// After this time without an answer, a question is asked again.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What to do about a server that answers some questions, and then no more.
+pub const SLOW: &str = "See why it is so slow, and whether it limits the rate of its answers.";
 
 /// A server that is silent for this long is given up.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -306,7 +309,7 @@ fn over_tcp(server: SocketAddr, truncated: Vec<Open>, end: Instant) -> io::Resul
         let message = Packet::parse(&bytes).map_err(io::Error::other)?;
         match Reading::of(&message, question) {
             Some(Reading::Whole(answer)) => *slot = Some(answer),
-            _ => return Err(io::Error::other("over TCP: none to the question")),
+            _ => return Err(io::Error::other("over TCP: its answer is to another question")),
         }
     }
     Ok(())

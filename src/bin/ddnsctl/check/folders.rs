@@ -8,8 +8,9 @@ use ddns_cgi::config::Store;
 use ddns_cgi::publish::target::Target;
 use ddns_cgi::store::replace::{companion, follow};
 
-use super::findings::Findings;
+use super::findings::{Advice, Findings};
 use crate::web_user::WebUser;
+use crate::words::quoted;
 
 pub fn check(findings: &mut Findings, store: &Store, user: Option<&WebUser>) {
     for folder in folders(store) {
@@ -33,14 +34,17 @@ pub fn folders(store: &Store) -> Vec<PathBuf> {
 }
 
 fn check_folder(findings: &mut Findings, folder: &Path, user: Option<&WebUser>) {
-    let shown = folder.display();
+    let (shown, path) = (folder.display(), quoted(folder.display()));
     let Ok(metadata) = fs::metadata(folder) else {
-        let advice = "Create it, or correct \"state\" and \"hosts\" in the configuration";
+        let owner = user.map_or("WEBUSER".to_owned(), |user| quoted(&user.name));
+        let advice =
+            Advice::say("Create it, or correct \"state\" and \"hosts\" in the configuration:");
+        let advice = advice.then(format!("install -d -o {owner} {path}"));
         findings.error(&shown, "is not there", advice);
         return;
     };
     if metadata.mode() & 0o002 != 0 {
-        let advice = format!("chmod o-w {shown}");
+        let advice = Advice::run(format!("chmod o-w {path}"));
         findings.error(&shown, "everybody can change the files in it", advice);
     }
     if let Some(user) = user.filter(|user| !user.may("-w", folder)) {
@@ -48,7 +52,8 @@ fn check_folder(findings: &mut Findings, folder: &Path, user: Option<&WebUser>) 
         findings.error(
             &shown,
             format_args!("{name} cannot write there"),
-            format_args!("chown {name} {shown} && chmod u+rwx {shown}"),
+            Advice::run(format!("chown {} {path}", quoted(name)))
+                .then(format!("chmod u+rwx {path}")),
         );
     }
 }
@@ -62,13 +67,13 @@ fn check_helpers(findings: &mut Findings, store: &Store, user: &WebUser) {
         .flat_map(|target| [target.mark(&store.hosts), target.turn(&store.hosts)]);
     for helper in [lock, index].into_iter().chain(of_targets) {
         let Ok(metadata) = fs::metadata(&helper) else { continue };
-        let shown = helper.display();
+        let (shown, path) = (helper.display(), quoted(helper.display()));
         if !user.may("-w", &helper) {
-            let advice = format!("chown {}:{} {shown}", user.uid, user.gid);
+            let advice = Advice::run(format!("chown {} {path}", user.owner()));
             findings.error(&shown, format_args!("{} cannot write it", user.name), advice);
         }
         if metadata.mode() & 0o002 != 0 {
-            let advice = format!("chmod o= {shown}");
+            let advice = Advice::run(format!("chmod o= {path}"));
             findings.warning(&shown, "everybody can write it", advice);
         }
     }

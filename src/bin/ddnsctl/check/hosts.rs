@@ -4,26 +4,37 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use chrono::Utc;
 use ddns_cgi::config::Store;
 use ddns_cgi::store::expiry::Expiry;
 use ddns_cgi::store::hosts;
 use ddns_cgi::store::replace::follow;
 use serde_json::{Map, Value};
 
-use super::findings::Findings;
+use super::findings::{Advice, Findings};
+use crate::words::quoted;
 
-pub fn check(findings: &mut Findings, store: &Store, state: &Map<String, Value>, expiry: &Expiry) {
+/// Compares the hosts file with a state, if there is one to compare with.
+pub fn check(findings: &mut Findings, store: &Store, state: Option<&Map<String, Value>>) {
     let path = &store.hosts;
-    if state.is_empty() && !path.exists() {
-        return;
-    }
-    match hosts::read(path) {
-        Err(fault) => findings.fault(&fault),
-        Ok(None) => findings.error(path.display(), "is not there", "ddnsctl apply"),
-        Ok(Some(text)) if !is_of(&text, state, expiry, store) => {
-            findings.error(path.display(), "is not what the state says", "ddnsctl apply");
+    let expiry = Expiry::at(Utc::now(), store);
+    let text = hosts::read(path);
+    match (text, state) {
+        (Err(fault), _) => {
+            let path = quoted(path.display());
+            let advice = Advice::say("Move it away, and make it anew from the state:");
+            let advice = advice.then(format!("mv {path} {path}.old")).then("ddnsctl apply");
+            findings.fault(fault, advice);
         }
-        Ok(Some(_)) => {}
+        (Ok(None), Some(state)) if state.is_empty() => {}
+        (Ok(None), Some(_)) => {
+            findings.error(path.display(), "is not there", Advice::run("ddnsctl apply"));
+        }
+        (Ok(Some(text)), Some(state)) if !is_of(&text, state, &expiry, store) => {
+            let advice = Advice::run("ddnsctl apply");
+            findings.error(path.display(), "is not what the state says", advice);
+        }
+        (_, None) | (Ok(Some(_)), Some(_)) => {}
     }
 }
 
@@ -33,7 +44,7 @@ pub fn check_readers(findings: &mut Findings, path: &Path) {
     for folder in file.ancestors().skip(1) {
         if fs::metadata(folder).is_ok_and(|m| m.mode() & 0o001 == 0) {
             let shown = folder.display();
-            let advice = format!("chmod o+x {shown}");
+            let advice = Advice::run(format!("chmod o+x {}", quoted(&shown)));
             findings.error(&shown, "dnsmasq's user may not pass through it", advice);
         }
     }
@@ -42,7 +53,7 @@ pub fn check_readers(findings: &mut Findings, path: &Path) {
         findings.error(
             path.display(),
             format_args!("dnsmasq's user may not read it (mode {:o})", mode & 0o777),
-            format_args!("chmod 644 {} && ddnsctl apply", path.display()),
+            Advice::run(format!("chmod 644 {}", quoted(path.display()))).then("ddnsctl apply"),
         );
     }
 }

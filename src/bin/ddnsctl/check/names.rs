@@ -1,7 +1,6 @@
 //! What name servers are to say about the hosts, and whether they say it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
@@ -18,7 +17,8 @@ use serde_json::{Map, Value};
 use simple_dns::TYPE;
 
 use super::dns::{self, Answer, Question};
-use super::findings::Findings;
+use super::findings::{Advice, Findings};
+use crate::words::FEW;
 
 /// How many times to look at what is not as it should be: a change may come while we ask, and a
 /// server needs a moment to take it over.
@@ -26,9 +26,6 @@ pub const LOOKS: usize = 4;
 
 /// The pause between two looks.
 pub const PAUSE: Duration = Duration::from_millis(500);
-
-/// How many hosts are named if the same is wrong with more of them.
-const FEW: usize = 5;
 
 /// The addresses of hosts; none if a host is to have none.
 pub type Records = BTreeMap<HostName, BTreeSet<IpAddr>>;
@@ -190,29 +187,16 @@ pub fn report<T>(
     findings: &mut Findings,
     hosts: &[(HostName, T)],
     problem: impl Fn(&T) -> String,
-    advice: &str,
+    advice: &Advice,
 ) {
     let (named, others) = hosts.split_at(hosts.len().min(FEW));
     for (host, detail) in named {
-        findings.error(host, problem(detail), advice);
+        findings.error(host, problem(detail), advice.clone());
     }
     if let [(_, first), ..] = others {
         let problem = format!("the same, such as: {}", problem(first));
-        findings.error(more(others.len()), problem, advice);
+        findings.error(format_args!("{} more", others.len()), problem, advice.clone());
     }
-}
-
-/// The first few of some names, and how many more there are.
-pub fn few(names: &[impl fmt::Display]) -> String {
-    let mut shown: Vec<String> = names.iter().take(FEW).map(ToString::to_string).collect();
-    if names.len() > FEW {
-        shown.push(more(names.len() - FEW));
-    }
-    shown.join(", ")
-}
-
-fn more(number: usize) -> String {
-    format!("{number} more")
 }
 
 #[cfg(test)]
@@ -307,14 +291,13 @@ mod tests {
     }
 
     #[test]
-    fn of_many_names_a_few_are_shown() {
-        assert_eq!(few(&["a", "b"]), "a, b");
-        assert_eq!(few(&["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e, 2 more");
+    fn of_many_hosts_with_the_same_fault_a_few_are_named() {
         let hosts: Vec<_> = (0..9).map(|n| (name(&format!("h{n}.example")), n)).collect();
         let mut findings = Findings::default();
-        report(&mut findings, &hosts, |n| format!("is {n}"), "Do it");
+        report(&mut findings, &hosts, |n| format!("is {n}"), &Advice::say("Do it."));
         let text = findings.into_report(false, "").text;
-        assert_eq!(text.lines().count(), 6);
-        assert!(text.ends_with("error: 4 more: the same, such as: is 5. Do it.\n"), "{text}");
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let end = "error: 4 more: the same, such as: is 5\n    Do it.\n6 errors\n";
+        assert!(text.lines().count() == 8 && text.ends_with(end), "{text}");
     }
 }

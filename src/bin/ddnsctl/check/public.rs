@@ -15,7 +15,7 @@ use self::delegation::Delegation;
 use self::machine::Local;
 use self::settings::{Service, Settings};
 use super::dns::{self, Question};
-use super::findings::Findings;
+use super::findings::{Advice, Findings};
 
 /// What makes dnsmasq read changed settings.
 const RESTART: &str = "service dnsmasq restart";
@@ -59,13 +59,14 @@ fn check_strangers(findings: &mut Findings, settings: &Settings, locals: &[Local
     findings.warning(
         "dnsmasq",
         format_args!("resolves all names for strangers, at {}", addresses.join(" and ")),
-        format_args!(
+        Advice::say(format!(
             "To answer strangers only about your zone, set interface=lo and auth-server={},{} \
-             (docs/public.md); to answer only a local network, set listen-address= to a private \
-             address; then: {RESTART}",
+             (docs/public.md). To answer only a local network, set listen-address= to a private \
+             address. Then run:",
             settings.name.as_deref().unwrap_or("NAME"),
             interfaces.join(","),
-        ),
+        ))
+        .then(RESTART),
     );
 }
 
@@ -102,20 +103,22 @@ fn check_zone(findings: &mut Findings, settings: &Settings, locals: &[Local], zo
         return findings.error(
             zone,
             "auth-server names no interface or address of this machine, so nobody outside gets it",
-            format_args!("Correct it (this lists them: ip -brief address), then: {RESTART}"),
+            Advice::say("List the addresses, correct auth-server, then restart dnsmasq:")
+                .then("ip -brief address")
+                .then(RESTART),
         );
     };
     let server = SocketAddr::new(local.address, settings.port);
     let answers = dns::ask(server, &[TYPE::SOA, TYPE::NS].map(|kind| Question::new(zone, kind)));
     if let Some(silence) = answers.silence {
-        return findings.error(zone, silence, "service dnsmasq status");
+        return findings.error(zone, silence, Advice::run("service dnsmasq status"));
     }
     for (word, answer) in ["SOA", "NS"].into_iter().zip(answers.list) {
         if answer.is_none_or(|answer| answer.serial.is_none() && answer.servers.is_empty()) {
             findings.error(
                 zone,
                 format_args!("dnsmasq at {} has no {word} record of it", local.address),
-                format_args!("Make it read its settings: {RESTART}"),
+                Advice::say("Make it read its settings:").then(RESTART),
             );
         }
     }
@@ -126,7 +129,7 @@ fn check_zone(findings: &mut Findings, settings: &Settings, locals: &[Local], zo
 fn check_delegation(findings: &mut Findings, zone: &str, name: &str) {
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let found = delegation::find(zone, &settings::name_servers(&text));
-    let add = |parent: &str| format!("Put into the zone {parent}: {zone}. NS {name}.");
+    let add = |parent: &str| format!("Put this record into the zone {parent}: {zone}. NS {name}.");
     match found {
         Ok(Delegation { servers, .. }) if servers.iter().any(|s| s.eq_ignore_ascii_case(name)) => {}
         Ok(Delegation { servers, parent, asked }) if servers.is_empty() => findings.error(
@@ -142,7 +145,7 @@ fn check_delegation(findings: &mut Findings, zone: &str, name: &str) {
         Err(why) => findings.warning(
             zone,
             format_args!("whether it is delegated could not be checked: {why}"),
-            format_args!("Elsewhere, look at: dig {zone} NS +trace"),
+            Advice::say("Ask on a machine elsewhere:").then(format!("dig {zone} NS +trace")),
         ),
     }
 }

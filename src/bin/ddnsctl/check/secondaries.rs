@@ -10,7 +10,7 @@ use ddns_cgi::protocol::host::HostName;
 use simple_dns::TYPE;
 
 use super::dns::{self, Answer, PORT, Question};
-use super::findings::Findings;
+use super::findings::{Advice, Findings};
 use super::names::{self, LOOKS, PAUSE, Records, Said};
 use super::zones::{Served, check_recursion, serial, why_not};
 
@@ -41,8 +41,8 @@ pub fn find<'z>(
     }
     let mut secondaries = Vec::new();
     if found.len() > MOST {
-        let problem = format!("{} of them; only {MOST} are asked", found.len());
-        findings.warning("name servers", problem, "Correct the NS records");
+        let problem = format!("the zones name {} of them; only {MOST} are asked", found.len());
+        findings.warning("name servers", problem, "Correct the NS records.");
     }
     for (name, of_zones) in found.into_iter().take(MOST) {
         let addresses = addresses(zones, &name);
@@ -50,7 +50,7 @@ pub fn find<'z>(
             findings.error(
                 format_args!("name server {name}"),
                 "has no address",
-                "Give it one, or correct the NS records that name it",
+                "Give it one, or correct the NS records that name it.",
             );
         }
         let own = addresses.into_iter().filter(|address| *address != zones.server.ip());
@@ -114,17 +114,17 @@ impl Standing {
             Self::Behind(serial) => Some((
                 format!("has {zone} with serial {serial} and does not catch up with {primary}"),
                 "Let the primary notify it, and let it transfer the zone (BIND: also-notify, \
-                 allow-transfer; Knot: notify, acl)",
+                 allow-transfer; Knot: notify, acl).",
             )),
             Self::Ahead(serial) => Some((
                 format!("has {zone} with serial {serial}, but the primary is at {primary}"),
                 "Let it transfer the zone anew (BIND: rndc retransfer; Knot: knotc \
-                 zone-retransfer; NSD: nsd-control force_transfer)",
+                 zone-retransfer; NSD: nsd-control force_transfer).",
             )),
             Self::NotServed(why) => Some((
                 format!("does not serve {zone} ({why})"),
                 "Set it up there as a secondary, let it transfer the zone, or correct the NS \
-                 records",
+                 records.",
             )),
         }
     }
@@ -138,7 +138,7 @@ pub fn check(secondary: &Secondary, zones: &Zones, hosts: &Records) -> Findings 
     let standings = match standings(secondary, zones.server) {
         Ok(standings) => standings,
         Err(silence) => {
-            let advice = "Start it, open port 53 for UDP and TCP, or correct the NS records";
+            let advice = "Start it, open port 53 for UDP and TCP, or correct the NS records.";
             findings.error(&who, silence, advice);
             return findings;
         }
@@ -172,14 +172,14 @@ fn check_names(
         |_| true,
     );
     if let Some(silence) = &view.silence {
-        findings.error(who, silence, "See why it is so slow");
+        findings.error(who, silence, dns::SLOW);
     }
     for (differences, verb) in [(&view.missing, "does not answer"), (&view.extra, "answers")] {
         names::report(
             findings,
             differences,
             |address| format!("{who} {verb} with {address}, unlike the primary"),
-            "Let it transfer the zone anew, and nobody else change it there",
+            &Advice::say("Let it transfer the zone anew, and nobody else change it there."),
         );
     }
 }

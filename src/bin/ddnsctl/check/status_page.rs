@@ -5,9 +5,9 @@ use std::fs;
 use ddns_cgi::config::Status;
 use ddns_cgi::config::audience::Audience;
 
-use super::findings::Findings;
+use super::findings::{Advice, Findings};
 
-/// The files from `scripts/install` on Debian, and on Red Hat.
+/// Apache's files on Debian, and on Red Hat.
 const FILES: [&str; 3] = [
     "/etc/apache2/conf-available/ddns-cgi.conf",
     "/etc/apache2/conf-available/ddns-cgi-fastcgi.conf",
@@ -36,12 +36,13 @@ pub fn check(findings: &mut Findings, status: &Status) {
             Rule::Password if !status.audience.users => findings.warning(
                 file,
                 "asks for a password for the status page, but ddns-cgi does not let users see it",
-                "Put \"status_for\": [\"users\"] into the configuration",
+                "Put \"status_for\": [\"users\"] into the configuration.",
             ),
             Rule::Local if status.audience != Audience::default() => findings.warning(
                 file,
                 "shows the status page only to this machine, though \"status_for\" lists others",
-                "Remove the section about /status from it, then: apachectl graceful",
+                Advice::say("Remove the section about /status from it, then run:")
+                    .then("apachectl graceful"),
             ),
             Rule::None | Rule::Local | Rule::Password => {}
         }
@@ -96,6 +97,7 @@ mod tests {
                 Rule::Password,
             ),
             ("<LocationMatch \"/status$\">\nRequire ip 192.0.2.0/24\n", Rule::None),
+            ("<location /ip.php/status>\nrequire local\n</location>\n", Rule::Local),
             ("<Location /x>\nRequire local\n</Location>\n", Rule::None),
             ("", Rule::None),
         ] {

@@ -9,6 +9,7 @@ use ddns_cgi::config::Zones;
 use ddns_cgi::protocol::host::HostName;
 use ddns_cgi::publish::script;
 
+use super::credentials::keep_secret;
 use super::findings::Findings;
 use crate::web_user::WebUser;
 
@@ -30,15 +31,14 @@ pub fn check_files(findings: &mut Findings, zones: &Zones, user: Option<&WebUser
             continue;
         }
         let shown = path.display();
-        let group = user.map_or("WEBGROUP".to_owned(), |user| user.gid.to_string());
-        let advice = format!("chown root:{group} {shown} && chmod 640 {shown}");
+        let advice = keep_secret(path, user);
         if let Some(user) = user.filter(|user| !user.may("-r", path)) {
-            findings.error(&shown, format_args!("{} cannot read it", user.name), &advice);
+            findings.error(&shown, format_args!("{} cannot read it", user.name), advice.clone());
         }
         let is_key = before == "-k" || before == "-i";
         if is_key && metadata.mode() & 0o007 != 0 {
             let problem = format!("others can use the key (mode {:o})", metadata.mode() & 0o777);
-            findings.error(&shown, problem, &advice);
+            findings.error(&shown, problem, advice);
         }
     }
 }
@@ -67,22 +67,22 @@ pub fn try_one(
 fn advice(reason: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     if says(&["not found: install", "failed to execute", "cannot run"]) {
-        "Install it, or correct \"command\" in the configuration"
+        "Install it, or correct \"command\" in the configuration."
     } else if says(&["BADTIME"]) {
-        "Set the clocks of both machines: a signature is valid for 5 minutes"
+        "Set the clocks of both machines: a signature is valid for 5 minutes."
     } else if says(&["BADKEY", "BADSIG", "verif", "expected a TSIG"]) {
         "Give the server the key of the command, with the same name, algorithm and secret, and let \
-         it update the zone (BIND: update-policy; Knot: acl)"
+         it update the zone (BIND: update-policy; Knot: acl)."
     } else if says(&["keyfile", "could not read key", "permission denied"]) {
-        "Write a key file that this user can read and the command understands"
+        "Write a key file that this user can read and the command understands."
     } else if says(&["REFUSED"]) {
         "Let the key update A and AAAA in the zone (BIND: update-policy; Knot: acl; PowerDNS: \
-         dnsupdate=yes and TSIG-ALLOW-DNSUPDATE), and give the command the key"
+         dnsupdate=yes and TSIG-ALLOW-DNSUPDATE), and give the command the key."
     } else if says(&["NOTAUTH", "NOTZONE"]) {
         "Name a zone and its primary server in key \"publish\" of the configuration, and give the \
-         command the zone's key"
+         command the zone's key."
     } else if says(&["NOTIMP"]) {
-        "Use a server that takes dynamic updates (RFC 2136)"
+        "Use a server that takes dynamic updates (RFC 2136)."
     } else if says(&[
         "refused",
         "timed out",
@@ -92,9 +92,9 @@ fn advice(reason: &str) -> &'static str {
         "operation canceled",
         "connect to",
     ]) {
-        "Correct \"server\" or \"port\" in key \"publish\", or start the server"
+        "Correct \"server\" or \"port\" in key \"publish\", or start the server."
     } else {
-        "Run \"command\" by hand as this user"
+        "Run the \"command\" of the configuration by hand, as this user."
     }
 }
 
@@ -145,6 +145,7 @@ mod tests {
                 "start the server",
             ),
             ("exit status: 1: WARNING: can't connect to 127.0.0.9@53(TCP)", "start the server"),
+            ("nsupdate not found: install it or correct the configuration", "Install it"),
             ("exit status: 1", "by hand"),
         ] {
             assert!(advice(reason).contains(part), "{reason}: {}", advice(reason));

@@ -3,7 +3,9 @@
 
 mod fastcgi;
 mod http;
+mod url;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,11 +14,13 @@ use ddns_cgi::config::{COMMAND_PATH, Store};
 use ddns_cgi::publish::command;
 
 use self::http::Answer;
-use super::findings::Findings;
+pub use self::url::check as check_url;
+use super::findings::{Advice, Findings};
 use super::folders;
 use crate::web_user::{WebUser, succeeds};
+use crate::words::printable;
 
-/// A file that `scripts/install` installs for a web server.
+/// A file that an installation has for a web server.
 struct Installed {
     server: &'static str,
     program: &'static str,
@@ -24,8 +28,10 @@ struct Installed {
     /// The file that names the socket, unless the server speaks CGI.
     socket: Option<&'static str>,
     reader: Reader,
-    /// How to make the server read the file.
-    advice: &'static str,
+    /// What to do by hand, before the server can be made to read the file.
+    by_hand: &'static str,
+    /// The commands that make the server read the file.
+    commands: &'static [&'static str],
 }
 
 /// How a web server comes to read a file.
@@ -46,7 +52,8 @@ const ALL: [Installed; 6] = [
         file: "/etc/apache2/conf-available/ddns-cgi.conf",
         socket: None,
         reader: Reader::Link("/etc/apache2/conf-enabled/ddns-cgi.conf"),
-        advice: "a2enconf ddns-cgi && apachectl graceful",
+        by_hand: "",
+        commands: &["a2enconf ddns-cgi", "apachectl graceful"],
     },
     Installed {
         server: "Apache",
@@ -54,7 +61,8 @@ const ALL: [Installed; 6] = [
         file: "/etc/httpd/conf.d/ddns-cgi.conf",
         socket: None,
         reader: Reader::Always,
-        advice: "",
+        by_hand: "",
+        commands: &[],
     },
     Installed {
         server: "Apache",
@@ -62,7 +70,8 @@ const ALL: [Installed; 6] = [
         file: "/etc/apache2/conf-available/ddns-cgi-fastcgi.conf",
         socket: Some("/etc/apache2/conf-available/ddns-cgi-fastcgi.conf"),
         reader: Reader::Link("/etc/apache2/conf-enabled/ddns-cgi-fastcgi.conf"),
-        advice: "a2enmod proxy_fcgi && a2enconf ddns-cgi-fastcgi && apachectl graceful",
+        by_hand: "",
+        commands: &["a2enmod proxy_fcgi", "a2enconf ddns-cgi-fastcgi", "apachectl graceful"],
     },
     Installed {
         server: "nginx",
@@ -73,8 +82,8 @@ const ALL: [Installed; 6] = [
             &["-T"],
             "# configuration file /etc/nginx/snippets/ddns-cgi.conf:",
         ),
-        advice: "Put the line \"include snippets/ddns-cgi.conf;\" into a server block, then: \
-                 nginx -t && systemctl reload nginx",
+        by_hand: "Put the line \"include snippets/ddns-cgi.conf;\" into a server block, then run:",
+        commands: &["nginx -t && systemctl reload nginx"],
     },
     Installed {
         server: "lighttpd",
@@ -82,7 +91,8 @@ const ALL: [Installed; 6] = [
         file: "/etc/lighttpd/conf-available/15-ddns-cgi.conf",
         socket: Some("/etc/lighttpd/conf-available/15-ddns-cgi.conf"),
         reader: Reader::Link("/etc/lighttpd/conf-enabled/15-ddns-cgi.conf"),
-        advice: "lighty-enable-mod ddns-cgi && systemctl reload lighttpd",
+        by_hand: "",
+        commands: &["lighty-enable-mod ddns-cgi", "systemctl reload lighttpd"],
     },
     Installed {
         server: "Caddy",
@@ -93,50 +103,62 @@ const ALL: [Installed; 6] = [
             &["adapt", "--config", "/etc/caddy/Caddyfile"],
             "/run/ddns-cgi/ddns-cgi.sock",
         ),
-        advice: "Put the line \"import ddns-cgi.caddy\" into a site block of /etc/caddy/Caddyfile, \
-                 then: systemctl reload caddy",
+        by_hand: "Put the line \"import ddns-cgi.caddy\" into a site block of \
+                  /etc/caddy/Caddyfile, then run:",
+        commands: &["systemctl reload caddy"],
     },
 ];
 
 /// The socket of the unit `ddns-cgi.socket`.
 const SOCKET: &str = "/run/ddns-cgi/ddns-cgi.sock";
 
+/// The modules by which Debian's Apache runs CGI programs, of which one is enabled.
+const CGI_MODULES: [&str; 2] =
+    ["/etc/apache2/mods-enabled/cgi.load", "/etc/apache2/mods-enabled/cgid.load"];
+
 /// What shows why the service does not answer.
 const LOG: &str = "journalctl --unit ddns-cgi.service";
 
 /// Examines the web servers of this machine. A server that is set up by other files is none of
-/// ours.
-pub fn check(findings: &mut Findings, store: &Store, user: &WebUser) {
+/// ours. Returns whether one answers wrongly: clients then fare no better, whatever their URL.
+pub fn check(findings: &mut Findings, store: &Store, user: &WebUser) -> bool {
     let is_here = |installed: &&Installed| {
         Path::new(installed.file).exists() && command::find(installed.program).is_some()
     };
     let here: Vec<&Installed> = ALL.iter().filter(is_here).collect();
     let (read, mut unread): (Vec<_>, Vec<_>) =
         here.iter().copied().partition(|installed| installed.is_read());
-    // Of the two for Apache, one is enough.
-    unread.retain(|it| read.iter().all(|other| other.server != it.server));
+    // The package has files for all servers, and two for Apache. One that is read is enough.
+    if !read.is_empty() {
+        unread.clear();
+    }
     unread.dedup_by_key(|installed| installed.server);
     for installed in &unread {
         let problem = format!("{} does not read it", installed.server);
-        findings.error(installed.file, problem, installed.advice);
+        let commands = installed.commands.iter().copied();
+        let advice = commands.fold(Advice::say(installed.by_hand), Advice::then);
+        findings.error(installed.file, problem, advice);
     }
-    for installed in read.iter().chain(&unread) {
-        if let Some(socket) = installed.socket() {
-            // Some have a user of their own, such as Debian's Caddy.
-            let own = WebUser::find(Some(installed.program));
-            check_socket(findings, &socket, own.as_ref().unwrap_or(user));
-            if socket == Path::new(SOCKET) {
-                check_service(findings, store);
-            }
+    for (socket, users) in sockets(read.iter().chain(&unread), user) {
+        check_socket(findings, &socket, users.values());
+        if socket == Path::new(SOCKET) {
+            check_service(findings, store);
         }
     }
     // These serve it under every name. Others need not do so under the address that we ask.
     let is_everywhere = read.iter().any(|installed| {
         !matches!(installed.reader, Reader::Included(..)) && is_running(installed.program)
     });
-    if !here.is_empty() {
-        check_answer(findings, http::ask(), is_everywhere);
-    }
+    !here.is_empty() && check_answer(findings, http::ask(), is_everywhere, || lacks_cgi(&read))
+}
+
+/// Whether an Apache that is to run `ddns-cgi` as a CGI program cannot run any. Its log does not
+/// say so.
+fn lacks_cgi(read: &[&Installed]) -> bool {
+    let is_for_cgi = |it: &&Installed| it.program == "apache2" && it.socket.is_none();
+    read.iter().any(is_for_cgi)
+        && !CGI_MODULES.iter().any(|module| Path::new(module).exists())
+        && is_running("apache2")
 }
 
 impl Installed {
@@ -152,6 +174,22 @@ impl Installed {
     fn socket(&self) -> Option<PathBuf> {
         socket_in(&fs::read_to_string(self.socket?).ok()?)
     }
+}
+
+/// The sockets of these web servers, each with the users that connect to it, by their names.
+fn sockets<'i>(
+    installed: impl Iterator<Item = &'i &'i Installed>,
+    user: &WebUser,
+) -> BTreeMap<PathBuf, BTreeMap<String, WebUser>> {
+    let mut sockets: BTreeMap<PathBuf, BTreeMap<String, WebUser>> = BTreeMap::new();
+    for installed in installed {
+        if let Some(socket) = installed.socket() {
+            // Some have a user of their own, such as Debian's Caddy.
+            let user = WebUser::find(Some(installed.program)).unwrap_or_else(|| user.clone());
+            sockets.entry(socket).or_default().insert(user.name.clone(), user);
+        }
+    }
+    sockets
 }
 
 /// The Unix socket that a configuration names, whichever server's it is.
@@ -180,30 +218,36 @@ fn printed(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
-/// Whether the web server may connect to the socket, and `ddns-cgi` answers there.
-fn check_socket(findings: &mut Findings, socket: &Path, user: &WebUser) {
+/// Whether the web servers may connect to the socket, and `ddns-cgi` answers there.
+fn check_socket<'u>(
+    findings: &mut Findings,
+    socket: &Path,
+    users: impl Iterator<Item = &'u WebUser>,
+) {
     let shown = socket.display();
     if !socket.exists() {
-        let advice =
-            "systemctl enable --now ddns-cgi.socket (without systemd: docs/web-servers.md)";
+        let advice = Advice::say("Without systemd, see docs/web-servers.md. With it, run:")
+            .then("systemctl enable --now ddns-cgi.socket");
         return findings.error(shown, "is not there, so no request reaches ddns-cgi", advice);
     }
-    if !user.may("-w", socket) {
+    for user in users.filter(|user| !user.may("-w", socket)) {
         let problem = format!("{} may not connect to it", user.name);
-        let advice = "Correct SocketGroup= (systemctl edit ddns-cgi.socket), then: systemctl stop \
-                      ddns-cgi.service && systemctl restart ddns-cgi.socket";
+        let advice =
+            Advice::say(format!("Put SocketGroup={} below [Socket], then restart it:", user.group))
+                .then("systemctl edit ddns-cgi.socket")
+                .then("systemctl stop ddns-cgi.service")
+                .then("systemctl restart ddns-cgi.socket");
         findings.error(&shown, problem, advice);
     }
-    match fastcgi::ask(socket) {
-        Ok(response) if fastcgi::is_answer(&response) => {}
-        Ok(response) => {
-            let said = response.lines().next().unwrap_or("nothing").escape_debug().to_string();
-            findings.error(shown, format_args!("ddns-cgi does not answer there, but: {said}"), LOG);
-        }
-        Err(error) => {
-            findings.error(shown, format_args!("ddns-cgi does not answer there: {error}"), LOG);
-        }
-    }
+    let problem = match fastcgi::ask(socket) {
+        Ok(response) if fastcgi::is_answer(&response) => return,
+        Ok(response) => response.lines().next().map_or_else(
+            || "ddns-cgi does not answer there: the connection ends too early".to_owned(),
+            |line| format!("answers with something other than an address: {}", printable(line)),
+        ),
+        Err(error) => format!("ddns-cgi does not answer there: {error}"),
+    };
+    findings.error(shown, problem, Advice::run(LOG));
 }
 
 /// Whether the service may write the files. It sees nearly all of the system read-only.
@@ -218,34 +262,51 @@ fn check_service(findings: &mut Findings, store: &Store) {
             findings.error(
                 shown.to_string(),
                 "ddns-cgi.service may not write there",
-                format_args!(
-                    "Put these lines into it (systemctl edit ddns-cgi.service): [Service] \
-                     ReadWritePaths={shown}"
-                ),
+                Advice::say(format!(
+                    "Put ReadWritePaths={shown} below [Service], then restart it:"
+                ))
+                .then("systemctl edit ddns-cgi.service")
+                .then("systemctl restart ddns-cgi.service"),
             );
         }
     }
 }
 
-/// Whether a web server hands requests to `ddns-cgi`.
-fn check_answer(findings: &mut Findings, answer: Answer, is_everywhere: bool) {
-    let advice = "See the error log of the web server, which says why";
+/// Whether a web server hands requests to `ddns-cgi`. Returns whether it answers wrongly.
+fn check_answer(
+    findings: &mut Findings,
+    answer: Answer,
+    is_everywhere: bool,
+    lacks_cgi: impl FnOnce() -> bool,
+) -> bool {
     match answer {
         // HTTPS may be where the others are sent.
-        Answer::Address | Answer::Status(300..=399) | Answer::OnlyHttps => {}
+        Answer::Address | Answer::Status(300..=399) | Answer::OnlyHttps => false,
         Answer::Status(status) if is_everywhere || status >= 500 => {
+            let advice = if lacks_cgi() {
+                Advice::say("Apache has no module that runs CGI programs:")
+                    .then("a2enmod cgid")
+                    .then("service apache2 restart")
+            } else {
+                Advice::say("The error log of the web server says why.")
+            };
             findings.error(http::URL, format_args!("is answered with HTTP {status}"), advice);
+            true
         }
         Answer::Other(body) if is_everywhere => {
-            let problem = format!("is answered with something else than an address: {body}");
-            findings.error(http::URL, problem, "Find out which program serves /ip.php");
+            let problem = format!("is answered with something other than an address: {body}");
+            findings.error(http::URL, problem, "Find out which program serves /ip.php.");
+            true
         }
-        Answer::Status(_) | Answer::Other(_) => {}
-        Answer::None(error) => findings.warning(
-            http::URL,
-            format_args!("no web server answers there: {error}"),
-            "Start it, unless it listens only elsewhere",
-        ),
+        Answer::Status(_) | Answer::Other(_) => false,
+        Answer::None(error) => {
+            findings.warning(
+                http::URL,
+                format_args!("no web server answers there: {error}"),
+                "Start the web server, unless it listens at other addresses only.",
+            );
+            false
+        }
     }
 }
 
@@ -282,7 +343,8 @@ mod tests {
         ] {
             for (is_everywhere, expected) in [(true, everywhere), (false, somewhere)] {
                 let mut findings = Findings::default();
-                check_answer(&mut findings, answer.clone(), is_everywhere);
+                let is_wrong = check_answer(&mut findings, answer.clone(), is_everywhere, || false);
+                assert_eq!(is_wrong, expected == 2, "{answer:?}");
                 assert_eq!(findings.into_report(false, "").status, expected, "{answer:?}");
             }
         }

@@ -8,7 +8,7 @@ use ddns_cgi::protocol::host::HostName;
 use simple_dns::{QTYPE, RCODE, TYPE};
 
 use super::dns::{self, Answer, Question};
-use super::findings::Findings;
+use super::findings::{Advice, Findings, Level};
 use super::names::{self, Records, Said, Wanted};
 use super::{secondaries, updates};
 use crate::web_user::WebUser;
@@ -64,15 +64,22 @@ fn check_hosts_without_zone(findings: &mut Findings, zones: &Zones, hosts: &Reco
         let hosts = hosts.keys().filter(|host| zones.zone_of(host).is_none());
         hosts.filter(|host| host.as_str().contains('_') == has_underscore).collect::<Vec<_>>()
     };
-    for (hosts, reason, advice) in [
-        (without(false), "lies in no zone of key \"publish\"", "Add their zone to \"zones\" there"),
-        (without(true), "has an underscore, which nsupdate and BIND refuse", "Use other names"),
+    for (hosts, [one, many], advice) in [
+        (
+            without(false),
+            ["lies in no zone of key \"publish\"", "lie in no zone of key \"publish\""],
+            "If they are to be in a zone, add it to \"zones\" there.",
+        ),
+        (
+            without(true),
+            ["has an underscore", "have an underscore"],
+            "nsupdate and BIND refuse an underscore: use other names, if they are to be in a zone.",
+        ),
     ] {
-        if !hosts.is_empty() {
-            let problem = format!("{reason}, so only the hosts file has it");
-            let advice = format!("{advice}, if they are to be in a zone");
-            findings.warning(names::few(&hosts), problem, advice);
-        }
+        let (reason, pronoun) = if hosts.len() == 1 { (one, "it") } else { (many, "them") };
+        let problem = format!("{reason}, so only the hosts file has {pronoun}");
+        let hosts = hosts.into_iter().map(ToString::to_string).collect();
+        findings.hosts(Level::Warning, hosts, problem, advice);
     }
 }
 
@@ -85,7 +92,7 @@ fn check_primary<'z>(findings: &mut Findings, zones: &'z Zones) -> Vec<Served<'z
     let answers = dns::ask(primary, &questions.collect::<Vec<_>>());
     if let Some(silence) = answers.silence {
         let advice = "Start it, or correct \"server\" and \"port\" in key \"publish\": they must \
-                      lead this machine to it, too";
+                      lead this machine to it, too.";
         findings.error("primary server", silence, advice);
         return Vec::new();
     }
@@ -98,7 +105,7 @@ fn check_primary<'z>(findings: &mut Findings, zones: &'z Zones) -> Vec<Served<'z
             findings.error(
                 format_args!("zone {zone}"),
                 format_args!("{primary} does not serve it ({})", why_not(soa)),
-                "Set it up there, or correct \"zones\" or \"server\" in key \"publish\"",
+                "Set it up there, or correct \"zones\" or \"server\" in key \"publish\".",
             );
         }
     }
@@ -136,12 +143,13 @@ pub fn check_recursion(findings: &mut Findings, server: SocketAddr, who: &str) {
         findings.warning(
             who,
             "finds answers about foreign names for this machine, and perhaps for everybody",
-            "Turn recursion off there, or allow it to your own network only",
+            "Turn recursion off there, or allow it to your own network only.",
         );
     }
 }
 
-fn is_local(address: IpAddr) -> bool {
+/// Whether it is an address of this machine.
+pub fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
@@ -155,20 +163,21 @@ fn check_names(findings: &mut Findings, zones: &Zones, wanted: &Wanted, said: Sa
         |records| said.take().unwrap_or_else(|| Said::by(primary, records.keys())),
         |ttl| ttl == zones.ttl,
     );
+    let anew = "ddnsctl apply --all";
     if let Some(silence) = &view.silence {
-        findings.error("primary server", silence, "See why it is so slow");
+        findings.error("primary server", silence, dns::SLOW);
     }
     names::report(
         findings,
         &view.missing,
         |address| format!("{primary} does not answer with {address}"),
-        "ddnsctl apply --all",
+        &Advice::run(anew),
     );
     names::report(
         findings,
         &view.extra,
         |address| format!("{primary} answers with {address}, which is not in the state"),
-        "ddnsctl apply --all. If it stays, delete it with nsupdate",
+        &Advice::say("Delete it with nsupdate, if it stays after this:").then(anew),
     );
     names::report(
         findings,
@@ -176,6 +185,6 @@ fn check_names(findings: &mut Findings, zones: &Zones, wanted: &Wanted, said: Sa
         |ttl| {
             format!("{primary} answers with a time to live of {ttl} s instead of {} s", zones.ttl)
         },
-        "ddnsctl apply --all",
+        &Advice::run(anew),
     );
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use simple_dns::{RCODE, TYPE};
 
 use crate::check::dns::{self, Answer, PORT, Question};
+use crate::check::zones::why_not;
 
 /// What the zone above says.
 pub struct Delegation {
@@ -90,7 +91,7 @@ fn settled(server: SocketAddr, question: Question) -> Result<Answer, String> {
     let answer = dns::ask_one(server, question)?;
     match answer.code {
         RCODE::NoError | RCODE::NameError => Ok(answer),
-        other => Err(format!("{server} says {other:?}")),
+        _ => Err(format!("{server} answers with {}", why_not(&answer))),
     }
 }
 

@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::words::printable;
+
 /// What is asked for.
 pub const URL: &str = "http://127.0.0.1/ip.php/ip";
 
@@ -61,7 +63,7 @@ impl Answer {
             Some(200) if body.parse::<IpAddr>().is_ok() => Self::Address,
             Some(200) => {
                 let start: String = body.chars().take(40).collect();
-                Self::Other(start.escape_debug().to_string())
+                Self::Other(printable(&start))
             }
             Some(status) => Self::Status(status),
             None => Self::None("it does not speak HTTP".to_owned()),

@@ -1,5 +1,5 @@
-//! Shows a waiting operator what `ddnsctl check` is at: on a terminal, once a step takes over a
-//! second. It is gone when the report comes.
+//! Shows a waiting operator what `ddnsctl` is at: on a terminal, once a step takes over a second.
+//! It is gone when the report comes.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +7,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use crate::words::count;
 
 /// A step that takes longer than this is shown.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,7 +57,7 @@ impl Drop for Progress {
     }
 }
 
-/// Begins the next step.
+/// Begins the next step, such as `asking the name server`.
 pub fn step(name: &'static str) {
     *STEP.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, Instant::now()));
     DONE.store(0, Ordering::Relaxed);
@@ -84,9 +86,9 @@ fn line() -> Option<String> {
     let questions = OPEN.load(Ordering::Relaxed);
     let answers = DONE.load(Ordering::Relaxed);
     Some(if questions == 0 {
-        format!("checking {name} ({seconds} s)")
+        format!("{name} ({seconds} s)")
     } else {
-        format!("checking {name} ({seconds} s, {answers} answers)")
+        format!("{name} ({seconds} s, {})", count(answers, "answer"))
     })
 }
 
