@@ -5,6 +5,7 @@ use std::env;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -34,6 +35,10 @@ const TIME_ZONE: &str = "TZ";
 
 /// How long a restart may take. dnsmasq needs a second or two; systemd itself would wait longer.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the turn is free between two rounds, so that a command that waits for it gets it. Such
+/// a command tries again after 8 ms at most.
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(20);
 
 /// Starts a restarter for each target for which a change is pending. An accepted request calls this
 /// at its end. The request has succeeded whatever happens here, and the mark stays until the target
@@ -102,23 +107,41 @@ pub fn main() {
     // mark.
     let target = env::var(ROLE).ok().and_then(|key| Target::named(&key));
     if let (Some(target), Ok(config)) = (target, Config::load(env::var_os(config::VARIABLE))) {
-        let _ = apply(&config, target);
+        let _ = publish_all(&config, target);
     }
 }
 
 /// Makes the name servers of a target agree with the state, until no further change is pending.
+/// Returns at once if another process has the turn. Notes any fault in the mark.
+fn publish_all(config: &Config, target: Target) -> Result<(), Fault> {
+    let job = Job::of(config, target);
+    loop {
+        let turn = Turn::take(target, job.hosts()).inspect_err(|fault| job.note(fault))?;
+        let Some(turn) = turn else { return Ok(()) };
+        if !job.publish_once(turn)?.is_more_pending {
+            return Ok(());
+        }
+        sleep(BETWEEN_ROUNDS);
+    }
+}
+
+/// Makes the name servers of a target agree with the state as it is now. Waits for the turn first,
+/// `limit` at most. What changes meanwhile is left to a restarter, so this ends even if clients
+/// change more all the time.
 ///
-/// Returns at once if another process is doing that. Notes any fault in the mark.
-pub fn apply(config: &Config, target: Target) -> Result<(), Fault> {
-    let mark = Mark::of(target, &config.store.hosts);
-    let job = Job { target, mark, store: &config.store, publish: &config.publish };
-    let turn = Turn::take(target, &config.store.hosts).inspect_err(|fault| job.note(fault))?;
-    let Some(turn) = turn else { return Ok(()) };
-    job.work_off(turn).map_err(|Failed { turn, fault }| {
-        job.note(&fault);
-        drop(turn);
-        fault
-    })
+/// The inner error says why the command of the target failed. It is in the mark, too.
+pub fn publish_now(
+    config: &Config,
+    target: Target,
+    limit: Duration,
+) -> Result<Result<(), String>, Fault> {
+    let job = Job::of(config, target);
+    let turn = Turn::wait(target, job.hosts(), limit)?;
+    let round = job.publish_once(turn)?;
+    if round.is_more_pending {
+        start_detached(config.file.as_deref(), target, &job.mark)?;
+    }
+    Ok(round.outcome)
 }
 
 /// What the restarter works on.
@@ -137,31 +160,45 @@ enum Prepared {
     Nothing,
 }
 
-/// What follows when the target has published, or failed.
-enum Concluded {
-    /// Another change came meanwhile, so it has to publish once more.
-    Again(Turn),
-    /// The mark is settled, and the turn is given up.
-    Done,
+/// What has come of one round.
+struct Round {
+    /// Whether another change came meanwhile.
+    is_more_pending: bool,
+    /// The error says why the name servers may not know all changes. It is in the mark, too.
+    outcome: Result<(), String>,
 }
 
-impl Job<'_> {
+impl<'c> Job<'c> {
+    fn of(config: &'c Config, target: Target) -> Self {
+        let mark = Mark::of(target, &config.store.hosts);
+        Self { target, mark, store: &config.store, publish: &config.publish }
+    }
+
+    fn hosts(&self) -> &'c Path {
+        &self.store.hosts
+    }
+
     /// Notes in the mark why nothing was published.
     fn note(&self, fault: &Fault) {
         let _ = self.lock_state().and_then(|_state| self.mark.fail(&fault.to_string()));
     }
 
-    /// Publishes until no further change is pending.
-    fn work_off(&self, mut turn: Turn) -> Result<(), Failed> {
-        loop {
-            turn.wait_for_interval(self.interval());
-            let Prepared::Work(mine, before) = self.prepare(turn)? else { return Ok(()) };
-            let (mine, ()) = mine.keep_during(|turn| self.begin(turn))?;
-            let Concluded::Again(mine) = self.conclude(mine, &before, self.publish())? else {
-                return Ok(());
-            };
-            turn = mine;
-        }
+    /// Publishes what the state says when the interval is over, and gives up the turn.
+    fn publish_once(&self, turn: Turn) -> Result<Round, Fault> {
+        self.round(turn).map_err(|Failed { turn, fault }| {
+            self.note(&fault);
+            drop(turn);
+            fault
+        })
+    }
+
+    fn round(&self, turn: Turn) -> Result<Round, Failed> {
+        turn.wait_for_interval(self.interval());
+        let Prepared::Work(turn, before) = self.prepare(turn)? else {
+            return Ok(Round { is_more_pending: false, outcome: Ok(()) });
+        };
+        let (turn, ()) = turn.keep_during(|turn| self.begin(turn))?;
+        self.conclude(turn, &before, self.publish())
     }
 
     /// The shortest time between two starts, in seconds.
@@ -219,29 +256,25 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Settles the mark, unless another change came meanwhile. After a failure, the mark says why.
+    /// Removes the mark, unless another change came meanwhile. After a failure, the mark says why.
     fn conclude(
         &self,
         turn: Turn,
         before: &Pending,
         outcome: Result<(), String>,
-    ) -> Result<Concluded, Failed> {
-        let (turn, (state, is_settled)) = turn.keep_during(|_| {
+    ) -> Result<Round, Failed> {
+        let (turn, (state, is_more_pending)) = turn.keep_during(|_| {
             let state = self.lock_state()?;
-            if self.mark.read()?.is_some_and(|now| now != *before) {
-                return Ok((state, false));
-            }
-            match outcome {
+            let is_more_pending = self.mark.read()?.is_some_and(|now| now != *before);
+            match &outcome {
+                Ok(()) if is_more_pending => {}
                 Ok(()) => self.mark.remove()?,
-                Err(reason) => self.mark.fail(&reason)?,
+                Err(reason) => self.mark.fail(reason)?,
             }
-            Ok((state, true))
+            Ok((state, is_more_pending))
         })?;
-        if !is_settled {
-            return Ok(Concluded::Again(turn));
-        }
         turn.give_up(state);
-        Ok(Concluded::Done)
+        Ok(Round { is_more_pending, outcome })
     }
 
     fn lock_state(&self) -> Result<Lock, Fault> {

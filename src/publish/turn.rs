@@ -38,6 +38,12 @@ impl Turn {
         Ok(Lock::try_acquire(&path)?.map(|lock| Self { lock, path }))
     }
 
+    /// Waits for the turn, `limit` at most.
+    pub(super) fn wait(target: Target, hosts: &Path, limit: Duration) -> Result<Self, Fault> {
+        let path = target.turn(hosts);
+        Ok(Self { lock: Lock::acquire(&path, limit)?, path })
+    }
+
     /// Does a step of the work, and keeps the turn even if the step fails.
     pub(super) fn keep_during<T>(
         self,

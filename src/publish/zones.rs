@@ -41,15 +41,16 @@ pub(super) fn update(zones: &Zones, hosts: &Path) -> Result<(), String> {
     if acknowledged.as_ref() == Some(&wanted) { Ok(()) } else { write(&wanted) }
 }
 
-/// Puts these names in doubt, so that the next update is about all of them. Returns `None` if
-/// another process has the turn: then it has to be tried again.
+/// Puts these names in doubt, so that the next update is about all of them. Waits for an update that
+/// is under way, `limit` at most.
 pub fn forget<'n>(
     hosts: &Path,
     names: impl Iterator<Item = &'n String>,
-) -> Result<Option<()>, Fault> {
-    let Some(_turn) = Turn::take(Target::Zones, hosts)? else { return Ok(None) };
+    limit: Duration,
+) -> Result<(), Fault> {
+    let _turn = Turn::wait(Target::Zones, hosts, limit)?;
     let path = published(hosts);
     let mut text = hosts::read(&path)?.unwrap_or_default();
     text.extend(names.filter_map(|name| HostName::parse(name)).map(|name| script::doubt(&name)));
-    replace(&path, text.as_bytes(), Readers::Everybody).map(Some)
+    replace(&path, text.as_bytes(), Readers::Everybody)
 }

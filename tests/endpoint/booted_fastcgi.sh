@@ -18,10 +18,10 @@ include_in_nginx() {
 }
 
 # Signs and sends an update from the address that it sets, and prints the reply: HOST ADDRESS [post].
-# If tries is set, the client sends it so many times if it gets 502.
+# If tries is set, the client sends it up to so many times while the web server fails.
 sign_and_send() {
     local now hash query send=(curl -s --max-time 30 --interface "$2")
-    # Before the next try, -f keeps the page of nginx out of the reply.
+    # Before the next try, -f keeps the page of the server out of the reply.
     [ -z "${tries:-}" ] || send+=(-f --retry "$((tries - 1))")
     now=$(date -u '+%Y-%m-%d %H:%M:%S')
     hash=$(printf '%s\n' "$1" "$now" "$(cat $key)" | sha1sum | cut -d ' ' -f 1)
@@ -174,7 +174,7 @@ burst() {
     cat /root/burst.*.log >/root/burst
 }
 # The last change of each host that got a reply: "HOST ADDRESS".
-acknowledged() { awk '$3 == "good" { last[$1] = $2 } END { for (host in last) print host, last[host] }' /root/burst | sort; }
+acknowledged() { awk '$3 ~ /^(good|nochg)$/ { last[$1] = $2 } END { for (host in last) print host, last[host] }' /root/burst | sort; }
 stored() { ddnsctl list --json | sed -n -e 's/.*"host": "\(.*\)".*/\1/p' -e 's/^ *"\([0-9.]*\)",*$/\1/p' | paste -d ' ' - - | sort; }
 served() {
     local host address

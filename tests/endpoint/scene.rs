@@ -213,14 +213,17 @@ impl Scene {
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|process: &i32| {
                 let file = fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
-                file == program || file.ends_with("qemu-aarch64") && self.is_named_to(*process)
+                let is_ours =
+                    |program: &&str| file.ends_with(program) && self.is_named_to(*process);
+                file == program || ["ddnsctl", "qemu-aarch64"].iter().any(is_ours)
             })
             .filter(|process| !waits(process))
             .collect()
     }
 
-    /// Whether a process got a file of this scene in its environment, as the program does. An emulator that
-    /// begins to run it does not show more. For a moment, it shows nothing.
+    /// Whether a process got a file of this scene in its environment, as the program does, and a restarter
+    /// that `ddnsctl` starts. An emulator that begins to run it does not show more. For a moment, it shows
+    /// nothing.
     fn is_named_to(&self, process: i32) -> bool {
         let variables = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
         let folder = self.path("").display().to_string();

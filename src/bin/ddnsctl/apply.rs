@@ -1,13 +1,12 @@
 //! `ddnsctl apply`.
 
 use std::collections::HashSet;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
 use ddns_cgi::protocol::host::HostName;
-use ddns_cgi::publish::pending::{self, Mark};
+use ddns_cgi::publish::pending;
 use ddns_cgi::publish::target::Target;
 use ddns_cgi::publish::{restarter, zones};
 use ddns_cgi::store::hosts;
@@ -18,9 +17,6 @@ use crate::{Report, progress};
 
 /// Enough for two restarts, or two updates of 15,000 names.
 const LIMIT: Duration = Duration::from_secs(90);
-
-/// How long to wait between two looks at another restarter.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Publishes what the state says. With `all`, zones get it anew, whatever they acknowledged.
 pub fn run(config: &Config, all: bool) -> Result<Report, Fault> {
@@ -75,16 +71,12 @@ fn told(config: &Config) -> Result<String, Fault> {
 fn forget_published(config: &Config) -> Result<(), Fault> {
     // The lock on the state must not be held here, because that restarter needs it to finish.
     let map = State::open(&config.store, Patience::Client)?.map()?;
-    let deadline = deadline(config);
     progress::step("waiting for the dynamic update under way");
-    while zones::forget(&config.store.hosts, map.keys())?.is_none() {
-        still_at_work(config, Target::Zones, deadline)?;
-    }
-    Ok(())
+    zones::forget(&config.store.hosts, map.keys(), limit(config))
 }
 
-/// Works on each target for which a change is pending, or waits for the restarter that does. A
-/// target that fails does not keep the others from being tried.
+/// Makes each target serve what the state says. A target that fails does not keep the others from
+/// being tried.
 pub fn settle(config: &Config) -> Result<(), Fault> {
     let failures: Vec<Fault> = Target::of(&config.publish)
         .filter_map(|target| settle_target(config, target).err())
@@ -99,22 +91,15 @@ pub fn settle(config: &Config) -> Result<(), Fault> {
 }
 
 fn settle_target(config: &Config, target: Target) -> Result<(), Fault> {
-    let hosts = &config.store.hosts;
-    let deadline = deadline(config);
     progress::step(match target {
         Target::HostsFile => "waiting for the restart",
         Target::Zones => "waiting for the dynamic update",
     });
-    loop {
-        restarter::apply(config, target)?;
-        let Some(pending) = Mark::of(target, hosts).read()? else { return Ok(()) };
-        if let Some(reason) = pending.failure() {
-            let command = command(config, target);
-            let reason = format!("{command} failed: {reason}; the next request tries again");
-            return Err(Fault::new(hosts.display(), reason));
-        }
-        still_at_work(config, target, deadline)?;
-    }
+    restarter::publish_now(config, target, limit(config))?.map_err(|reason| {
+        let command = command(config, target);
+        let reason = format!("{command} failed: {reason}; the next request tries again");
+        Fault::new(config.store.hosts.display(), reason)
+    })
 }
 
 /// The command of a target, as the operator wrote it.
@@ -123,16 +108,7 @@ fn command(config: &Config, target: Target) -> String {
     zones.map_or(&config.publish.restart, |zones| &zones.command).join(" ")
 }
 
-fn deadline(config: &Config) -> Instant {
-    Instant::now() + LIMIT + 2 * Duration::from_secs(config.publish.restart_interval.into())
-}
-
-/// Waits a little for another restarter, but not beyond the deadline.
-fn still_at_work(config: &Config, target: Target, deadline: Instant) -> Result<(), Fault> {
-    if Instant::now() > deadline {
-        let reason = "another restarter is at work and does not finish: try again later";
-        return Err(Fault::new(target.mark(&config.store.hosts).display(), reason));
-    }
-    sleep(PAUSE);
-    Ok(())
+/// How long a restarter that is at work may keep this command waiting.
+fn limit(config: &Config) -> Duration {
+    LIMIT + 2 * Duration::from_secs(config.publish.restart_interval.into())
 }

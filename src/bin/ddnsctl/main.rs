@@ -36,6 +36,7 @@ use std::{env, path};
 use clap::Parser;
 use ddns_cgi::config::Config;
 use ddns_cgi::fault::Fault;
+use ddns_cgi::publish::restarter;
 use dlmalloc::GlobalDlmalloc;
 use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
@@ -77,6 +78,11 @@ impl Report {
 }
 
 fn main() -> ExitCode {
+    // It leaves to a restarter what clients change while it works.
+    if env::var_os(restarter::ROLE).is_some() {
+        restarter::main();
+        return ExitCode::SUCCESS;
+    }
     // The keys of all users may be in memory. A crash must not leave them in a core dump.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     complete::answer_shell();
