@@ -74,6 +74,7 @@ fn packagers_get_all_files_in_the_places_of_each_distribution() {
             ("etc/ddns-cgi/credentials.json", 0o640),
             ("etc/sudoers.d/ddns-cgi", 0o440),
             ("etc/dnsmasq.d/ddns-cgi.conf", 0o644),
+            ("usr/lib/systemd/system/dnsmasq.service.d/ddns-cgi.conf", 0o644),
             ("etc/fail2ban/filter.d/ddns-cgi.conf", 0o644),
             (apache, 0o644),
         ] {

@@ -84,7 +84,7 @@ is "the newest state is on the disk" "$(cat $ramcache/ip.txt)" "$state"
 is "the user" "$(grep -o alice $credentials)" alice
 is "another time to live" "$(cat $ttl)" "local-ttl=30"
 is "what the operator wrote" "$(tail -n 1 /etc/httpd/conf.d/ddns-cgi.conf.rpmsave)" "# mine"
-is "the folders" "$(ls -d /usr/lib/ddns-cgi /usr/share/doc/ddns-cgi /usr/share/licenses/ddns-cgi 2>/dev/null || true)" ""
+is "the folders" "$(ls -d /usr/lib/systemd/system/dnsmasq.service.d /usr/lib/ddns-cgi /usr/share/doc/ddns-cgi /usr/share/licenses/ddns-cgi 2>/dev/null || true)" ""
 is "the rule for sudo" "$(absent /etc/sudoers.d/ddns-cgi)" absent
 
 # With another local-ttl, dnsmasq would not start. What scripts/install enabled stays so.
