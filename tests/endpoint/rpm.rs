@@ -11,13 +11,14 @@ use crate::scene::can_run;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The parts of `packaging/files` that it has.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "programs",
     "manual",
     "ramcache",
     "ramcache-units",
     "sudo",
     "dnsmasq",
+    "dnsmasq-unit",
     "apache",
     "fail2ban",
     "documents",
