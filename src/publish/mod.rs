@@ -18,6 +18,9 @@
 //!   removes it and *gives up its turn*, all under the lock of the state. So it either sees the
 //!   line of a request, or the request adds its line when nobody has the turn. Then the request's
 //!   own restarter gets the turn.
+//! - If another line came meanwhile, it takes the turn again after a moment. A command of the
+//!   operator that waits for the turn gets it in between, publishes once, and leaves what is still
+//!   pending to a restarter.
 //! - If a restarter is killed, its command for zones keeps the turn until it ends. A change that
 //!   comes meanwhile waits for the next accepted request.
 //!

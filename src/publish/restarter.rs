@@ -128,13 +128,7 @@ fn publish_all(config: &Config, target: Target) -> Result<(), Fault> {
 /// Makes the name servers of a target agree with the state as it is now. Waits for the turn first,
 /// `limit` at most. What changes meanwhile is left to a restarter, so this ends even if clients
 /// change more all the time.
-///
-/// The inner error says why the command of the target failed. It is in the mark, too.
-pub fn publish_now(
-    config: &Config,
-    target: Target,
-    limit: Duration,
-) -> Result<Result<(), String>, Fault> {
+pub fn publish_now(config: &Config, target: Target, limit: Duration) -> Result<Outcome, Fault> {
     let job = Job::of(config, target);
     let turn = Turn::wait(target, job.hosts(), limit)?;
     let round = job.publish_once(turn)?;
@@ -160,12 +154,15 @@ enum Prepared {
     Nothing,
 }
 
+/// What the command of a target did. The error says why the name servers may not know all changes.
+/// It is in the mark, too.
+pub type Outcome = Result<(), String>;
+
 /// What has come of one round.
 struct Round {
     /// Whether another change came meanwhile.
     is_more_pending: bool,
-    /// The error says why the name servers may not know all changes. It is in the mark, too.
-    outcome: Result<(), String>,
+    outcome: Outcome,
 }
 
 impl<'c> Job<'c> {
@@ -215,8 +212,8 @@ impl<'c> Job<'c> {
         turn.note_start()
     }
 
-    /// Does what the target is for. The error says why the name servers may not know all changes.
-    fn publish(&self) -> Result<(), String> {
+    /// Does what the target is for.
+    fn publish(&self) -> Outcome {
         match (self.target, &self.publish.zones) {
             (Target::Zones, Some(zones)) => zones::update(zones, &self.store.hosts),
             (Target::Zones, None) => Err("the configuration has no key \"publish\"".to_owned()),
@@ -257,12 +254,7 @@ impl<'c> Job<'c> {
     }
 
     /// Removes the mark, unless another change came meanwhile. After a failure, the mark says why.
-    fn conclude(
-        &self,
-        turn: Turn,
-        before: &Pending,
-        outcome: Result<(), String>,
-    ) -> Result<Round, Failed> {
+    fn conclude(&self, turn: Turn, before: &Pending, outcome: Outcome) -> Result<Round, Failed> {
         let (turn, (state, is_more_pending)) = turn.keep_during(|_| {
             let state = self.lock_state()?;
             let is_more_pending = self.mark.read()?.is_some_and(|now| now != *before);
