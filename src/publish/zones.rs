@@ -41,8 +41,8 @@ pub(super) fn update(zones: &Zones, hosts: &Path) -> Result<(), String> {
     if acknowledged.as_ref() == Some(&wanted) { Ok(()) } else { write(&wanted) }
 }
 
-/// Puts these names in doubt, so that the next update is about all of them. Waits for an update that
-/// is under way, `limit` at most.
+/// Puts these names in doubt, so that the next update is about all of them. Waits for an update
+/// that is under way, `limit` at most.
 pub fn forget<'n>(
     hosts: &Path,
     names: impl Iterator<Item = &'n String>,
