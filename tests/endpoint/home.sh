@@ -21,7 +21,9 @@ install -m 755 scripts/ip-update /usr/local/bin/ip-update
 ip netns add nas
 ip link add br-lan type veth peer name eth0 netns nas
 ip link set br-lan up
-sysctl -qw net.ipv6.conf.br-lan.dad_transmits=0
+# As a router that forwards, it takes no address from an advertisement: here it hears its own, and would keep
+# one with the old prefix.
+sysctl -qw net.ipv6.conf.br-lan.dad_transmits=0 net.ipv6.conf.br-lan.accept_ra=0
 # dnsmasq is the advertising router: it follows the addresses of br-lan, and takes old prefixes back.
 dnsmasq --conf-file=/dev/null --no-resolv --port=0 --interface=br-lan --bind-dynamic --enable-ra \
     --dhcp-range=::,constructor:br-lan,ra-only,64,10m --ra-param=br-lan,4,600 \
@@ -65,6 +67,7 @@ is "its own report" "$(in_nas ip-update -v | replies)" "nas.example.net: good $p
 
 move_to 2001:db8:b:7702
 until_is "its address with another prefix" "$prefix:$identifier" address
+is "the router's addresses" "$(ip -6 address show dev br-lan scope global | grep -c inet6)" 1
 is "the router's report" "$(report)" "nas.example.net: good $prefix:$identifier"
 is "the hosts file" "$(stored)" "$(address)"
 
