@@ -25,6 +25,7 @@ upgrade() {
     : >$log
     tries=2 burst 6 install_new_once
     failed=$(grep -cE '" 5[0-9][0-9] ' $log || true)
+    is "requests in the log" "$(grep -c " /ip.php" $log)" $((240 + failed))
     [ "$failed" -le 8 ] || fail "Apache failed $failed requests"
     is "the version" "$(ddnsctl --version)" "ddnsctl 1.0.0"
     is "replies" "$(wc -l </root/burst)" 240
