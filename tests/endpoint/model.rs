@@ -693,7 +693,8 @@ impl Real {
             model.disk.state.iter().map(|(host, record)| self.entry(*host, record)).collect();
         prop_assert_eq!(self.state(), expected);
         let hosts = read("www/ramcache/hosts.dns").map(|text| sorted(&text));
-        prop_assert_eq!(hosts, model.disk.hosts.as_ref().map(lines));
+        let mark = fs::read_to_string(self.scene.mark());
+        prop_assert_eq!(hosts, model.disk.hosts.as_ref().map(lines), "the mark: {:?}", mark);
         prop_assert_eq!(sorted(&read("run/served").unwrap_or_default()), lines(&model.served));
         prop_assert_eq!(self.scene.mark().exists(), model.disk.is_pending);
         if let (Some(primary), Some(zones)) = (&self.primary, &model.zones) {
